@@ -1,0 +1,86 @@
+"""Thirty-four triangular bands on the ERB-rate scale.
+
+Centres are equally spaced between 0 and 20 kHz on the ERB-rate scale of Glasberg and Moore (1990),
+``e(f) = 9.265 ln(1 + f / (24.7 * 9.265))``, then rounded to 50 Hz bins and pushed apart to at least two bins. Neighbouring
+triangles overlap by half and sum to one, so the same weights measure energies and interpolate gains (PercepNet, section 2).
+"""
+
+import numpy as np
+
+from .constants import NUM_BANDS, NUM_BINS, SAMPLE_RATE, WINDOW
+
+BIN_HZ = SAMPLE_RATE / WINDOW
+TOP_HZ = 20_000
+_EAR_Q, _MIN_BANDWIDTH_HZ = 9.265, 24.7
+_MIN_SPACING_BINS = 2
+
+
+def _centres() -> np.ndarray:
+    corner_hz = _EAR_Q * _MIN_BANDWIDTH_HZ
+    erb_rate = np.linspace(0, np.log1p(TOP_HZ / corner_hz), NUM_BANDS)
+    centres = np.rint(corner_hz * np.expm1(erb_rate) / BIN_HZ).astype(int)
+    for b in range(1, NUM_BANDS):
+        centres[b] = max(centres[b], centres[b - 1] + _MIN_SPACING_BINS)
+    return centres
+
+
+BAND_CENTRES = _centres()
+"""Bin of each band's peak, shape (34,)."""
+
+BAND_CENTRES_HZ = BAND_CENTRES * BIN_HZ
+"""Frequency of each band's peak, shape (34,), Hz."""
+
+NUM_BAND_BINS = int(BAND_CENTRES[-1]) + 1
+"""Bins that belong to a band (0 to 20 kHz); those above are silenced."""
+
+
+def _weights() -> np.ndarray:
+    weights = np.zeros((NUM_BAND_BINS, NUM_BANDS), np.float32)
+    for b, (low, high) in enumerate(zip(BAND_CENTRES[:-1], BAND_CENTRES[1:], strict=True)):
+        rise = np.arange(high - low) / (high - low)
+        weights[low:high, b] = 1 - rise
+        weights[low:high, b + 1] = rise
+    weights[-1, -1] = 1
+    return weights
+
+
+WEIGHTS = _weights()
+"""Share of each bin in each band, shape (401, 34), float32; every row sums to one."""
+
+_INTERPOLATION = np.zeros((NUM_BANDS, NUM_BINS), np.float32)
+_INTERPOLATION[:, :NUM_BAND_BINS] = WEIGHTS.T
+
+
+def band_sums(values: np.ndarray) -> np.ndarray:
+    """Sum a quantity over the bins of each band, E_b = sum_k w_b(k) v(k).
+
+    Parameters
+    ----------
+    values : ndarray, shape (K, 481), float32
+        A value for every bin, such as the power |Y(k)|^2.
+
+    Returns
+    -------
+    ndarray, shape (K, 34), float32
+    """
+    # einsum adds up bin after bin whatever K is; a BLAS product would round differently for one frame and for many.
+    return np.einsum("kj,jb->kb", values[:, :NUM_BAND_BINS], WEIGHTS)
+
+
+def power(spectra: np.ndarray) -> np.ndarray:
+    """|Y(k)|^2 of complex spectra (any shape, complex64), float32."""
+    return spectra.real**2 + spectra.imag**2
+
+
+def interpolate(band_values: np.ndarray) -> np.ndarray:
+    """Spread band values over bins with the same triangles.
+
+    Parameters
+    ----------
+    band_values : ndarray, shape (K, 34), float32
+
+    Returns
+    -------
+    ndarray, shape (K, 481), float32; zero above 20 kHz.
+    """
+    return np.einsum("kb,bj->kj", band_values, _INTERPOLATION)

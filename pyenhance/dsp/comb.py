@@ -1,0 +1,121 @@
+"""Pitch comb filter, per-band coherence and the strength of the mix.
+
+The comb averages the signal with copies of itself shifted by whole pitch periods: what repeats (the voice) stays, what does
+not (noise, also between the harmonics) falls by up to 9 dB. PercepNet, section 3 (equations 3 to 13).
+"""
+
+import numpy as np
+
+from .bands import band_sums, power
+from .constants import HOP, LOOKAHEAD_FRAMES, WINDOW
+from .pitch import MAX_PERIOD, MIN_PERIOD
+
+COMB_ORDER = 5
+"""Periods on either side of the frame (M in the paper)."""
+
+COMB_REACH = COMB_ORDER * MAX_PERIOD
+"""Samples before the frame that the comb may need."""
+
+NOISE_FLOOR = np.float32(0.03)
+"""n0 of the masking attenuation, which limits it to 15 dB."""
+
+_TINY = np.float32(1e-15)
+_SHIFTS = np.arange(-COMB_ORDER, COMB_ORDER + 1)
+
+
+def _tap_table() -> tuple[np.ndarray, np.ndarray]:
+    """Tap weights and their power for every period: Hann-shaped, with the future periods that the look-ahead cannot hold dropped."""
+    hann = np.hanning(2 * COMB_ORDER + 3)[1:-1]
+    periods = np.arange(MIN_PERIOD, MAX_PERIOD + 1)
+    future = -_SHIFTS * periods[:, None]
+    taps = np.where(future <= LOOKAHEAD_FRAMES * HOP, hann, 0)
+    taps /= taps.sum(1, keepdims=True)
+    return taps.astype(np.float32), (taps**2).sum(1).astype(np.float32)
+
+
+_TAPS, _TAP_POWER = _tap_table()
+
+
+def tap_power(period: np.ndarray) -> np.ndarray:
+    """sigma_w^2: noise power left by the comb for each period, shape (K,), float32 (1/8 with all eleven taps)."""
+    return _TAP_POWER[period - MIN_PERIOD]
+
+
+def comb_filter(views: np.ndarray, start: np.ndarray, period: np.ndarray) -> np.ndarray:
+    """p(n) = sum_j w_j y(n - j T) over one window, for each frame with its own period.
+
+    Parameters
+    ----------
+    views : ndarray, shape (n, 960), float32
+        Sliding view of the signal, ``sliding(y, 960)``.
+    start : ndarray, shape (K,), int
+        First sample of each frame; ``COMB_REACH`` samples before it and the look-ahead after it must be there.
+    period : ndarray, shape (K,), int, samples
+
+    Returns
+    -------
+    ndarray, shape (K, 960), float32
+    """
+    # A tap whose future period is missing has weight zero; clip so that its (unused) copy still lies inside the signal.
+    first = np.minimum(start[:, None] - _SHIFTS * period[:, None], start[:, None] + LOOKAHEAD_FRAMES * HOP)
+    return np.einsum("kj,kjn->kn", _TAPS[period - MIN_PERIOD], views[first])
+
+
+def coherence(a: np.ndarray, b: np.ndarray, energy_a: np.ndarray, energy_b: np.ndarray) -> np.ndarray:
+    """q(b) = Re(A^H B) / (|A| |B|) in each band, clamped to [0, 1].
+
+    Parameters
+    ----------
+    a, b : ndarray, shape (K, 481), complex64
+    energy_a, energy_b : ndarray, shape (K, 34), float32
+        Their band energies.
+
+    Returns
+    -------
+    ndarray, shape (K, 34), float32
+    """
+    cross = band_sums(a.real * b.real + a.imag * b.imag)
+    return np.clip(cross / np.sqrt(energy_a * energy_b + _TINY**2), 0, 1)
+
+
+def ideal_strength(coherence_noisy: np.ndarray, coherence_clean: np.ndarray, period: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Comb strength that gives the mix the clean speech's own coherence, and the attenuation where none can.
+
+    Parameters
+    ----------
+    coherence_noisy, coherence_clean : ndarray, shape (K, 34), float32
+        q_y and q_x: of noisy and clean speech with their comb-filtered selves.
+    period : ndarray, shape (K,), int, samples
+
+    Returns
+    -------
+    strength : ndarray, shape (K, 34), float32
+        r in [0, 1]; z = (1 - r) y + r p.
+    attenuation : ndarray, shape (K, 34), float32
+        g_att in (0, 1]: below one where even the combed signal is noisier than the clean.
+    """
+    qx, qy = coherence_clean, coherence_noisy
+    noise = tap_power(period)[:, None]
+    qp = qy / np.sqrt((1 - noise) * qy**2 + noise)
+    a = qp**2 - qx**2
+    b = qp * qy * (1 - qx**2)
+    root = np.sqrt(np.maximum(b**2 + a * (qx**2 - qy**2), 0))
+    reachable = a > 0
+    # (sqrt(b^2 + a c) - b) / a, written so that nothing cancels where a is small.
+    alpha = np.where(reachable, np.maximum(qx**2 - qy**2, 0) / (root + b + np.float32(1e-9)), 0)
+    strength = np.where(reachable, alpha / (1 + alpha), 1)
+    attenuation = np.sqrt((1 + NOISE_FLOOR - qx**2) / (1 + NOISE_FLOOR - np.minimum(qp, qx) ** 2))
+    return np.clip(strength, 0, 1).astype(np.float32), attenuation.astype(np.float32)
+
+
+def mix(spectrum: np.ndarray, comb_spectrum: np.ndarray, strength_bins: np.ndarray) -> np.ndarray:
+    """Z = (1 - r) Y + r P per bin, with r already interpolated (all shapes (K, 481))."""
+    return spectrum + strength_bins * (comb_spectrum - spectrum)
+
+
+def band_energy(spectrum: np.ndarray) -> np.ndarray:
+    """Energy of each band, shape (K, 34), float32."""
+    return band_sums(power(spectrum))
+
+
+assert WINDOW == 2 * HOP  # the clip in comb_filter keeps whole windows inside the look-ahead

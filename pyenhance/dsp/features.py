@@ -1,0 +1,163 @@
+"""From hops of samples to what the network sees and what synthesis needs: the analysis half of the enhancer.
+
+The same function serves the browser, files and training. Everything is computed for all K hops in one go; only the pitch tracker
+and the level follower step hop by hop.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .comb import COMB_REACH, band_energy, coherence, comb_filter, ideal_strength
+from .constants import HOP, LOOKAHEAD_FRAMES, NUM_BANDS, NUM_BINS, NUM_FEATURES, WINDOW
+from .pitch import FILTER_REACH, LAGS, MAX_PERIOD, MIN_PERIOD, PitchState, lag_correlation, refine, track
+from .stft import sliding, stft
+
+HISTORY = COMB_REACH + WINDOW + (LOOKAHEAD_FRAMES - 1) * HOP
+"""Samples before the newest hop that analysis looks at."""
+
+_LEVEL_MEMORY = 0.995  # a hop: the level follows over about two seconds
+_LEVEL_FLOOR = 1e-9  # of |Y|^2 summed over a frame: below this (about -120 dBFS) it is silence
+_ENERGY_FLOOR = np.float32(1e-7)  # of the level
+
+
+@dataclass
+class AnalysisState:
+    """What analysis remembers between calls; a new one is a reset."""
+
+    samples: np.ndarray = field(default_factory=lambda: np.zeros(HISTORY, np.float32))
+    spectra: np.ndarray = field(default_factory=lambda: np.zeros((LOOKAHEAD_FRAMES, NUM_BINS), np.complex64))
+    energies: np.ndarray = field(default_factory=lambda: np.zeros((LOOKAHEAD_FRAMES, NUM_BANDS), np.float32))
+    pitch: PitchState = field(default_factory=PitchState)
+    level_sum: float = 0.0
+    level_weight: float = 0.0
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Analysis of K hops. Row k answers hop k, `LOOKAHEAD_FRAMES` late; only the energies in `features` are of the newest frame.
+
+    Attributes
+    ----------
+    spectrum, comb_spectrum : ndarray, shape (K, 481), complex64
+        Y and P: the frame and its comb-filtered self.
+    energy, comb_energy, coherence : ndarray, shape (K, 34), float32
+        Band energies of Y and P, and their coherence q_y.
+    pitch_period : ndarray, shape (K,), int, samples
+    pitch_corr : ndarray, shape (K,), float32, in [0, 1]
+    features : ndarray, shape (K, 70), float32
+        What the network sees.
+    """
+
+    spectrum: np.ndarray
+    comb_spectrum: np.ndarray
+    energy: np.ndarray
+    comb_energy: np.ndarray
+    coherence: np.ndarray
+    pitch_period: np.ndarray
+    pitch_corr: np.ndarray
+    features: np.ndarray
+
+
+def _levels(state: AnalysisState, frame_energy: np.ndarray) -> np.ndarray:
+    """Mean power over the last seconds, for each hop; shape (K,), float32.
+
+    A mean of powers is ruled by the loud parts, so it holds through pauses; dividing by it makes the features the same at any level.
+    """
+    levels = np.empty(len(frame_energy), np.float32)
+    total, weight = state.level_sum, state.level_weight
+    for k, energy in enumerate(frame_energy.tolist()):
+        total = _LEVEL_MEMORY * total + (1 - _LEVEL_MEMORY) * energy
+        weight = _LEVEL_MEMORY * weight + (1 - _LEVEL_MEMORY)
+        levels[k] = max(total / weight, _LEVEL_FLOOR)
+    state.level_sum, state.level_weight = total, weight
+    return levels
+
+
+def _network_input(energy: np.ndarray, levels: np.ndarray, q: np.ndarray, period: np.ndarray, corr: np.ndarray) -> np.ndarray:
+    """The 70 features, each roughly within [-2, 2]; shape (K, 70), float32."""
+    features = np.empty((len(energy), NUM_FEATURES), np.float32)
+    relative = energy / levels[:, None] + _ENERGY_FLOOR
+    features[:, :NUM_BANDS] = np.float32(0.5) * np.log10(relative) + np.float32(1.5)
+    features[:, NUM_BANDS:-2] = 2 * q - 1
+    features[:, -2] = np.log2(period / MIN_PERIOD) * (2 / np.log2(MAX_PERIOD / MIN_PERIOD)) - 1
+    features[:, -1] = 2 * corr - 1
+    return features
+
+
+def analyse(state: AnalysisState, hops: np.ndarray) -> Frames:
+    """Analyse K more hops of a stream.
+
+    Parameters
+    ----------
+    state : AnalysisState
+        Updated in place.
+    hops : ndarray, shape (K, 480), float32
+        The samples that follow those of the last call; K >= 1. Any split of a stream into calls gives the same rows.
+
+    Returns
+    -------
+    Frames
+    """
+    count = len(hops)
+    signal = np.concatenate((state.samples, hops.ravel()))
+    state.samples = signal[count * HOP :]
+    views = sliding(signal, WINDOW)
+    newest = HISTORY - HOP + HOP * np.arange(count)  # first sample of each hop's newest frame
+    start = newest - LOOKAHEAD_FRAMES * HOP
+
+    spectra = np.concatenate((state.spectra, stft(views[newest])))
+    energies = np.concatenate((state.energies, band_energy(spectra[LOOKAHEAD_FRAMES:])))
+    state.spectra, state.energies = spectra[count:], energies[count:]
+    spectrum, energy, newest_energy = spectra[:count], energies[:count], energies[LOOKAHEAD_FRAMES:]
+
+    correlation = lag_correlation(state.pitch, signal[HISTORY - FILTER_REACH :], count)
+    lag = LAGS[track(state.pitch, correlation)]
+    period, corr = refine(signal, start + HOP, lag)
+
+    comb_spectrum = stft(comb_filter(views, start, period))
+    comb_energy = band_energy(comb_spectrum)
+    q = coherence(comb_spectrum, spectrum, comb_energy, energy)
+
+    levels = _levels(state, np.einsum("kb->k", newest_energy))
+    features = _network_input(newest_energy, levels, q, period, corr)
+    return Frames(spectrum, comb_spectrum, energy, comb_energy, q, period, corr, features)
+
+
+def ideal(noisy: np.ndarray, clean: np.ndarray, *, attenuate: bool = False) -> tuple[Frames, np.ndarray, np.ndarray]:
+    """The oracle: analysis of a noisy signal and the gains and strengths that its clean reference asks for.
+
+    Parameters
+    ----------
+    noisy, clean : ndarray, shape (n,), float32
+        Aligned; n a multiple of 480.
+    attenuate : bool
+        Lower the gain where even the combed signal is noisier than the clean (PercepNet's g_att).
+
+    Returns
+    -------
+    frames : Frames
+        Of the noisy signal, n / 480 rows.
+    gain : ndarray, shape (n / 480, 34), float32
+        g_b = |X_b| / |Y_b|, clipped to [0, 1].
+    strength : ndarray, shape (n / 480, 34), float32
+        r_b in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        Shapes differ, or n is no multiple of 480.
+    """
+    if noisy.shape != clean.shape or noisy.ndim != 1 or len(noisy) % HOP:
+        raise ValueError(f"noisy {noisy.shape} and clean {clean.shape} must be (n,) alike, n a multiple of {HOP}")
+    frames = analyse(AnalysisState(), noisy.reshape(-1, HOP))
+    count = len(frames.energy)
+    signal = np.concatenate((np.zeros(HISTORY, np.float32), clean.astype(np.float32, copy=False)))
+    views = sliding(signal, WINDOW)
+    start = HISTORY - (1 + LOOKAHEAD_FRAMES) * HOP + HOP * np.arange(count)
+    spectrum, comb_spectrum = stft(views[start]), stft(comb_filter(views, start, frames.pitch_period))
+    energy = band_energy(spectrum)
+    gain = np.sqrt(np.minimum(energy / (frames.energy + np.float32(1e-12)), 1))
+    clean_coherence = coherence(comb_spectrum, spectrum, band_energy(comb_spectrum), energy)
+    strength, attenuation = ideal_strength(frames.coherence, clean_coherence, frames.pitch_period)
+    return frames, gain * attenuation if attenuate else gain, strength

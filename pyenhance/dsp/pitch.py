@@ -1,0 +1,170 @@
+"""Pitch: normalised correlation on a decimated copy, tracked through noise by a streaming Viterbi search over lags.
+
+Each hop scores every lag by the correlation of the newest 27 ms with the same signal one lag earlier (at 12 kHz). The tracker adds
+those scores along paths, charging for changes of lag (after RAPT, Talkin 1995), and answers for the frame two hops back, so it
+decides with the same look-ahead that the comb filter uses. The chosen lag is then refined at 48 kHz around that frame.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .constants import HOP
+from .stft import sliding
+
+MIN_PERIOD, MAX_PERIOD = 96, 768
+"""Shortest and longest pitch period in samples at 48 kHz (500 to 62.5 Hz)."""
+
+DECIMATION = 4
+LAGS = np.arange(MIN_PERIOD // DECIMATION, MAX_PERIOD // DECIMATION + 1)
+"""Candidate lags at 12 kHz, shape (169,)."""
+
+_DECIMATED_HOP = HOP // DECIMATION
+_CORRELATION_WINDOW = 320  # decimated samples, 26.7 ms
+_FFT_SIZE = _CORRELATION_WINDOW + int(LAGS[-1])  # 512: just enough that no lag wraps
+DECIMATED_HISTORY = _FFT_SIZE - _DECIMATED_HOP
+"""Decimated samples kept from one call to the next."""
+
+_CUTOFF_HZ = 2200
+_FILTER_TAPS = 64
+FILTER_REACH = _FILTER_TAPS - DECIMATION
+"""Samples before a hop that its decimation needs."""
+
+_REACH = 12  # lags that a path may move by between hops without being charged a jump
+_SLOPE = 1.5  # charge for a change of lag, per relative change
+_JUMP = 0.35  # charge for a change of any size: an onset, or a return after a pause
+_OCTAVE_BIAS = 0.06  # per octave of lag: twice the period always correlates nearly as well as the period
+
+_REFINE = 4  # samples at 48 kHz on either side
+_REFINE_WINDOW = 1440
+_NORM_FLOOR = 1e-3  # of the block's energy
+_TINY = 1e-12
+
+
+def _decimation_filter() -> np.ndarray:
+    n = np.arange(_FILTER_TAPS) - (_FILTER_TAPS - 1) / 2
+    taps = np.sinc(2 * _CUTOFF_HZ / 48_000 * n) * np.hanning(_FILTER_TAPS + 2)[1:-1]
+    return (taps / taps.sum()).astype(np.float32)
+
+
+_DECIMATION_FILTER = _decimation_filter()
+_STEPS = np.arange(-_REACH, _REACH + 1)
+_STEP_COST = (-_SLOPE * np.abs(_STEPS) / LAGS[:, None]).astype(np.float32)
+_LAG_BIAS = (-_OCTAVE_BIAS * np.log2(LAGS / LAGS[0])).astype(np.float32)
+_ROW = np.arange(len(LAGS))
+
+
+@dataclass
+class PitchState:
+    """What the pitch search remembers between calls."""
+
+    decimated: np.ndarray = field(default_factory=lambda: np.zeros(DECIMATED_HISTORY, np.float32))
+    score: np.ndarray = field(default_factory=lambda: np.full(len(LAGS) + 2 * _REACH, -np.inf, np.float32))
+    previous: np.ndarray = field(default_factory=lambda: np.arange(len(LAGS)))
+
+    def __post_init__(self) -> None:
+        self.score[_REACH:-_REACH] = 0
+
+
+def lag_correlation(state: PitchState, signal: np.ndarray, hops: int) -> np.ndarray:
+    """Normalised correlation of the newest signal with its past, for each hop and lag.
+
+    Parameters
+    ----------
+    state : PitchState
+    signal : ndarray, shape (FILTER_REACH + 480 K,), float32, C-contiguous
+        The new hops with the samples just before them.
+    hops : int, K
+
+    Returns
+    -------
+    ndarray, shape (K, 169), float32, in [-1, 1]
+    """
+    decimated = np.einsum("nt,t->n", sliding(signal, _FILTER_TAPS)[::DECIMATION], _DECIMATION_FILTER)
+    history = np.concatenate((state.decimated, decimated))
+    state.decimated = history[_DECIMATED_HOP * hops :]
+    blocks = sliding(history, _FFT_SIZE)[::_DECIMATED_HOP]
+    longest = int(LAGS[-1])
+    newest = np.fft.rfft(blocks[:, longest:], _FFT_SIZE)
+    whole = np.fft.rfft(blocks)
+    # In place: numpy rounds a complex product by another path when it makes a large temporary, and K must not matter.
+    np.conjugate(newest, out=newest)
+    np.multiply(whole, newest, out=whole)
+    products = np.fft.irfft(whole, _FFT_SIZE)[:, longest - LAGS]
+    # float64: a difference of two running sums of squares would lose the quiet windows in float32.
+    energy = np.zeros((hops, _FFT_SIZE + 1))
+    np.cumsum(blocks.astype(np.float64) ** 2, axis=1, out=energy[:, 1:])
+    total = energy[:, -1:]
+    energy = energy[:, _CORRELATION_WINDOW:] - energy[:, :-_CORRELATION_WINDOW]
+    # The floor keeps rounding of the transform from being divided by the energy of a silent window.
+    norm = np.sqrt(np.maximum(energy[:, longest - LAGS] * energy[:, longest:], 0)) + _NORM_FLOOR * total + _TINY
+    return (products / norm).astype(np.float32)
+
+
+def track(state: PitchState, correlation: np.ndarray) -> np.ndarray:
+    """Viterbi search, answering two hops late.
+
+    Parameters
+    ----------
+    state : PitchState
+    correlation : ndarray, shape (K, 169), float32
+
+    Returns
+    -------
+    ndarray, shape (K,), int: index into `LAGS` of each hop's lag two hops earlier, as seen from now.
+    """
+    chosen = np.empty(len(correlation), np.intp)
+    local = correlation + _LAG_BIAS
+    score = state.score
+    inner = score[_REACH:-_REACH]
+    reachable = sliding(score, 2 * _REACH + 1)
+    for k in range(len(correlation)):
+        best = inner.argmax()
+        jump = inner[best] - _JUMP
+        options = reachable + _STEP_COST
+        step = options.argmax(1)
+        stay = options[_ROW, step]
+        pointer = np.where(stay >= jump, _ROW + step - _REACH, best)
+        np.maximum(stay, jump, out=inner)
+        inner += local[k]
+        now = inner.argmax()
+        inner -= inner[now]  # only differences matter; keeps the sums from growing
+        chosen[k] = state.previous[pointer[now]]
+        state.previous = pointer
+    return chosen
+
+
+def refine(signal: np.ndarray, centre: np.ndarray, lag: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pitch period at full resolution, near a decimated lag.
+
+    Parameters
+    ----------
+    signal : ndarray, shape (n,), float32, C-contiguous, 48 kHz
+    centre : ndarray, shape (K,), int
+        Middle sample of each frame.
+    lag : ndarray, shape (K,), int
+        Lags at 12 kHz.
+
+    Returns
+    -------
+    period : ndarray, shape (K,), int, samples
+    correlation : ndarray, shape (K,), float32
+        Normalised correlation at that period, in [0, 1].
+    """
+    rough = np.clip(DECIMATION * lag, MIN_PERIOD + _REFINE, MAX_PERIOD - _REFINE)
+    # The two stretches that are compared lie half a period to either side of the frame's middle.
+    late = centre - _REFINE_WINDOW // 2 + rough // 2
+    later = sliding(signal, _REFINE_WINDOW)[late]
+    earlier = sliding(signal, _REFINE_WINDOW + 2 * _REFINE)[late - rough - _REFINE]
+    step = earlier.strides[1]
+    windows = np.ndarray(
+        (len(lag), 2 * _REFINE + 1, _REFINE_WINDOW), np.float32, earlier, 0, (earlier.strides[0], step, step)
+    )
+    products = np.einsum("kcn,kn->kc", windows, later)
+    energy = np.einsum("kcn,kcn->kc", windows, windows)
+    score = products / np.sqrt(energy + np.float32(_TINY))
+    best = score.argmax(1)
+    row = np.arange(len(lag))
+    norm = np.sqrt(np.einsum("kn,kn->k", later, later) + np.float32(_TINY))
+    # windows run from the longest period (index 0) to the shortest
+    return rough + _REFINE - best, np.clip(score[row, best] / norm, 0, 1)

@@ -1,0 +1,64 @@
+"""From band gains and comb strengths back to samples: the synthesis half of the enhancer."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .bands import interpolate
+from .comb import band_energy, mix
+from .constants import HOP
+from .features import Frames
+from .postfilter import envelope_postfilter
+from .stft import istft
+
+_TINY = np.float32(1e-20)
+
+
+@dataclass
+class SynthesisState:
+    """The half frame that the next hop overlaps with."""
+
+    tail: np.ndarray = field(default_factory=lambda: np.zeros(HOP, np.float32))
+
+
+def synthesise(
+    state: SynthesisState,
+    frames: Frames,
+    gain: np.ndarray,
+    strength: np.ndarray | None,
+    *,
+    dry: float = 0.0,
+    postfilter: bool = True,
+) -> np.ndarray:
+    """Enhanced hops from frames, gains and strengths.
+
+    Parameters
+    ----------
+    state : SynthesisState
+        Updated in place.
+    frames : Frames, K rows
+    gain : ndarray, shape (K, 34), float32, in [0, 1]
+    strength : ndarray, shape (K, 34), float32, in [0, 1], or None for no comb filter
+    dry : float in [0, 1]
+        Share of the untouched spectrum in the result, which limits the attenuation: 0 is all of the enhancement, 1 none.
+    postfilter : bool
+        Apply the envelope post-filter to the gains.
+
+    Returns
+    -------
+    ndarray, shape (K, 480), float32
+        Samples up to the middle of each row's frame.
+    """
+    if postfilter:
+        gain = envelope_postfilter(gain, frames.energy)
+    spectrum = frames.spectrum
+    if strength is not None:
+        spectrum = mix(spectrum, frames.comb_spectrum, interpolate(strength))
+        # mixing must not change a band's energy before the gain is applied
+        gain = gain * np.sqrt((frames.energy + _TINY) / (band_energy(spectrum) + _TINY))
+    enhanced = spectrum * interpolate(gain)
+    if dry:
+        enhanced *= np.float32(1 - dry)
+        enhanced += np.float32(dry) * frames.spectrum
+    hops, state.tail = istft(enhanced, state.tail)
+    return hops
