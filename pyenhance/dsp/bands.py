@@ -1,9 +1,12 @@
 """Thirty-four triangular bands on the ERB-rate scale.
 
 Centres are equally spaced between 0 and 20 kHz on the ERB-rate scale of Glasberg and Moore (1990),
-``e(f) = 9.265 ln(1 + f / (24.7 * 9.265))``, then rounded to 50 Hz bins and pushed apart to at least two bins. Neighbouring
-triangles overlap by half and sum to one, so the same weights measure energies and interpolate gains (PercepNet, section 2).
+``e(f) = 9.265 ln(1 + f / (24.7 * 9.265))``, then rounded to 50 Hz bins and pushed apart to at least two bins.
+Neighbouring triangles overlap by half and sum to one, so the same weights measure energies and interpolate gains
+(PercepNet, section 2).
 """
+
+from itertools import pairwise
 
 import numpy as np
 
@@ -36,7 +39,7 @@ NUM_BAND_BINS = int(BAND_CENTRES[-1]) + 1
 
 def _weights() -> np.ndarray:
     weights = np.zeros((NUM_BAND_BINS, NUM_BANDS), np.float32)
-    for b, (low, high) in enumerate(zip(BAND_CENTRES[:-1], BAND_CENTRES[1:], strict=True)):
+    for b, (low, high) in enumerate(pairwise(BAND_CENTRES)):
         rise = np.arange(high - low) / (high - low)
         weights[low:high, b] = 1 - rise
         weights[low:high, b + 1] = rise

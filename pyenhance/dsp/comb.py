@@ -1,13 +1,13 @@
 """Pitch comb filter, per-band coherence and the strength of the mix.
 
-The comb averages the signal with copies of itself shifted by whole pitch periods: what repeats (the voice) stays, what does
-not (noise, also between the harmonics) falls by up to 9 dB. PercepNet, section 3 (equations 3 to 13).
+The comb averages the signal with copies of itself shifted by whole pitch periods: what repeats (the voice) stays, what
+does not (noise, also between the harmonics) falls by up to 9 dB. PercepNet, sections 3 and 4.
 """
 
 import numpy as np
 
 from .bands import band_sums, power
-from .constants import HOP, LOOKAHEAD_FRAMES, WINDOW
+from .constants import HOP, LOOKAHEAD_FRAMES
 from .pitch import MAX_PERIOD, MIN_PERIOD
 
 COMB_ORDER = 5
@@ -24,7 +24,7 @@ _SHIFTS = np.arange(-COMB_ORDER, COMB_ORDER + 1)
 
 
 def _tap_table() -> tuple[np.ndarray, np.ndarray]:
-    """Tap weights and their power for every period: Hann-shaped, with the future periods that the look-ahead cannot hold dropped."""
+    """Hann-shaped tap weights and their power for every period; future periods beyond the look-ahead are dropped."""
     hann = np.hanning(2 * COMB_ORDER + 3)[1:-1]
     periods = np.arange(MIN_PERIOD, MAX_PERIOD + 1)
     future = -_SHIFTS * periods[:, None]
@@ -74,12 +74,13 @@ def coherence(a: np.ndarray, b: np.ndarray, energy_a: np.ndarray, energy_b: np.n
     -------
     ndarray, shape (K, 34), float32
     """
-    cross = band_sums(a.real * b.real + a.imag * b.imag)
-    return np.clip(cross / np.sqrt(energy_a * energy_b + _TINY**2), 0, 1)
+    return np.clip(_dot(a, b) / np.sqrt(energy_a * energy_b + _TINY**2), 0, 1)
 
 
-def ideal_strength(coherence_noisy: np.ndarray, coherence_clean: np.ndarray, period: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Comb strength that gives the mix the clean speech's own coherence, and the attenuation where none can.
+def coherence_strength(
+    coherence_noisy: np.ndarray, coherence_clean: np.ndarray, period: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """PercepNet's strength: it gives the mix the clean speech's own coherence; and the attenuation where none can.
 
     Parameters
     ----------
@@ -99,13 +100,45 @@ def ideal_strength(coherence_noisy: np.ndarray, coherence_clean: np.ndarray, per
     qp = qy / np.sqrt((1 - noise) * qy**2 + noise)
     a = qp**2 - qx**2
     b = qp * qy * (1 - qx**2)
-    root = np.sqrt(np.maximum(b**2 + a * (qx**2 - qy**2), 0))
-    reachable = a > 0
+    c = np.maximum(qx**2 - qy**2, 0)
     # (sqrt(b^2 + a c) - b) / a, written so that nothing cancels where a is small.
-    alpha = np.where(reachable, np.maximum(qx**2 - qy**2, 0) / (root + b + np.float32(1e-9)), 0)
-    strength = np.where(reachable, alpha / (1 + alpha), 1)
+    alpha = c / (np.sqrt(np.maximum(b**2 + a * c, 0)) + b + np.float32(1e-9))
+    strength = np.where(a >= 0, alpha / (1 + alpha), 1)
     attenuation = np.sqrt((1 + NOISE_FLOOR - qx**2) / (1 + NOISE_FLOOR - np.minimum(qp, qx) ** 2))
-    return np.clip(strength, 0, 1).astype(np.float32), attenuation.astype(np.float32)
+    return strength.astype(np.float32), attenuation.astype(np.float32)
+
+
+def projection_strength(spectrum: np.ndarray, comb_spectrum: np.ndarray, clean_spectrum: np.ndarray) -> np.ndarray:
+    """Strength whose mix, at its own best level, lies nearest to the clean spectrum in each band.
+
+    Maximises Re(Z^H X) / |Z| over r in [0, 1] with Z = Y + r D, D = P - Y. Setting the derivative to zero gives
+    r = (<D,X> <Y,Y> - <Y,X> <Y,D>) / (<Y,X> <D,D> - <D,X> <Y,D>); the ends of the interval are tried too. Ours: on
+    speech it scores higher than the original's coherence match, most of all where the pitch was found in noise, because
+    a wrong period then asks for no comb instead of a strong one (README, "How it works").
+
+    Parameters
+    ----------
+    spectrum, comb_spectrum, clean_spectrum : ndarray, shape (K, 481), complex64
+        Y, P and X.
+
+    Returns
+    -------
+    ndarray, shape (K, 34), float32, in [0, 1]
+    """
+    difference = comb_spectrum - spectrum
+    yx, dx = _dot(spectrum, clean_spectrum), _dot(difference, clean_spectrum)
+    yy, yd, dd = band_energy(spectrum), _dot(spectrum, difference), band_energy(difference)
+    denominator = yx * dd - dx * yd
+    stationary = (dx * yy - yx * yd) / np.where(denominator == 0, 1, denominator)
+    candidates = np.stack((np.zeros_like(yx), np.ones_like(yx), np.clip(stationary, 0, 1)))
+    energy = yy + candidates * (2 * yd + candidates * dd)
+    likeness = (yx + candidates * dx) / np.sqrt(np.maximum(energy, 0) + _TINY)
+    return np.take_along_axis(candidates, likeness.argmax(0)[None], 0)[0]
+
+
+def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Re(A^H B) in each band, shape (K, 34), float32."""
+    return band_sums(a.real * b.real + a.imag * b.imag)
 
 
 def mix(spectrum: np.ndarray, comb_spectrum: np.ndarray, strength_bins: np.ndarray) -> np.ndarray:
@@ -117,5 +150,3 @@ def band_energy(spectrum: np.ndarray) -> np.ndarray:
     """Energy of each band, shape (K, 34), float32."""
     return band_sums(power(spectrum))
 
-
-assert WINDOW == 2 * HOP  # the clip in comb_filter keeps whole windows inside the look-ahead

@@ -1,15 +1,15 @@
 """From hops of samples to what the network sees and what synthesis needs: the analysis half of the enhancer.
 
-The same function serves the browser, files and training. Everything is computed for all K hops in one go; only the pitch tracker
-and the level follower step hop by hop.
+The same function serves the browser, files and training. Everything is computed for all K hops in one go; only the
+pitch tracker and the level follower step hop by hop.
 """
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from .comb import COMB_REACH, band_energy, coherence, comb_filter, ideal_strength
-from .constants import HOP, LOOKAHEAD_FRAMES, NUM_BANDS, NUM_BINS, NUM_FEATURES, WINDOW
+from .comb import COMB_REACH, band_energy, coherence, coherence_strength, comb_filter, projection_strength
+from .constants import HOP, LATENCY_SAMPLES, LOOKAHEAD_FRAMES, NUM_BANDS, NUM_BINS, NUM_FEATURES, WINDOW
 from .pitch import FILTER_REACH, LAGS, MAX_PERIOD, MIN_PERIOD, PitchState, lag_correlation, refine, track
 from .stft import sliding, stft
 
@@ -35,7 +35,7 @@ class AnalysisState:
 
 @dataclass(frozen=True)
 class Frames:
-    """Analysis of K hops. Row k answers hop k, `LOOKAHEAD_FRAMES` late; only the energies in `features` are of the newest frame.
+    """Analysis of K hops. Row k is the frame two before hop k's newest; only the energies in `features` are newer.
 
     Attributes
     ----------
@@ -62,7 +62,8 @@ class Frames:
 def _levels(state: AnalysisState, frame_energy: np.ndarray) -> np.ndarray:
     """Mean power over the last seconds, for each hop; shape (K,), float32.
 
-    A mean of powers is ruled by the loud parts, so it holds through pauses; dividing by it makes the features the same at any level.
+    A mean of powers is ruled by the loud parts, so it holds through pauses; dividing by it makes the features the same
+    at any level.
     """
     levels = np.empty(len(frame_energy), np.float32)
     total, weight = state.level_sum, state.level_weight
@@ -74,7 +75,9 @@ def _levels(state: AnalysisState, frame_energy: np.ndarray) -> np.ndarray:
     return levels
 
 
-def _network_input(energy: np.ndarray, levels: np.ndarray, q: np.ndarray, period: np.ndarray, corr: np.ndarray) -> np.ndarray:
+def _network_input(
+    energy: np.ndarray, levels: np.ndarray, q: np.ndarray, period: np.ndarray, corr: np.ndarray
+) -> np.ndarray:
     """The 70 features, each roughly within [-2, 2]; shape (K, 70), float32."""
     features = np.empty((len(energy), NUM_FEATURES), np.float32)
     relative = energy / levels[:, None] + _ENERGY_FLOOR
@@ -124,13 +127,18 @@ def analyse(state: AnalysisState, hops: np.ndarray) -> Frames:
     return Frames(spectrum, comb_spectrum, energy, comb_energy, q, period, corr, features)
 
 
-def ideal(noisy: np.ndarray, clean: np.ndarray, *, attenuate: bool = False) -> tuple[Frames, np.ndarray, np.ndarray]:
+def ideal(
+    noisy: np.ndarray, clean: np.ndarray, *, strength: str = "projection", attenuate: bool = False
+) -> tuple[Frames, np.ndarray, np.ndarray]:
     """The oracle: analysis of a noisy signal and the gains and strengths that its clean reference asks for.
 
     Parameters
     ----------
     noisy, clean : ndarray, shape (n,), float32
         Aligned; n a multiple of 480.
+    strength : {"projection", "coherence"}
+        Which ideal strength: the mix nearest to the clean spectrum (what our networks learn), or the original's, which
+        gives the mix the clean speech's coherence.
     attenuate : bool
         Lower the gain where even the combed signal is noisier than the clean (PercepNet's g_att).
 
@@ -146,18 +154,25 @@ def ideal(noisy: np.ndarray, clean: np.ndarray, *, attenuate: bool = False) -> t
     Raises
     ------
     ValueError
-        Shapes differ, or n is no multiple of 480.
+        Shapes differ, n is no multiple of 480, or the strength's name is unknown.
     """
     if noisy.shape != clean.shape or noisy.ndim != 1 or len(noisy) % HOP:
         raise ValueError(f"noisy {noisy.shape} and clean {clean.shape} must be (n,) alike, n a multiple of {HOP}")
-    frames = analyse(AnalysisState(), noisy.reshape(-1, HOP))
+    if strength not in ("projection", "coherence"):
+        raise ValueError(f"strength {strength!r} is unknown; accepted: 'projection', 'coherence'")
+    frames = analyse(AnalysisState(), noisy.astype(np.float32, copy=False).reshape(-1, HOP))
     count = len(frames.energy)
     signal = np.concatenate((np.zeros(HISTORY, np.float32), clean.astype(np.float32, copy=False)))
     views = sliding(signal, WINDOW)
-    start = HISTORY - (1 + LOOKAHEAD_FRAMES) * HOP + HOP * np.arange(count)
-    spectrum, comb_spectrum = stft(views[start]), stft(comb_filter(views, start, frames.pitch_period))
+    start = HISTORY - LATENCY_SAMPLES + HOP * np.arange(count)
+    spectrum = stft(views[start])
     energy = band_energy(spectrum)
     gain = np.sqrt(np.minimum(energy / (frames.energy + np.float32(1e-12)), 1))
+    if strength == "projection" and not attenuate:
+        return frames, gain, projection_strength(frames.spectrum, frames.comb_spectrum, spectrum)
+    comb_spectrum = stft(comb_filter(views, start, frames.pitch_period))
     clean_coherence = coherence(comb_spectrum, spectrum, band_energy(comb_spectrum), energy)
-    strength, attenuation = ideal_strength(frames.coherence, clean_coherence, frames.pitch_period)
-    return frames, gain * attenuation if attenuate else gain, strength
+    matched, attenuation = coherence_strength(frames.coherence, clean_coherence, frames.pitch_period)
+    if strength == "projection":
+        matched = projection_strength(frames.spectrum, frames.comb_spectrum, spectrum)
+    return frames, gain * attenuation if attenuate else gain, matched

@@ -1,8 +1,9 @@
 """Pitch: normalised correlation on a decimated copy, tracked through noise by a streaming Viterbi search over lags.
 
-Each hop scores every lag by the correlation of the newest 27 ms with the same signal one lag earlier (at 12 kHz). The tracker adds
-those scores along paths, charging for changes of lag (after RAPT, Talkin 1995), and answers for the frame two hops back, so it
-decides with the same look-ahead that the comb filter uses. The chosen lag is then refined at 48 kHz around that frame.
+Each hop scores every lag by the correlation of the newest 27 ms with the same signal one lag earlier (at 12 kHz). The
+tracker adds those scores along paths, charging for changes of lag (after RAPT, Talkin 1995), and answers for the frame
+two hops back, so it decides with the same look-ahead that the comb filter uses. The chosen lag is then refined at
+48 kHz around that frame.
 """
 
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Envelope post-filter on the band gains, as speech codecs do: noisy bands go down a little further, strong ones do not."""
+"""Envelope post-filter on the band gains, as in speech codecs: noisy bands go down a little further."""
 
 import numpy as np
 
@@ -11,8 +11,8 @@ _TINY = np.float32(1e-30)
 def envelope_postfilter(gain: np.ndarray, energy: np.ndarray) -> np.ndarray:
     """Sharpen band gains and restore the frame's energy.
 
-    g_w = g sin(pi/2 g), then scaled by G = sqrt((1 + beta) (E0/E1) / (1 + beta (E0/E1)^2)) with E0, E1 the energies of the frame
-    under g and g_w (PercepNet, equations 14 to 16).
+    g_w = g sin(pi/2 g), then scaled by G = sqrt((1 + beta) (E0/E1) / (1 + beta (E0/E1)^2)) with E0, E1 the energies of
+    the frame under g and g_w (PercepNet, section 5).
 
     Parameters
     ----------

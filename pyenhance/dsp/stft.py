@@ -1,7 +1,7 @@
 """Short-time Fourier transform with the Vorbis power-complementary window.
 
-The window w(n) = sin(pi/2 sin^2(pi (n + 1/2) / N)) satisfies w(n)^2 + w(n + N/2)^2 = 1, so applying it before and after the
-transform and overlapping by half reconstructs the input (Vorbis I specification, section 1.3.2; PercepNet, section 2).
+The window w(n) = sin(pi/2 sin^2(pi (n + 1/2) / N)) satisfies w(n)^2 + w(n + N/2)^2 = 1, so applying it before and after
+the transform and overlapping by half reconstructs the input (Vorbis I specification; PercepNet, section 2).
 """
 
 import numpy as np

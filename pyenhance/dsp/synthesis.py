@@ -40,7 +40,7 @@ def synthesise(
     gain : ndarray, shape (K, 34), float32, in [0, 1]
     strength : ndarray, shape (K, 34), float32, in [0, 1], or None for no comb filter
     dry : float in [0, 1]
-        Share of the untouched spectrum in the result, which limits the attenuation: 0 is all of the enhancement, 1 none.
+        Share of the untouched spectrum in the result, which limits the attenuation: 0 is full enhancement, 1 none.
     postfilter : bool
         Apply the envelope post-filter to the gains.
 
