@@ -11,7 +11,7 @@ from .constants import (
     SAMPLE_RATE,
     WINDOW,
 )
-from .features import AnalysisState, Frames, analyse, ideal
+from .features import AnalysisState, Frames, analyse, analyse_lean, ideal
 from .synthesis import SynthesisState, synthesise
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Frames",
     "SynthesisState",
     "analyse",
+    "analyse_lean",
     "ideal",
     "synthesise",
 ]

@@ -5,12 +5,13 @@ pitch tracker and the level follower step hop by hop.
 """
 
 from dataclasses import dataclass, field
+from time import perf_counter_ns
 
 import numpy as np
 
 from .comb import COMB_REACH, band_energy, coherence, coherence_strength, comb_filter, projection_strength
 from .constants import HOP, LATENCY_SAMPLES, LOOKAHEAD_FRAMES, NUM_BANDS, NUM_BINS, NUM_FEATURES, WINDOW
-from .pitch import FILTER_REACH, LAGS, MAX_PERIOD, MIN_PERIOD, PitchState, lag_correlation, refine, track
+from .pitch import FILTER_REACH, LAGS, MAX_PERIOD, MIN_PERIOD, PitchState, decimate, lag_correlation, refine, track
 from .stft import sliding, stft
 
 HISTORY = COMB_REACH + WINDOW + (LOOKAHEAD_FRAMES - 1) * HOP
@@ -41,8 +42,8 @@ class Frames:
     ----------
     spectrum, comb_spectrum : ndarray, shape (K, 481), complex64
         Y and P: the frame and its comb-filtered self.
-    energy, comb_energy, coherence : ndarray, shape (K, 34), float32
-        Band energies of Y and P, and their coherence q_y.
+    energy, coherence : ndarray, shape (K, 34), float32
+        Band energies of Y, and its coherence q_y with P.
     pitch_period : ndarray, shape (K,), int, samples
     pitch_corr : ndarray, shape (K,), float32, in [0, 1]
     features : ndarray, shape (K, 70), float32
@@ -52,7 +53,6 @@ class Frames:
     spectrum: np.ndarray
     comb_spectrum: np.ndarray
     energy: np.ndarray
-    comb_energy: np.ndarray
     coherence: np.ndarray
     pitch_period: np.ndarray
     pitch_corr: np.ndarray
@@ -88,7 +88,16 @@ def _network_input(
     return features
 
 
-def analyse(state: AnalysisState, hops: np.ndarray) -> Frames:
+def _spectra(state: AnalysisState, views: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Spectra and band energies from the oldest remembered frame to the newest, K + LOOKAHEAD_FRAMES rows each."""
+    newest = HISTORY - HOP + HOP * np.arange(count)
+    spectra = np.concatenate((state.spectra, stft(views[newest])))
+    energies = np.concatenate((state.energies, band_energy(spectra[LOOKAHEAD_FRAMES:])))
+    state.spectra, state.energies = spectra[count:], energies[count:]
+    return spectra, energies
+
+
+def analyse(state: AnalysisState, hops: np.ndarray, timing: dict[str, int] | None = None) -> Frames:
     """Analyse K more hops of a stream.
 
     Parameters
@@ -97,34 +106,66 @@ def analyse(state: AnalysisState, hops: np.ndarray) -> Frames:
         Updated in place.
     hops : ndarray, shape (K, 480), float32
         The samples that follow those of the last call; K >= 1. Any split of a stream into calls gives the same rows.
+    timing : dict of str to int, optional
+        The nanoseconds spent are added to its entries stft, pitch, comb and features.
 
     Returns
     -------
     Frames
     """
+    marks = [perf_counter_ns()]
     count = len(hops)
     signal = np.concatenate((state.samples, hops.ravel()))
     state.samples = signal[count * HOP :]
     views = sliding(signal, WINDOW)
-    newest = HISTORY - HOP + HOP * np.arange(count)  # first sample of each hop's newest frame
-    start = newest - LOOKAHEAD_FRAMES * HOP
+    start = HISTORY - LATENCY_SAMPLES + HOP * np.arange(count)
+    spectra, energies = _spectra(state, views, count)
+    spectrum, energy = spectra[:count], energies[:count]
+    marks.append(perf_counter_ns())
 
-    spectra = np.concatenate((state.spectra, stft(views[newest])))
-    energies = np.concatenate((state.energies, band_energy(spectra[LOOKAHEAD_FRAMES:])))
-    state.spectra, state.energies = spectra[count:], energies[count:]
-    spectrum, energy, newest_energy = spectra[:count], energies[:count], energies[LOOKAHEAD_FRAMES:]
-
-    correlation = lag_correlation(state.pitch, signal[HISTORY - FILTER_REACH :], count)
-    lag = LAGS[track(state.pitch, correlation)]
+    lag = LAGS[track(state.pitch, lag_correlation(decimate(state.pitch, signal[HISTORY - FILTER_REACH :])))]
     period, corr = refine(signal, start + HOP, lag)
+    marks.append(perf_counter_ns())
 
     comb_spectrum = stft(comb_filter(views, start, period))
-    comb_energy = band_energy(comb_spectrum)
-    q = coherence(comb_spectrum, spectrum, comb_energy, energy)
+    q = coherence(comb_spectrum, spectrum, band_energy(comb_spectrum), energy)
+    marks.append(perf_counter_ns())
 
+    newest_energy = energies[LOOKAHEAD_FRAMES:]
     levels = _levels(state, np.einsum("kb->k", newest_energy))
     features = _network_input(newest_energy, levels, q, period, corr)
-    return Frames(spectrum, comb_spectrum, energy, comb_energy, q, period, corr, features)
+    marks.append(perf_counter_ns())
+    if timing is not None:
+        for stage, begin, end in zip(("stft", "pitch", "comb", "features"), marks[:-1], marks[1:], strict=True):
+            timing[stage] += end - begin
+    return Frames(spectrum, comb_spectrum, energy, q, period, corr, features)
+
+
+def analyse_lean(state: AnalysisState, hops: np.ndarray) -> Frames:
+    """Analyse K more hops for catching up: spectra alone, no pitch, comb or features.
+
+    The memory of the signal moves on, so that `analyse` may follow.
+
+    Parameters
+    ----------
+    state : AnalysisState
+        Updated in place.
+    hops : ndarray, shape (K, 480), float32
+
+    Returns
+    -------
+    Frames
+        With the comb-filtered spectrum equal to the spectrum, coherence, pitch and features zero.
+    """
+    count = len(hops)
+    signal = np.concatenate((state.samples, hops.ravel()))
+    state.samples = signal[count * HOP :]
+    spectra, energies = _spectra(state, sliding(signal, WINDOW), count)
+    decimate(state.pitch, signal[HISTORY - FILTER_REACH :])
+    spectrum, energy = spectra[:count], energies[:count]
+    none = np.zeros(count, np.float32)
+    features = np.zeros((count, NUM_FEATURES), np.float32)
+    return Frames(spectrum, spectrum, energy, np.zeros_like(energy), none.astype(int), none, features)
 
 
 def ideal(

@@ -33,7 +33,7 @@ FILTER_REACH = _FILTER_TAPS - DECIMATION
 
 _REACH = 12  # lags that a path may move by between hops without being charged a jump
 _SLOPE = 1.5  # charge for a change of lag, per relative change
-_JUMP = 0.35  # charge for a change of any size: an onset, or a return after a pause
+_JUMP = 1.5  # charge for a change of any size: an onset, or a return after a pause
 _OCTAVE_BIAS = 0.06  # per octave of lag: twice the period always correlates nearly as well as the period
 
 _REFINE = 4  # samples at 48 kHz on either side
@@ -67,24 +67,39 @@ class PitchState:
         self.score[_REACH:-_REACH] = 0
 
 
-def lag_correlation(state: PitchState, signal: np.ndarray, hops: int) -> np.ndarray:
-    """Normalised correlation of the newest signal with its past, for each hop and lag.
+def decimate(state: PitchState, signal: np.ndarray) -> np.ndarray:
+    """Low-pass and decimate new samples to 12 kHz, after those that the state remembers.
 
     Parameters
     ----------
     state : PitchState
+        Its memory moves on by the new samples.
     signal : ndarray, shape (FILTER_REACH + 480 K,), float32, C-contiguous
         The new hops with the samples just before them.
-    hops : int, K
+
+    Returns
+    -------
+    ndarray, shape (DECIMATED_HISTORY + 120 K,), float32
+    """
+    decimated = np.einsum("nt,t->n", sliding(signal, _FILTER_TAPS)[::DECIMATION], _DECIMATION_FILTER)
+    history = np.concatenate((state.decimated, decimated))
+    state.decimated = history[len(decimated) :]
+    return history
+
+
+def lag_correlation(decimated: np.ndarray) -> np.ndarray:
+    """Normalised correlation of the newest signal with its past, for each hop and lag.
+
+    Parameters
+    ----------
+    decimated : ndarray, shape (DECIMATED_HISTORY + 120 K,), float32
+        What `decimate` returned.
 
     Returns
     -------
     ndarray, shape (K, 169), float32, in [-1, 1]
     """
-    decimated = np.einsum("nt,t->n", sliding(signal, _FILTER_TAPS)[::DECIMATION], _DECIMATION_FILTER)
-    history = np.concatenate((state.decimated, decimated))
-    state.decimated = history[_DECIMATED_HOP * hops :]
-    blocks = sliding(history, _FFT_SIZE)[::_DECIMATED_HOP]
+    blocks = sliding(decimated, _FFT_SIZE)[::_DECIMATED_HOP]
     longest = int(LAGS[-1])
     newest = np.fft.rfft(blocks[:, longest:], _FFT_SIZE)
     whole = np.fft.rfft(blocks)
@@ -93,7 +108,7 @@ def lag_correlation(state: PitchState, signal: np.ndarray, hops: int) -> np.ndar
     np.multiply(whole, newest, out=whole)
     products = np.fft.irfft(whole, _FFT_SIZE)[:, longest - LAGS]
     # float64: a difference of two running sums of squares would lose the quiet windows in float32.
-    energy = np.zeros((hops, _FFT_SIZE + 1))
+    energy = np.zeros((len(blocks), _FFT_SIZE + 1))
     np.cumsum(blocks.astype(np.float64) ** 2, axis=1, out=energy[:, 1:])
     total = energy[:, -1:]
     energy = energy[:, _CORRELATION_WINDOW:] - energy[:, :-_CORRELATION_WINDOW]
