@@ -149,4 +149,3 @@ def mix(spectrum: np.ndarray, comb_spectrum: np.ndarray, strength_bins: np.ndarr
 def band_energy(spectrum: np.ndarray) -> np.ndarray:
     """Energy of each band, shape (K, 34), float32."""
     return band_sums(power(spectrum))
-

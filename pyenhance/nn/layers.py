@@ -1,0 +1,137 @@
+"""Layers with int8 weights. Each is frozen; what it remembers is passed in and handed back.
+
+Activations between layers are whole numbers in [-127, 127] held in float32 and stand for values in [-1, 1]. Every layer
+works on K frames at once, and gives the same bits for any split of them into calls.
+"""
+
+import numpy as np
+
+from .kernels import IntegerMatrix
+from .quantize import ACTIVATION_LEVELS, quantize_activation
+
+_HALF = np.float32(0.5)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)) as (1 + tanh(x / 2)) / 2, which cannot overflow; written over `x`, float32."""
+    np.multiply(x, _HALF, out=x)
+    np.tanh(x, out=x)
+    np.multiply(x, _HALF, out=x)
+    return np.add(x, _HALF, out=x)
+
+
+class Linear:
+    """y = W x + b, activation left to the caller.
+
+    Parameters
+    ----------
+    weight : ndarray, shape (outputs, inputs), int8
+    scale : ndarray, shape (outputs,), float32
+    bias : ndarray, shape (outputs,), float32
+    input_levels : float
+        Value that stands for 1 in the input: 127 for int8 activations, 1 for plain float32 features.
+    """
+
+    def __init__(
+        self, weight: np.ndarray, scale: np.ndarray, bias: np.ndarray, input_levels: float = ACTIVATION_LEVELS
+    ) -> None:
+        self._integers = input_levels != 1
+        self._matrix = IntegerMatrix(weight)
+        self._transposed = None if self._integers else np.ascontiguousarray(weight.T, np.float32)
+        self._scale = (scale / np.float32(input_levels)).astype(np.float32)
+        self._bias = bias
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """x (K, inputs) float32 -> (K, outputs) float32."""
+        # Float features are summed by einsum everywhere: BLAS would round them differently for one row and for many.
+        y = self._matrix(x) if self._integers else np.einsum("kj,ji->ki", x, self._transposed)
+        y = np.multiply(y, self._scale, dtype=np.float32, casting="same_kind")
+        return np.add(y, self._bias, out=y)
+
+
+class Conv1d(Linear):
+    """Causal convolution over time as one product with the last `kernel` frames side by side, oldest first.
+
+    Parameters
+    ----------
+    weight : ndarray, shape (outputs, kernel * inputs), int8
+    scale, bias : ndarray, shape (outputs,), float32
+    kernel : int, frames
+    """
+
+    def __init__(self, weight: np.ndarray, scale: np.ndarray, bias: np.ndarray, kernel: int) -> None:
+        super().__init__(weight, scale, bias)
+        self._kernel = kernel
+        self._inputs = weight.shape[1] // kernel
+
+    def new_state(self) -> np.ndarray:
+        """Frames before the first: silence, shape (kernel - 1, inputs), float32."""
+        return np.zeros((self._kernel - 1, self._inputs), np.float32)
+
+    def step(self, x: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """x (K, inputs), state -> (K, outputs) float32, new state."""
+        frames = np.concatenate((state, x))
+        row = frames.strides[0]
+        # Row k of this view is frames k .. k + kernel - 1 laid end to end; rows overlap.
+        windows = np.ndarray((len(x), self._kernel * self._inputs), np.float32, frames, 0, (row, frames.itemsize))
+        return self(windows), frames[len(x) :]
+
+
+class GRU:
+    """PyTorch's gated recurrent unit (gates r, z, n); its state stays float32, the copy that meets the weights is int8.
+
+    Parameters
+    ----------
+    weight_ih : ndarray, shape (3 units, inputs), int8
+    weight_ih_scale : ndarray, shape (3 units,), float32
+    weight_hh : ndarray, shape (3 units, units), int8
+    weight_hh_scale : ndarray, shape (3 units,), float32
+    bias_ih, bias_hh : ndarray, shape (3 units,), float32
+    """
+
+    def __init__(
+        self,
+        weight_ih: np.ndarray,
+        weight_ih_scale: np.ndarray,
+        weight_hh: np.ndarray,
+        weight_hh_scale: np.ndarray,
+        bias_ih: np.ndarray,
+        bias_hh: np.ndarray,
+    ) -> None:
+        self.units = weight_hh.shape[1]
+        # Biases of r and z only ever appear as their sum; n's hidden bias must stay inside the reset gate.
+        joined = bias_ih.copy()
+        joined[: 2 * self.units] += bias_hh[: 2 * self.units]
+        self._input = Linear(weight_ih, weight_ih_scale, joined)
+        self._hidden = IntegerMatrix(weight_hh)
+        self._hidden_scale = (weight_hh_scale / ACTIVATION_LEVELS).astype(np.float32)
+        self._hidden_bias = np.zeros_like(bias_hh)
+        self._hidden_bias[2 * self.units :] = bias_hh[2 * self.units :]
+
+    def new_state(self) -> np.ndarray:
+        """Shape (1, units), float32, zeros."""
+        return np.zeros((1, self.units), np.float32)
+
+    def step(self, x: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """x (K, inputs) int8 values, h (1, units) -> (K, units) int8 values, new h (1, units) float32."""
+        units = self.units
+        gates = self._input(x)
+        out = np.empty((len(x), units), np.float32)
+        for k in range(len(x)):
+            seen = np.rint(h * ACTIVATION_LEVELS)
+            hidden = np.multiply(self._hidden(seen), self._hidden_scale, dtype=np.float32, casting="same_kind")
+            hidden += self._hidden_bias
+            gate = gates[k : k + 1]
+            rz = gate[:, : 2 * units]
+            rz += hidden[:, : 2 * units]
+            sigmoid(rz)
+            n = hidden[:, 2 * units :]
+            n *= rz[:, :units]
+            n += gate[:, 2 * units :]
+            np.tanh(n, out=n)
+            # h' = n + z (h - n)
+            h = h - n
+            h *= rz[:, units:]
+            h += n
+            out[k] = h
+        return quantize_activation(out), h

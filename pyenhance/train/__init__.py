@@ -1,0 +1,1 @@
+"""Training: corpus, mixing, shards, torch network with simulated int8, fit, export. Never imported by the core."""

@@ -1,0 +1,109 @@
+"""Speech, noise and rooms on disk, named by three CSV manifests.
+
+A corpus is a directory with ``manifest_speech.csv`` (columns file, speaker, eff_bw, group, split, ...),
+``manifest_noise.csv`` and ``manifest_rir.csv`` (file, group, split, ...); `file` is relative to the directory.
+"""
+
+import csv
+import hashlib
+from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+SAMPLE_RATE = 48_000
+KINDS = ("speech", "noise", "rir")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One recording: its place in the memory map and what the manifest says of it."""
+
+    start: int
+    length: int
+    speaker: str
+    bandwidth_hz: float
+
+
+class Corpus:
+    """All recordings of one split, decoded once to 48 kHz int16 and mapped into memory.
+
+    Parameters
+    ----------
+    directory : Path
+    split : str
+        "train" or "valid".
+    groups : tuple of str
+        Licence groups to use.
+    cache : Path
+        Where the decoded audio is kept.
+    workers : int
+        Processes that decode.
+
+    Raises
+    ------
+    ValueError
+        A manifest is missing, or nothing in it fits.
+    """
+
+    def __init__(self, directory: Path, split: str, groups: tuple[str, ...], cache: Path, workers: int = 2) -> None:
+        self.speakers: dict[str, list[Clip]] = defaultdict(list)
+        self.noises: list[Clip] = []
+        self.rooms: list[Clip] = []
+        self._audio: dict[str, np.ndarray] = {}
+        for kind in KINDS:
+            rows = _rows(directory, kind, split, groups)
+            clips = self._load(directory, kind, rows, cache, workers)
+            if kind == "speech":
+                for clip in clips:
+                    self.speakers[clip.speaker].append(clip)
+            elif kind == "noise":
+                self.noises = clips
+            else:
+                self.rooms = clips
+
+    def _load(self, directory: Path, kind: str, rows: list[dict], cache: Path, workers: int) -> list[Clip]:
+        key = hashlib.sha256("\n".join(row["file"] for row in rows).encode()).hexdigest()[:16]
+        data, index = cache / f"{kind}-{key}.npy", cache / f"{kind}-{key}-ends.npy"
+        if not index.exists():
+            cache.mkdir(parents=True, exist_ok=True)
+            with ProcessPoolExecutor(workers) as pool:
+                decoded = list(pool.map(_decode, [directory / row["file"] for row in rows], chunksize=16))
+            np.save(data, np.concatenate(decoded))
+            np.save(index, np.cumsum([len(x) for x in decoded]))
+        self._audio[kind] = np.load(data, mmap_mode="r")
+        ends = np.load(index)
+        starts = np.concatenate(([0], ends[:-1]))
+        return [
+            Clip(int(start), int(end - start), row.get("speaker", ""), float(row.get("eff_bw") or SAMPLE_RATE / 2))
+            for row, start, end in zip(rows, starts, ends, strict=True)
+            if end > start
+        ]
+
+    def read(self, kind: str, clip: Clip) -> np.ndarray:
+        """Samples of a clip, shape (n,), float32 in [-1, 1]."""
+        return self._audio[kind][clip.start : clip.start + clip.length].astype(np.float32) / 32768
+
+
+def _rows(directory: Path, kind: str, split: str, groups: tuple[str, ...]) -> list[dict]:
+    path = directory / f"manifest_{kind}.csv"
+    if not path.exists():
+        raise ValueError(f"{path} is missing; a corpus has manifest_{{speech,noise,rir}}.csv")
+    with open(path, newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == split and row["group"] in groups]
+    if not rows:
+        raise ValueError(f"{path} has no rows of split {split!r} in groups {groups}")
+    return rows
+
+
+def _decode(path: Path) -> np.ndarray:
+    import soundfile
+    import soxr
+
+    x, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    x = x.mean(1)
+    if rate != SAMPLE_RATE:
+        x = soxr.resample(x, rate, SAMPLE_RATE)
+    return np.clip(np.rint(x * 32768), -32768, 32767).astype(np.int16)

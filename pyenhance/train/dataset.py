@@ -1,0 +1,164 @@
+"""Feature shards: mixes turned into network inputs and targets, on disk, and read back as batches.
+
+A shard is one uncompressed ``.npz``: features (S, T, 70) float16; gain and strength (S, T, 34) uint8, 255 = 1; vad
+(S, T) uint8; band_mask (S, 34) uint8. Row t of a target is what the network must answer after rows up to t of the
+features.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import numpy as np
+
+from .. import dsp
+from .corpus import Corpus
+from .mixing import Mixer, active_rms
+
+SEQUENCES_PER_SHARD = 48
+ARRAYS = ("features", "gain", "strength", "vad", "band_mask")
+_VOICE_DB, _VOICE_HANGOVER_FRAMES = -40.0, 5
+
+
+def voice_activity(clean: np.ndarray) -> np.ndarray:
+    """Whether somebody speaks, for each row that `dsp.ideal` answers.
+
+    Parameters
+    ----------
+    clean : ndarray, shape (n,), float32, n a multiple of 480
+
+    Returns
+    -------
+    ndarray, shape (n / 480,), uint8: 1 within 40 dB of the active level, and for 50 ms after.
+    """
+    delayed = np.concatenate((np.zeros(dsp.LATENCY_SAMPLES, np.float32), clean))
+    hops = delayed.reshape(-1, dsp.HOP)[: len(clean) // dsp.HOP + 1]
+    power = np.einsum("kn,kn->k", hops, hops) / dsp.HOP
+    rms = np.sqrt((power[:-1] + power[1:]) / 2)
+    active = (rms > active_rms(clean) * 10 ** (_VOICE_DB / 20)) & (rms > 1e-6)
+    held = active.copy()
+    for shift in range(1, _VOICE_HANGOVER_FRAMES + 1):
+        held[shift:] |= active[:-shift]
+    return held.astype(np.uint8)
+
+
+def make_shard(mixer: Mixer, seed: int, index: int) -> dict[str, np.ndarray]:
+    """Shard number `index`, which depends on the seed and the index alone."""
+    rng = np.random.default_rng([seed, index])
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in ARRAYS}
+    for _ in range(SEQUENCES_PER_SHARD):
+        mix = mixer.mix(rng)
+        frames, gain, strength = dsp.ideal(mix.noisy, mix.clean)
+        rows["features"].append(frames.features.astype(np.float16))
+        rows["gain"].append(np.rint(gain * 255).astype(np.uint8))
+        rows["strength"].append(np.rint(strength * 255).astype(np.uint8))
+        rows["vad"].append(voice_activity(mix.clean))
+        rows["band_mask"].append(mix.band_mask.astype(np.uint8))
+    return {name: np.stack(values) for name, values in rows.items()}
+
+
+_worker_mixer: Mixer
+
+
+def _start_worker(corpus_arguments: tuple, seconds: float) -> None:
+    global _worker_mixer
+    _worker_mixer = Mixer(Corpus(*corpus_arguments), seconds)
+
+
+def _write_shard(path: Path, seed: int, index: int) -> Path:
+    part = path.with_suffix(".part")
+    with open(part, "wb") as file:
+        np.savez(file, **make_shard(_worker_mixer, seed, index))
+    os.replace(part, path)
+    return path
+
+
+class ShardStream:
+    """Endless seeded batches from a directory of shards, which may still be growing.
+
+    Parameters
+    ----------
+    directory : Path
+    batch : int
+        Sequences a batch.
+    seed : int
+    max_gb : float
+        Shards kept in memory at most; beyond it the oldest make room.
+
+    Attributes
+    ----------
+    step : int
+        Batches drawn; set it to resume.
+
+    Raises
+    ------
+    ValueError
+        There is no shard.
+    """
+
+    def __init__(self, directory: Path, batch: int, seed: int = 0, max_gb: float = 8.0) -> None:
+        self.directory, self.batch, self.seed, self.max_gb = directory, batch, seed, max_gb
+        self.step = 0
+        self._shards: dict[Path, dict[str, np.ndarray]] = {}
+        self.rescan()
+        if not self._shards:
+            raise ValueError(f"{directory} holds no shard-*.npz; make some with python -m pyenhance.train.dataset")
+
+    def rescan(self) -> None:
+        """Pick up shards that have appeared."""
+        for path in sorted(self.directory.glob("shard-*.npz")):
+            if path not in self._shards:
+                with np.load(path) as file:
+                    self._shards[path] = {name: file[name] for name in ARRAYS}
+        size = sum(a.nbytes for shard in self._shards.values() for a in shard.values())
+        while size > self.max_gb * 1e9 and len(self._shards) > 1:
+            oldest = next(iter(self._shards))
+            size -= sum(a.nbytes for a in self._shards[oldest].values())
+            self._shards[oldest] = {name: np.zeros((0,), np.uint8) for name in ARRAYS}
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        """Yield dicts: features (B, T, 70), gain, strength (B, T, 34), vad (B, T), band_mask (B, 34); float32."""
+        while True:
+            rng = np.random.default_rng([self.seed, self.step])
+            if self.step % 100 == 99:
+                self.rescan()
+            full = [shard for shard in self._shards.values() if len(shard["vad"])]
+            picks = [(full[i], rng.integers(len(full[i]["vad"]))) for i in rng.integers(len(full), size=self.batch)]
+            batch = {name: np.stack([shard[name][row] for shard, row in picks]).astype(np.float32) for name in ARRAYS}
+            batch["gain"] /= 255
+            batch["strength"] /= 255
+            self.step += 1
+            yield batch
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write shards: ``python -m pyenhance.train.dataset --data DIR --out DIR --hours H``."""
+    parser = argparse.ArgumentParser(prog="python -m pyenhance.train.dataset", description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="corpus: a folder with the three manifests")
+    parser.add_argument("--out", type=Path, required=True, help="folder of shards; those already there are kept")
+    parser.add_argument("--hours", type=float, default=40, help="of mixed audio")
+    parser.add_argument("--seconds", type=float, default=10, help="length of one sequence")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--groups", nargs="+", default=["permissive", "gpl", "restricted"], help="licences")
+    parser.add_argument("--cache", type=Path, help="decoded audio (default: OUT/audio)")
+    arguments = parser.parse_args(argv)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    cache = arguments.cache or arguments.out / "audio"
+    corpus_arguments = (arguments.data, "train", tuple(arguments.groups), cache, arguments.workers)
+    Corpus(*corpus_arguments)  # decode once, before the workers share it
+    count = max(1, round(arguments.hours * 3600 / arguments.seconds / SEQUENCES_PER_SHARD))
+    missing = [i for i in range(count) if not (arguments.out / f"shard-{i:05d}.npz").exists()]
+    begin, hours = time.monotonic(), SEQUENCES_PER_SHARD * arguments.seconds / 3600
+    with ProcessPoolExecutor(arguments.workers, None, _start_worker, (corpus_arguments, arguments.seconds)) as pool:
+        jobs = [pool.submit(_write_shard, arguments.out / f"shard-{i:05d}.npz", arguments.seed, i) for i in missing]
+        for done, job in enumerate(as_completed(jobs), 1):
+            speed = done * hours / ((time.monotonic() - begin) / 3600)
+            print(f"{job.result().name}  {done}/{len(missing)}  {speed:.0f} times real time", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""Train a network on feature shards; CPU or GPU, one process or several, resumable."""
+
+import argparse
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..model.topology import TOPOLOGIES, Topology
+from .dataset import ShardStream
+from .loss import percepnet_loss
+from .network import PercepNet
+
+_AVERAGE_DECAY = 0.998
+
+
+class Trainer:
+    """A network, its moving average, optimiser and place in the data.
+
+    Parameters
+    ----------
+    topology : Topology
+    stream : ShardStream
+    arguments : argparse.Namespace
+        As parsed by `main`.
+    """
+
+    def __init__(self, topology: Topology, stream: ShardStream, arguments: argparse.Namespace) -> None:
+        torch.manual_seed(arguments.seed)
+        self.arguments = arguments
+        self.device = torch.device(arguments.device)
+        self.network = PercepNet(topology).to(self.device)
+        self.average = torch.optim.swa_utils.AveragedModel(
+            self.network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(_AVERAGE_DECAY)
+        )
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=arguments.rate, betas=(0.9, 0.98))
+        self.stream = stream
+        self.progress = 0.0  # share of the run that is done, by time or by steps
+        self.spent = 0.0
+
+    @property
+    def step(self) -> int:
+        """Batches trained on."""
+        return self.stream.step
+
+    def train_step(self, batch: dict[str, Any]) -> dict[str, float]:
+        """One optimisation step; returns the loss and its parts."""
+        arguments = self.arguments
+        target = {name: torch.from_numpy(array).to(self.device, non_blocking=True) for name, array in batch.items()}
+        warm = min(1.0, self.step / arguments.warm_up)
+        decay = 0.5 * (1 + math.cos(math.pi * min(self.progress, 1.0)))
+        for group in self.optimiser.param_groups:
+            group["lr"] = arguments.rate * warm * (0.02 + 0.98 * decay)
+        self.network.quantise = self.progress >= arguments.quantise_from
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=not arguments.float32):
+            outputs = self.network(target["features"])
+        loss, parts = percepnet_loss(*outputs, target)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"loss is {loss.item()} at step {self.step}")
+        self.optimiser.step()
+        self.network.limit_weights()
+        self.average.update_parameters(self.network)
+        return {"loss": loss.item()} | {name: part.item() for name, part in parts.items()}
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint from which `load` resumes exactly."""
+        part = path.with_suffix(".part")
+        torch.save(
+            {
+                "topology": self.network.topology.to_json(),
+                "network": self.network.state_dict(),
+                "average": self.average.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "step": self.step,
+                "progress": self.progress,
+                "spent": self.spent,
+            },
+            part,
+        )
+        os.replace(part, path)
+
+    def load(self, path: Path) -> None:
+        """Resume from a checkpoint of the same topology."""
+        saved = torch.load(path, map_location=self.device, weights_only=True)
+        if saved["topology"] != self.network.topology.to_json():
+            raise ValueError(f"{path} holds {saved['topology']}; this run is {self.network.topology.to_json()}")
+        self.network.load_state_dict(saved["network"])
+        self.average.load_state_dict(saved["average"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.stream.step, self.progress, self.spent = saved["step"], saved["progress"], saved["spent"]
+
+
+def averaged_network(path: Path) -> PercepNet:
+    """The moving average of a checkpoint's weights, ready for evaluation with simulated int8."""
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    network = PercepNet(Topology.from_json(saved["topology"]))
+    prefix = "module."
+    network.load_state_dict({k.removeprefix(prefix): v for k, v in saved["average"].items() if k.startswith(prefix)})
+    network.quantise = True
+    return network.eval()
+
+
+def _crop(batch: dict[str, Any], frames: int, step: int) -> dict[str, Any]:
+    """The same random stretch of every sequence of the batch."""
+    length = batch["vad"].shape[1]
+    if frames >= length:
+        return batch
+    generator = torch.Generator().manual_seed(step)
+    start = int(torch.randint(length - frames + 1, (1,), generator=generator))
+    return {k: v if k == "band_mask" else v[:, start : start + frames] for k, v in batch.items()}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Train: ``python -m pyenhance.train.fit --shards DIR --out CHECKPOINT``."""
+    parser = argparse.ArgumentParser(prog="python -m pyenhance.train.fit", description=__doc__)
+    parser.add_argument("--shards", type=Path, required=True, help="folder written by pyenhance.train.dataset")
+    parser.add_argument("--out", type=Path, required=True, help="checkpoint; resumed when it is there")
+    parser.add_argument("--topology", choices=TOPOLOGIES, default="default")
+    parser.add_argument("--minutes", type=float, default=60, help="length of the run; the schedule follows it")
+    parser.add_argument("--batch", type=int, default=32, help="sequences a step")
+    parser.add_argument("--frames", type=int, default=400, help="frames of each sequence a step")
+    parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
+    parser.add_argument("--warm-up", type=int, default=100, help="steps")
+    parser.add_argument("--quantise-from", type=float, default=0.6, help="share of the run before int8 is simulated")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=0, help="of the CPU (0: torch's choice)")
+    parser.add_argument("--float32", action="store_true", help="no bfloat16")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args(argv)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    stream = ShardStream(arguments.shards, arguments.batch, arguments.seed)
+    trainer = Trainer(TOPOLOGIES[arguments.topology], stream, arguments)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    if arguments.out.exists():
+        trainer.load(arguments.out)
+        print(f"resumed at step {trainer.step}", file=sys.stderr)
+    budget = arguments.minutes * 60
+    last = saved = time.monotonic()
+    mean: dict[str, float] = {}
+    for batch in trainer.stream:
+        losses = trainer.train_step(_crop(batch, arguments.frames, trainer.step))
+        now = time.monotonic()
+        trainer.spent += now - last
+        speed = arguments.batch * min(arguments.frames, batch["vad"].shape[1]) / (now - last)
+        last = now
+        trainer.progress = trainer.spent / budget
+        mean = {k: 0.98 * mean.get(k, v) + 0.02 * v for k, v in losses.items()}
+        if trainer.step % 20 == 0:
+            text = " ".join(f"{k} {v:.4f}" for k, v in mean.items())
+            print(
+                f"step {trainer.step} {text} int8 {trainer.network.quantise} {speed:.0f} frames/s "
+                f"{max(budget - trainer.spent, 0) / 60:.1f} min left",
+                file=sys.stderr,
+                flush=True,
+            )
+        if now - saved > 120 or trainer.progress >= 1:
+            trainer.save(arguments.out)
+            saved = now
+        if trainer.progress >= 1:
+            break
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""Random noisy speech with its clean target: what a microphone may hear, and what should be left of it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import butter, lfilter, oaconvolve, sosfilt
+
+from ..dsp import BAND_CENTRES_HZ, HOP, SAMPLE_RATE
+from .corpus import Corpus
+
+EARLY_SECONDS = 0.05
+"""Reflections that the target keeps."""
+
+
+@dataclass(frozen=True)
+class Mix:
+    """One training sequence.
+
+    Attributes
+    ----------
+    noisy, clean : ndarray, shape (n,), float32
+    band_mask : ndarray, shape (34,), bool
+        Bands whose target can be trusted (within the speech's measured bandwidth).
+    snr_db : float
+        inf when nothing was added.
+    """
+
+    noisy: np.ndarray
+    clean: np.ndarray
+    band_mask: np.ndarray
+    snr_db: float
+
+
+def active_rms(x: np.ndarray) -> float:
+    """Root mean square over the 20 ms frames within 30 dB of the loudest; 0 for silence."""
+    frames = x[: len(x) // 960 * 960].reshape(-1, 960)
+    rms = np.sqrt(np.einsum("kn,kn->k", frames, frames) / 960)
+    top = rms.max(initial=0)
+    return float(np.sqrt((rms[rms >= top * 10**-1.5] ** 2).mean())) if top > 0 else 0.0
+
+
+class Mixer:
+    """Endless source of mixes.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    seconds : float
+        Length of each mix.
+    """
+
+    def __init__(self, corpus: Corpus, seconds: float = 10.0) -> None:
+        self.corpus = corpus
+        self.length = int(seconds * SAMPLE_RATE) // HOP * HOP
+        self._names = sorted(corpus.speakers)
+        seconds_of = np.array([sum(c.length for c in corpus.speakers[n]) for n in self._names], float)
+        # Between by-speaker and by-hour: rare speakers are heard often, long ones are not wasted.
+        self._weights = np.sqrt(seconds_of) / np.sqrt(seconds_of).sum()
+
+    def mix(self, rng: np.random.Generator) -> Mix:
+        """Draw one mix; the same generator state gives the same mix."""
+        speech, bandwidth = self._speech(rng)
+        speech = _tilt(rng, speech)
+        clean, wet = self._room(rng, speech)
+        noise = np.zeros(self.length, np.float32)
+        snr_db = np.inf
+        level = active_rms(wet)
+        if rng.random() < 0.96:
+            noise = self._noise(rng)
+            snr_db = float(rng.uniform(-6, 25) if rng.random() < 0.85 else rng.uniform(25, 45))
+            reference = np.sqrt(np.mean(noise**2)) + 1e-9
+            noise *= (level if level > 0 else 0.05) / reference * 10 ** (-snr_db / 20)
+        if rng.random() < 0.04:  # nobody speaks
+            clean, wet = np.zeros_like(clean), np.zeros_like(wet)
+        noisy = wet + noise
+        if rng.random() < 0.2:
+            cut_hz = rng.choice([4000, 6000, 8000, 12000, 16000]) * rng.uniform(0.85, 1.0)
+            sos = butter(8, cut_hz, fs=SAMPLE_RATE, output="sos")
+            noisy, clean = (sosfilt(sos, x).astype(np.float32) for x in (noisy, clean))
+            bandwidth = min(bandwidth, 0.95 * cut_hz)
+        target_rms = 10 ** (rng.uniform(-50, -12) / 20) if rng.random() < 0.3 else 10 ** (rng.uniform(-32, -17) / 20)
+        scale = target_rms / (active_rms(noisy) + 1e-9)
+        noisy, clean = noisy * np.float32(scale), clean * np.float32(scale)
+        if rng.random() < 0.03:
+            noisy = np.clip(noisy, *(np.quantile(noisy, [0.002, 0.998]) * rng.uniform(0.5, 1.0)))
+        noisy = np.clip(noisy, -1, 1)
+        if rng.random() < 0.3:
+            noisy = np.rint(noisy * 32768) / np.float32(32768)
+        return Mix(noisy.astype(np.float32), clean.astype(np.float32), BAND_CENTRES_HZ <= bandwidth, snr_db)
+
+    def _speech(self, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+        """Utterances of one speaker with pauses; sometimes a second speaker talks too."""
+        x, bandwidth = self._talker(rng)
+        if rng.random() < 0.06:
+            other, other_bandwidth = self._talker(rng)
+            x += other * np.float32(10 ** (rng.uniform(-12, 0) / 20) * active_rms(x) / (active_rms(other) + 1e-9))
+            bandwidth = min(bandwidth, other_bandwidth)
+        return x, bandwidth
+
+    def _talker(self, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+        clips = self.corpus.speakers[self._names[rng.choice(len(self._names), p=self._weights)]]
+        speed = rng.uniform(0.85, 1.18) if rng.random() < 0.6 else 1.0
+        out = np.zeros(self.length, np.float32)
+        position = int(rng.exponential(0.5) * SAMPLE_RATE)
+        bandwidth = SAMPLE_RATE / 2
+        while position < self.length:
+            clip = clips[rng.integers(len(clips))]
+            x = _change_speed(self.corpus.read("speech", clip), speed)
+            if position == 0:
+                x = x[rng.integers(len(x)) :]
+            n = min(len(x), self.length - position)
+            out[position : position + n] = x[:n]
+            bandwidth = min(bandwidth, clip.bandwidth_hz * speed)
+            position += n + int(rng.exponential(0.6) * SAMPLE_RATE)
+        return out, bandwidth
+
+    def _room(self, rng: np.random.Generator, speech: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Target and reverberant speech: direct sound with early reflections, and all of it."""
+        if rng.random() < 0.55:
+            return speech, speech
+        h = self._response(rng)
+        early = h.copy()
+        early[int(EARLY_SECONDS * SAMPLE_RATE) :] = 0
+        n = len(speech)
+        return oaconvolve(speech, early)[:n].astype(np.float32), oaconvolve(speech, h)[:n].astype(np.float32)
+
+    def _response(self, rng: np.random.Generator) -> np.ndarray:
+        h = self.corpus.read("rir", self.corpus.rooms[rng.integers(len(self.corpus.rooms))])
+        return h[np.argmax(np.abs(h)) :] / (np.abs(h).max() + 1e-9)
+
+    def _noise(self, rng: np.random.Generator) -> np.ndarray:
+        total = np.zeros(self.length, np.float32)
+        for _ in range(rng.choice([1, 2, 3], p=[0.5, 0.35, 0.15])):
+            kind = rng.random()
+            if kind < 0.72:
+                x = self._recorded(rng)
+            elif kind < 0.82:
+                x = self._babble(rng)
+            else:
+                x = _SYNTHETIC[rng.integers(len(_SYNTHETIC))](rng, self.length)
+            x = _tilt(rng, x)
+            if rng.random() < 0.15:
+                x = oaconvolve(x, self._response(rng))[: self.length]
+            if rng.random() < 0.2:  # comes, goes, or stops for a while
+                knots = np.linspace(0, self.length, 9)
+                x = x * 10 ** (np.interp(np.arange(self.length), knots, rng.uniform(-30, 0, 9)) / 20)
+            x = x / (np.sqrt(np.mean(x**2)) + 1e-9)
+            total += (x * 10 ** (rng.uniform(-9, 0) / 20)).astype(np.float32)
+        return total
+
+    def _recorded(self, rng: np.random.Generator) -> np.ndarray:
+        clip = self.corpus.noises[rng.integers(len(self.corpus.noises))]
+        x = self.corpus.read("noise", clip)
+        if rng.random() < 0.4:
+            x = _change_speed(x, rng.uniform(0.7, 1.4))
+        repeats = self.length // len(x) + 2
+        return np.tile(x, repeats)[rng.integers(len(x)) :][: self.length]
+
+    def _babble(self, rng: np.random.Generator) -> np.ndarray:
+        x = np.zeros(self.length, np.float32)
+        for _ in range(rng.integers(3, 9)):
+            voice, _bandwidth = self._talker(rng)
+            x += voice * np.float32(10 ** (rng.uniform(-8, 0) / 20) / (active_rms(voice) + 1e-9))
+        return x
+
+
+def _change_speed(x: np.ndarray, speed: float) -> np.ndarray:
+    """Play faster (speed > 1) or slower: pitch, formants and bandwidth move along."""
+    if speed == 1.0:
+        return x
+    import soxr
+
+    return soxr.resample(x, SAMPLE_RATE * speed, SAMPLE_RATE, quality="MQ")
+
+
+def _tilt(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
+    """A random second-order filter near unity, as another microphone or another distance would make (after RNNoise)."""
+    if rng.random() < 0.25:
+        return x
+    b = np.concatenate(([1.0], rng.uniform(-0.375, 0.375, 2)))
+    a = np.concatenate(([1.0], rng.uniform(-0.375, 0.375, 2)))
+    return lfilter(b, a, x).astype(np.float32)
+
+
+def _coloured(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Stationary noise with a random slope of 0 to -9 dB an octave and slow drift: fans, hiss, rumble."""
+    spectrum = np.fft.rfft(rng.normal(size=n).astype(np.float32))
+    f = np.arange(len(spectrum)) / n * SAMPLE_RATE
+    spectrum *= (np.maximum(f, 40) / 1000) ** (-rng.uniform(0, 1.5))
+    for _ in range(rng.integers(0, 4)):  # resonances of a housing
+        centre, width = np.exp(rng.uniform(np.log(80), np.log(8000))), rng.uniform(0.02, 0.2)
+        spectrum *= 1 + rng.uniform(0, 6) * np.exp(-(((f / centre - 1) / width) ** 2))
+    x = np.fft.irfft(spectrum, n)
+    drift = 1 + rng.uniform(0, 0.5) * np.sin(2 * np.pi * rng.uniform(0.05, 2) * np.arange(n) / SAMPLE_RATE)
+    return (x * drift).astype(np.float32)
+
+
+def _hum(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Harmonics of a motor or the mains over a little noise."""
+    f0 = rng.choice([50, 60, 100, 120, rng.uniform(30, 400)]) * (1 + rng.uniform(-0.01, 0.01))
+    wobble = 1 + rng.uniform(0, 0.01) * np.sin(2 * np.pi * rng.uniform(0.1, 3) * np.arange(n) / SAMPLE_RATE)
+    phase = 2 * np.pi * np.cumsum(f0 * wobble) / SAMPLE_RATE
+    slope = rng.uniform(0.3, 1.5)
+    count = min(40, int(16_000 / f0))
+    x = sum(np.sin(h * phase + rng.uniform(0, 6.28)) * rng.uniform(0.2, 1) / h**slope for h in range(1, count))
+    noise = _coloured(rng, n)
+    return (x / (np.std(x) + 1e-9) + noise / (noise.std() + 1e-9) * rng.uniform(0, 0.5)).astype(np.float32)
+
+
+def _clicks(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Key strokes and knocks: short decaying bursts at irregular times, over faint noise."""
+    x = np.zeros(n, np.float32)
+    position = 0
+    body = int(0.08 * SAMPLE_RATE)
+    rate = rng.uniform(2, 12)
+    cut_hz = sorted(np.exp(rng.uniform(np.log(200), np.log(12_000), 2)))
+    sos = butter(2, [cut_hz[0], max(cut_hz[1], 1.5 * cut_hz[0])], "band", fs=SAMPLE_RATE, output="sos")
+    while (position := position + int(rng.exponential(1 / rate) * SAMPLE_RATE) + 480) < n - body:
+        decay = np.exp(-np.arange(body) / SAMPLE_RATE / rng.uniform(0.001, 0.015))
+        x[position : position + body] += rng.uniform(0.2, 1) * decay * rng.normal(size=body)
+    noise = _coloured(rng, n)
+    return (sosfilt(sos, x) + noise / (noise.std() + 1e-9) * rng.uniform(1e-4, 3e-3)).astype(np.float32)
+
+
+_SYNTHETIC = (_coloured, _coloured, _hum, _clicks)

@@ -1,0 +1,1 @@
+"""Shipped int8 models, each with its model card."""
