@@ -30,6 +30,12 @@ class LiveEngine:
         self.input = np.zeros(max_hops * HOP, np.float32)
         self.output = np.zeros(max_hops * HOP, np.float32)
 
+    @property
+    def last_hop(self) -> tuple[float, float]:
+        """Pitch period in samples and voice activity in [0, 1] of the last hop."""
+        stats = self.enhancer.stats
+        return stats["pitch_period"], stats["voice"]
+
     def run(self, hops: int, lean: bool = False) -> None:
         """Enhance the first `hops` hops of `input` into `output` (1440 samples late).
 

