@@ -9,7 +9,7 @@ const MICROPHONE = { echoCancellation: false, noiseSuppression: false, autoGainC
 const NO_LIMIT = 42; // the slider's right end
 
 let engine;
-let session = null; // {context, node, monitor, stop()}
+let session = null; // {context, source, node, monitor, isSample, stop()}
 let cancel = null;
 
 const say = (text) => {
@@ -62,6 +62,7 @@ async function start(openSource, isSample) {
     source.node.connect(node).connect(monitor).connect(context.destination);
     session = {
       context,
+      source: source.node,
       node,
       monitor,
       isSample,
@@ -283,8 +284,8 @@ window.pyenhance = {
   get engine() {
     return engine;
   },
-  get node() {
-    return session?.node ?? null;
+  get session() {
+    return session;
   },
 };
 

@@ -28,20 +28,20 @@ class Network:
 
     def __init__(self, topology: Topology, tensors: dict[str, np.ndarray]) -> None:
         self.topology = topology
-        self._layers: dict[str, Linear | Conv1d | GRU] = {}
+        self.layers: dict[str, Linear | Conv1d | GRU] = {}
         for name, (kind, _, _) in topology.layers().items():
             own = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
             if kind == "gru":
-                self._layers[name] = GRU(**own)
+                self.layers[name] = GRU(**own)
             elif kind.startswith("conv"):
-                self._layers[name] = Conv1d(own["weight"], own["weight_scale"], own["bias"], int(kind[4:]))
+                self.layers[name] = Conv1d(own["weight"], own["weight_scale"], own["bias"], int(kind[4:]))
             else:
                 levels = {"input_levels": 1.0} if name == "dense" else {}
-                self._layers[name] = Linear(own["weight"], own["weight_scale"], own["bias"], **levels)
+                self.layers[name] = Linear(own["weight"], own["weight_scale"], own["bias"], **levels)
 
     def new_state(self) -> NetworkState:
         """The state before the first frame."""
-        return NetworkState({n: x.new_state() for n, x in self._layers.items() if isinstance(x, Conv1d | GRU)})
+        return NetworkState({n: x.new_state() for n, x in self.layers.items() if isinstance(x, Conv1d | GRU)})
 
     def __call__(
         self, features: np.ndarray, state: NetworkState, trace: dict[str, np.ndarray] | None = None
@@ -61,7 +61,7 @@ class Network:
         gain, strength : ndarray, shape (K, 34), float32, in [0, 1]
         vad : ndarray, shape (K,), float32, in [0, 1]
         """
-        dense = quantize_activation(np.clip(self._layers["dense"](features), 0, 1))
+        dense = quantize_activation(np.clip(self.layers["dense"](features), 0, 1))
         conv1 = quantize_activation(np.clip(self._step("conv1", dense, state), 0, 1))
         conv2 = self._step("conv2", conv1, state)
         conv2 = quantize_activation(np.tanh(conv2, out=conv2))
@@ -70,14 +70,14 @@ class Network:
         gru3 = self._step("gru3", gru2, state)
         gain_gru = self._step("gain_gru", gru3, state)
         strength_gru = self._step("strength_gru", np.concatenate((gru3, conv2), 1), state)
-        gain = sigmoid(self._layers["gain"](np.concatenate((conv2, gru1, gru2, gru3, gain_gru), 1)))
-        strength = sigmoid(self._layers["strength"](strength_gru))
-        vad = sigmoid(self._layers["vad"](strength_gru))
+        gain = sigmoid(self.layers["gain"](np.concatenate((conv2, gru1, gru2, gru3, gain_gru), 1)))
+        strength = sigmoid(self.layers["strength"](strength_gru))
+        vad = sigmoid(self.layers["vad"](strength_gru))
         if trace is not None:
             trace.update(dense=dense, conv1=conv1, conv2=conv2, gru1=gru1, gru2=gru2, gru3=gru3, gain_gru=gain_gru)
             trace.update(strength_gru=strength_gru, gain=gain, strength=strength, vad=vad)
         return gain, strength, vad[:, 0]
 
     def _step(self, name: str, x: np.ndarray, state: NetworkState) -> np.ndarray:
-        y, state.memory[name] = self._layers[name].step(x, state.memory[name])
+        y, state.memory[name] = self.layers[name].step(x, state.memory[name])
         return y

@@ -1,0 +1,118 @@
+"""Headless Chromium and the site's server, with and without the isolation headers."""
+
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+
+from ..conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "wasm"))
+from serve import make_server
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+]
+READY_MS = 120_000
+SCREENSHOTS = ROOT / "dist" / "screenshots"
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as p:
+        yield p
+
+
+@pytest.fixture(scope="session")
+def microphone_wav(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled noisy sample as the file that Chromium's fake microphone plays, in a loop."""
+    import soundfile
+
+    x, rate = soundfile.read(site / "sample.flac", dtype="int16")
+    path = tmp_path_factory.mktemp("microphone") / "noisy.wav"
+    soundfile.write(path, x, rate, subtype="PCM_16")
+    return path
+
+
+def launch(playwright: Playwright, *flags: str) -> Browser:
+    """Chromium: $PYENHANCE_CHROMIUM, Debian's, or Playwright's own."""
+    path = os.environ.get("PYENHANCE_CHROMIUM") or shutil.which("chromium")
+    return playwright.chromium.launch(executable_path=path, args=[*FLAGS, *flags])
+
+
+@pytest.fixture(scope="session")
+def browser(playwright: Playwright, microphone_wav: Path) -> Iterator[Browser]:
+    """With a fake microphone that is allowed."""
+    fake = f"--use-file-for-fake-audio-capture={microphone_wav}"
+    browser = launch(playwright, "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", fake)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="session")
+def serve(site: Path) -> Iterator[Callable[[bool], str]]:
+    """Start (once) a server; returns its address. The argument: isolation headers or not."""
+    servers: dict[bool, Any] = {}
+
+    def start(isolation: bool) -> str:
+        if isolation not in servers:
+            servers[isolation] = make_server(site, 0, isolation=isolation, quiet=True)
+            threading.Thread(target=servers[isolation].serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{servers[isolation].server_port}/"
+
+    yield start
+    for server in servers.values():
+        server.shutdown()
+        server.server_close()
+
+
+def watched(context: BrowserContext) -> Page:
+    """A page whose every request is noted in `page.seen`, and whose script errors in `page.errors`."""
+    page = context.new_page()
+    page.seen, page.errors = [], []
+    context.on("request", lambda request: page.seen.append(request.url))
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    return page
+
+
+def assert_own_host_only(page: Page, address: str) -> None:
+    """Nothing was asked of another host, and no script failed."""
+    own = urlparse(address).netloc
+    foreign = [url for url in page.seen if urlparse(url).scheme in ("http", "https") and urlparse(url).netloc != own]
+    assert page.seen and not foreign, foreign
+    assert not page.errors, page.errors
+
+
+@pytest.fixture(params=[True, False], ids=["isolated", "not isolated"])
+def page(request: pytest.FixtureRequest, browser: Browser, serve: Callable[[bool], str]) -> Iterator[Page]:
+    """The page, its engine ready, in both kinds of hosting; the network is watched."""
+    address = serve(request.param)
+    context = browser.new_context()
+    page = watched(context)
+    page.goto(address)
+    page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+    assert page.evaluate("crossOriginIsolated") is request.param
+    yield page
+    assert_own_host_only(page, address)
+    context.close()
+
+
+@pytest.fixture(scope="session")
+def screenshot() -> Callable[[Page, str], None]:
+    """Keep a picture under dist/screenshots."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    return lambda page, name: page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True) and None

@@ -1,0 +1,156 @@
+"""From the (fake) microphone to the output, in real time, in headless Chromium."""
+
+import base64
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page
+
+pytestmark = pytest.mark.browser
+WARM_UP_SECONDS = 6
+SECONDS = 21
+
+# Record what goes into the node and what comes out of it, side by side.
+TAP = """() => {
+  const { context, source, node } = pyenhance.session;
+  const merger = new ChannelMergerNode(context, { numberOfInputs: 2 });
+  const mono = new GainNode(context, { channelCount: 1, channelCountMode: "explicit" });
+  source.connect(mono).connect(merger, 0, 0);
+  node.connect(merger, 0, 1);
+  const recorder = context.createScriptProcessor(4096, 2, 1);
+  window.tap = [];
+  recorder.onaudioprocess = ({ inputBuffer }) => {
+    const block = new Float32Array(8192);
+    block.set(inputBuffer.getChannelData(0), 0);
+    block.set(inputBuffer.getChannelData(1), 4096);
+    window.tap.push(block);
+  };
+  merger.connect(recorder).connect(context.destination);
+  window.tapNode = recorder;
+}"""
+COLLECT = """() => {
+  const bytes = new Uint8Array(window.tap.length * 32768);
+  window.tap.forEach((block, i) => bytes.set(new Uint8Array(block.buffer), i * 32768));
+  let text = "";
+  for (let i = 0; i < bytes.length; i += 32768) text += String.fromCharCode(...bytes.subarray(i, i + 32768));
+  return btoa(text);
+}"""
+
+
+def _frame_db(x: np.ndarray) -> np.ndarray:
+    frames = x[: len(x) // 960 * 960].reshape(-1, 960)
+    return 10 * np.log10((frames**2).mean(1) + 1e-12)
+
+
+def test_microphone_to_output(page: Page, screenshot: Callable[[Page, str], None]) -> None:
+    page.click("#start")
+    page.wait_for_selector("#ab:not([disabled])")
+    page.evaluate(TAP)
+    time.sleep(WARM_UP_SECONDS)
+    begin, heap = page.evaluate("pyenhance.session.node.stats()"), page.evaluate("performance.memory.usedJSHeapSize")
+    page.evaluate("window.tap.length = 0")
+    time.sleep(SECONDS)
+    end = page.evaluate("pyenhance.session.node.stats()")
+    recorded = np.frombuffer(base64.b64decode(page.evaluate(COLLECT)), np.float32).reshape(-1, 2, 4096)
+    page.evaluate("tapNode.disconnect(); tap.length = 0")
+    page.click("summary")
+    screenshot(page, f"live-{'shared' if end['shared_memory'] else 'messages'}")
+
+    assert end["state"] == "running" and end["shared_memory"] is page.evaluate("crossOriginIsolated")
+    assert (end["hops"] - begin["hops"]) * 0.01 >= 0.95 * SECONDS
+    heard, enhanced = (recorded[:, c].ravel() for c in range(2))
+    assert len(heard) >= 0.9 * SECONDS * 48_000
+    before, after = _frame_db(heard), _frame_db(enhanced)
+    assert before.max() > -40, "the fake microphone was silent"
+    # The quietest frames are noise alone, the loudest are speech.
+    assert np.percentile(after, 8) < np.percentile(before, 8) - 10
+    assert abs(np.percentile(after, 95) - np.percentile(before, 95)) < 4
+
+    assert end["underruns"] == begin["underruns"], (begin, end)
+    assert end["dropped_hops"] == begin["dropped_hops"] and end["lean_hops"] == begin["lean_hops"]
+    assert end["us_mean"] < 5000, "mean time a hop is over half of the hop"
+    assert end["heap_bytes"] == begin["heap_bytes"]
+    assert page.evaluate("performance.memory.usedJSHeapSize") < heap + 30e6  # the recording itself is some 8 MB
+    assert end["latency_algorithm_ms"] == 30
+
+    page.click("#start")
+    page.wait_for_selector("#ab[disabled]")
+    assert page.evaluate("pyenhance.session") is None
+
+
+def test_sample_ab_and_strength(page: Page, screenshot: Callable[[Page, str], None]) -> None:
+    page.click("#sample")
+    page.wait_for_selector("#ab:not([disabled])")
+    assert page.inner_text("#ab").startswith("Enhancement on")
+    page.keyboard.press("b")
+    assert page.evaluate("pyenhance.session.node.bypass") is True
+    assert page.get_attribute("#ab", "aria-pressed") == "false"
+    page.keyboard.press("b")
+    assert page.evaluate("pyenhance.session.node.bypass") is False
+    page.fill("#strength", "12")
+    assert page.evaluate("pyenhance.session.node.strengthDb") == 12
+    assert page.inner_text("#strength-value") == "12 dB"
+    page.fill("#strength", "42")
+    assert page.evaluate("pyenhance.session.node.strengthDb") is None
+    time.sleep(2)
+    assert page.evaluate("pyenhance.session.node.stats().hops") > 50
+    page.evaluate("pyenhance.session.node.dispatchEvent(new Event('overload'))")
+    assert "too slow" in page.inner_text("#status")
+    page.click("#start")  # stops
+    page.wait_for_selector("#ab[disabled]")
+
+
+def test_node_refuses_what_it_cannot_do(page: Page) -> None:
+    script = """async (options) => {
+      const context = new AudioContext({ sampleRate: options.rate });
+      try {
+        await pyenhance.createDenoiser(context, { engine: pyenhance.engine, strengthDb: options.strength });
+        return "accepted";
+      } catch (error) {
+        return error.message;
+      } finally {
+        await context.close();
+      }
+    }"""
+    assert "44100" in page.evaluate(script, {"rate": 44_100, "strength": None})
+    assert "-1" in page.evaluate(script, {"rate": 48_000, "strength": -1})
+
+
+def test_bypassed_node_is_an_exact_delay(page: Page) -> None:
+    worst = page.evaluate("""async () => {
+      const length = 48000;
+      const context = new OfflineAudioContext(1, length, 48000);
+      const buffer = context.createBuffer(1, length, 48000);
+      const x = buffer.getChannelData(0);
+      for (let i = 0; i < length; i++) x[i] = Math.fround(Math.sin(i * i * 1e-5) / 2);
+      const source = new AudioBufferSourceNode(context, { buffer });
+      const node = await pyenhance.createDenoiser(context, { engine: pyenhance.engine });
+      node.bypass = true;
+      source.connect(node).connect(context.destination);
+      source.start();
+      const y = (await context.startRendering()).getChannelData(0);
+      const delay = 1440 + 960;
+      let worst = 0;
+      for (let i = delay; i < length; i++) worst = Math.max(worst, Math.abs(y[i] - x[i - delay]));
+      for (let i = 0; i < delay; i++) worst = Math.max(worst, Math.abs(y[i]));
+      node.dispose();
+      return worst;
+    }""")
+    assert worst == 0
+
+
+def test_dispose_leaves_no_worker(page: Page) -> None:
+    before = len(page.workers)
+    page.evaluate("""async () => {
+      window.context = new AudioContext({ sampleRate: 48000 });
+      window.own = await pyenhance.createDenoiser(window.context);
+      await window.own.engine.ready;
+    }""")
+    assert len(page.workers) == before + 1
+    page.evaluate("own.dispose(); own.dispose(); context.close()")
+    deadline = time.monotonic() + 10
+    while len(page.workers) > before and time.monotonic() < deadline:
+        page.wait_for_timeout(100)
+    assert len(page.workers) == before

@@ -1,0 +1,138 @@
+"""The page when things are missing or broken, and recordings."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from playwright.sync_api import Browser, Page, Playwright
+
+from ..conftest import noisy_voice
+from .conftest import READY_MS, assert_own_host_only, launch, watched
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def bare(playwright: Playwright) -> Browser:
+    """Chromium with no microphone at all."""
+    browser = launch(playwright)
+    yield browser
+    browser.close()
+
+
+def _usable(page: Page) -> None:
+    assert page.is_enabled("#start") and page.is_enabled("#sample") and page.is_visible("#drop")
+
+
+def test_microphone_denied(playwright: Playwright, serve: Callable[[bool], str]) -> None:
+    browser = launch(playwright, "--use-fake-device-for-media-stream", "--deny-permission-prompts")
+    page = watched(browser.new_context())
+    page.goto(serve(True))
+    page.click("#start")
+    page.wait_for_selector("#status:has-text('not allowed')")
+    _usable(page)
+    browser.close()
+
+
+def test_microphone_absent(bare: Browser, serve: Callable[[bool], str]) -> None:
+    page = watched(bare.new_context(permissions=["microphone"]))
+    page.goto(serve(True))
+    page.click("#start")
+    page.wait_for_selector("#status:has-text('No microphone was found')")
+    _usable(page)
+
+
+def test_insecure_context(playwright: Playwright, serve: Callable[[bool], str], tmp_path: Path) -> None:
+    browser = launch(playwright, "--host-resolver-rules=MAP insecure.test 127.0.0.1")
+    page = watched(browser.new_context())
+    page.goto(serve(False).replace("127.0.0.1", "insecure.test"))
+    page.click("#start")
+    page.wait_for_selector("#status:has-text('https')")
+    _usable(page)
+    page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+    _enhance_file(page, tmp_path)
+    browser.close()
+
+
+def test_load_failure_then_retry(browser: Browser, serve: Callable[[bool], str]) -> None:
+    context = browser.new_context()
+    page = watched(context)
+    context.route("**/python_stdlib.zip", lambda route: route.abort())
+    page.goto(serve(True))
+    page.wait_for_selector("body[data-engine=failed]", timeout=READY_MS)
+    assert "could not be loaded" in page.inner_text("#status")
+    _usable(page)
+    context.unroute("**/python_stdlib.zip")
+    page.click("#retry")
+    page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+    assert not page.is_visible("#retry")
+    context.close()
+
+
+def test_tampered_wheel_is_refused(browser: Browser, serve: Callable[[bool], str]) -> None:
+    context = browser.new_context()
+    page = watched(context)
+
+    def tamper(route) -> None:
+        reply = route.fetch()
+        body = bytearray(reply.body())
+        body[-100] ^= 1
+        route.fulfill(response=reply, body=bytes(body))
+
+    context.route("**/pyenhance-*.whl", tamper)
+    page.goto(serve(True))
+    page.wait_for_selector("body[data-engine=failed]", timeout=READY_MS)
+    assert page.is_visible("#retry")
+    context.close()
+
+
+def _enhance_file(page: Page, tmp_path: Path) -> None:
+    x = np.stack((noisy_voice(4.0), noisy_voice(4.0, seed=9)), 1)
+    path = tmp_path / "meeting <b>1</b>.wav"
+    soundfile.write(path, x, 48_000)
+    page.set_input_files("#file", path)
+    page.wait_for_selector("#results li a", timeout=60_000)
+    assert "<b>" in page.inner_text("#results strong")  # shown as text
+    assert page.get_attribute("#results a", "download") == "meeting <b>1</b>-enhanced.wav"
+    with page.expect_download() as download:
+        page.click("#results a")
+    y, rate = soundfile.read(download.value.path(), always_2d=True)
+    assert rate == 48_000 and y.shape == x.shape
+    from pyenhance import enhance
+
+    np.testing.assert_allclose(y, np.clip(enhance(x, 48_000), -1, 1), atol=0.01)
+    frames = [v[: len(v) // 960 * 960, 0].reshape(-1, 960).std(1) for v in (x, y)]
+    assert np.percentile(frames[1][50:], 10) < 0.4 * np.percentile(frames[0][50:], 10)
+
+
+def test_recording(page: Page, tmp_path: Path, screenshot: Callable[[Page, str], None]) -> None:
+    _enhance_file(page, tmp_path)
+    screenshot(page, "recording")
+
+
+def test_broken_recordings(page: Page, tmp_path: Path) -> None:
+    for name, data in (("no-sound.wav", b"RIFFnonsense"), ("nothing.mp3", b"")):
+        path = tmp_path / name
+        path.write_bytes(data)
+        page.set_input_files("#file", path)
+        page.wait_for_selector(f"#file-status:has-text('{name} is no sound')")
+    _usable(page)
+
+
+def test_looks(browser: Browser, serve: Callable[[bool], str], screenshot: Callable[[Page, str], None]) -> None:
+    address = serve(True)
+    for name, options in {
+        "light": {"color_scheme": "light"},
+        "dark": {"color_scheme": "dark"},
+        "phone": {"viewport": {"width": 360, "height": 740}},
+    }.items():
+        context = browser.new_context(**options)
+        page = watched(context)
+        page.goto(address)
+        page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+        screenshot(page, name)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name}: scrolls sideways"
+        assert_own_host_only(page, address)
+        context.close()

@@ -1,0 +1,51 @@
+"""Signals and places that many tests share."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+
+if not os.environ.get("PYENHANCE_TORCH"):
+    collect_ignore = ["train"]
+
+
+def pytest_report_header() -> str:
+    """Say what is not collected."""
+    if os.environ.get("PYENHANCE_TORCH"):
+        return "training tests: collected"
+    return "training tests: not collected; PYENHANCE_TORCH=1 ./build.sh test installs torch and runs them"
+
+
+def voiced(seconds: float, f0_hz: float = 140.0, glide_hz: float = 30.0) -> np.ndarray:
+    """A gliding harmonic tone with pauses: something like a voice; float32."""
+    t = np.arange(int(seconds * 48_000)) / 48_000
+    phase = 2 * np.pi * np.cumsum(f0_hz + glide_hz * np.sin(2 * np.pi * 0.8 * t)) / 48_000
+    x = sum(np.sin(h * phase) / h for h in range(1, 25)) * (np.sin(2 * np.pi * 1.1 * t) > -0.4)
+    return (0.08 * x).astype(np.float32)
+
+
+def noisy_voice(seconds: float, seed: int = 0, noise: float = 0.02) -> np.ndarray:
+    """`voiced` in white noise; float32."""
+    x = voiced(seconds)
+    return (x + noise * np.random.default_rng(seed).normal(size=len(x))).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """The built site."""
+    folder = ROOT / "dist" / "site"
+    assert (folder / "manifest.json").exists(), "dist/site is not built: ./build.sh site"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """Node, which build.sh installs."""
+    path = shutil.which("node")
+    assert path, "node is missing: ./build.sh site installs it"
+    return path

@@ -1,0 +1,112 @@
+"""Files and the command line."""
+
+import json
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from pyenhance import enhance
+from pyenhance.audio import denoise_file
+from pyenhance.cli import main
+
+from ..conftest import noisy_voice
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("audio") / "noisy.wav"
+    soundfile.write(path, noisy_voice(6.3), 48_000, subtype="FLOAT")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("suffix", "rate", "channels", "subtype"),
+    [
+        (".wav", 48_000, 1, "PCM_16"),
+        (".wav", 44_100, 2, "PCM_24"),
+        (".wav", 8_000, 1, "ULAW"),
+        (".wav", 192_000, 1, "FLOAT"),
+        (".flac", 16_000, 1, "PCM_16"),
+        (".ogg", 48_000, 2, "VORBIS"),
+        (".ogg", 24_000, 1, "OPUS"),
+    ],
+)
+def test_same_length_rate_channels_and_subtype(
+    tmp_path: Path, suffix: str, rate: int, channels: int, subtype: str
+) -> None:
+    source, target = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
+    x = np.random.default_rng(0).normal(0, 0.05, (rate + 123, channels))
+    soundfile.write(source, x, rate, subtype=subtype)
+    denoise_file(source, target)
+    a, b = soundfile.info(source), soundfile.info(target)
+    assert (a.samplerate, a.channels, a.subtype, a.format) == (b.samplerate, b.channels, b.subtype, b.format)
+    assert a.frames == b.frames
+    assert stat.S_IMODE(target.stat().st_mode) & 0o600 == 0o600
+
+
+def test_a_file_is_the_one_shot_result(noisy: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.wav"
+    seen = []
+    facts = denoise_file(noisy, target, on_progress=lambda done, total: seen.append((done, total)))
+    y, _ = soundfile.read(target, dtype="float32")
+    x, _ = soundfile.read(noisy, dtype="float32")
+    np.testing.assert_allclose(y, enhance(x, 48_000), atol=1e-6)
+    assert seen[-1] == (len(x), len(x)) and facts["seconds"] == pytest.approx(6.3)
+
+
+def test_denoise_many_one_bad(noisy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad, broken = tmp_path / "bad.wav", tmp_path / "nan.wav"
+    bad.write_bytes(b"no sound at all")
+    soundfile.write(broken, np.array([0, np.nan], np.float32), 48_000, subtype="FLOAT")
+    out = tmp_path / "out"
+    assert main(["denoise", str(bad), str(broken), str(noisy), "-o", str(out), "--json"]) == 1
+    reply = capsys.readouterr()
+    files = json.loads(reply.out)["files"]
+    assert "error" in files[0] and "NaN" in files[1]["error"] and files[2]["seconds"] == pytest.approx(6.3)
+    assert [p.name for p in out.iterdir()] == ["noisy.wav"]
+    assert "bad.wav" in reply.err
+
+
+def test_nothing_is_overwritten_without_force(noisy: Path, tmp_path: Path) -> None:
+    target = tmp_path / "there.wav"
+    target.write_text("mine")
+    assert main(["denoise", str(noisy), "-o", str(target), "--quiet"]) == 1
+    assert target.read_text() == "mine"
+    assert main(["denoise", str(noisy), "-o", str(target), "--quiet", "--force"]) == 0
+    assert soundfile.info(target).frames == soundfile.info(noisy).frames
+
+
+def test_usage_errors(noisy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "noisy.wav"
+    other.write_bytes(noisy.read_bytes())
+    assert main(["denoise", str(noisy), "-o", str(noisy), "--force"]) == 2
+    assert main(["denoise", str(noisy), str(other), "-o", str(tmp_path / "two")]) == 2
+    assert main(["denoise", str(noisy), str(noisy.with_name("b.wav")), "-o", str(other)]) == 2
+    for arguments in (["denoise", str(noisy)], ["denoise", str(noisy), "-o", "x", "--strength-db", "-1"], ["dance"]):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 2
+    assert main(["denoise", str(noisy), "-o", str(tmp_path / "a.wav"), "--model", "no-such"]) == 1
+    assert "no-such" in capsys.readouterr().err
+    assert main(["denoise", str(noisy), "-o", str(tmp_path / "a.xyz")]) == 1
+
+
+def test_info_and_models(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["info", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["models"]["default"] > 1_000_000
+    assert main(["info"]) == 0 and main(["model", "list"]) == 0 and main(["model", "verify", "default"]) == 0
+    broken = tmp_path / "x.safetensors"
+    broken.write_bytes(b"1234")
+    assert main(["model", "verify", str(broken)]) == 1
+
+
+def test_bench(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--seconds", "1", "-k", "1", "10", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["k"] for row in rows] == [1, 10]
+    for row in rows:
+        assert row["us_p50"] <= row["us_p99"] <= row["us_max"]
+        assert sum(row["breakdown_us"].values()) == pytest.approx(row["us_mean"], rel=0.2)

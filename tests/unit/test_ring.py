@@ -1,0 +1,20 @@
+"""The rings between the audio thread and the worker, both sides on real threads."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ..conftest import ROOT
+
+FUZZ = Path(__file__).with_name("ring_fuzz.mjs")
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+def test_no_sample_is_lost_changed_or_moved(node: str, seed: int) -> None:
+    command = [node, FUZZ, ROOT / "site" / "ring.js", str(seed), "1500000"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["read"] >= 1_500_000 and facts["fullest"] > 2000
