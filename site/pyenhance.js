@@ -54,7 +54,11 @@ export class Engine extends EventTarget {
   fail(during, message, id) {
     const error = new Error(message);
     if (this.jobs.has(id)) return this.jobs.get(id)({ type: "error", error });
-    if (during === "load") this.settle.reject(error);
+    if (during === "load") {
+      this.worker.onmessage = null; // what still arrives is of no use
+      this.worker.terminate();
+      this.settle.reject(error);
+    }
     this.dispatchEvent(Object.assign(new Event("error"), { error }));
   }
 

@@ -76,6 +76,11 @@ def _write_shard(path: Path, seed: int, index: int) -> Path:
     return path
 
 
+def _read_shard(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as file:
+        return {name: file[name] for name in ARRAYS}
+
+
 class ShardStream:
     """Endless seeded batches from a directory of shards, which may still be growing.
 
@@ -86,12 +91,12 @@ class ShardStream:
         Sequences a batch.
     seed : int
     max_gb : float
-        Shards kept in memory at most; beyond it the oldest make room.
+        Shards kept in memory at most; beyond it those with the lowest numbers make room.
 
     Attributes
     ----------
     step : int
-        Batches drawn; set it to resume.
+        Batches drawn; set it to resume. The same step over the same shards gives the same batch.
 
     Raises
     ------
@@ -108,16 +113,18 @@ class ShardStream:
             raise ValueError(f"{directory} holds no shard-*.npz; make some with python -m pyenhance.train.dataset")
 
     def rescan(self) -> None:
-        """Pick up shards that have appeared."""
-        for path in sorted(self.directory.glob("shard-*.npz")):
-            if path not in self._shards:
-                with np.load(path) as file:
-                    self._shards[path] = {name: file[name] for name in ARRAYS}
-        size = sum(a.nbytes for shard in self._shards.values() for a in shard.values())
-        while size > self.max_gb * 1e9 and len(self._shards) > 1:
-            oldest = next(iter(self._shards))
-            size -= sum(a.nbytes for a in self._shards[oldest].values())
-            self._shards[oldest] = {name: np.zeros((0,), np.uint8) for name in ARRAYS}
+        """Pick up shards that have appeared; of those that do not fit together, the ones with the highest numbers."""
+        kept: list[Path] = []
+        size = 0
+        for path in sorted(self.directory.glob("shard-*.npz"), reverse=True):
+            size += path.stat().st_size
+            if kept and size > self.max_gb * 1e9:
+                break
+            kept.append(path)
+        for path in set(self._shards).difference(kept):
+            del self._shards[path]
+        # In the order of their numbers, whenever they appeared: a resumed run must draw what this one draws.
+        self._shards = {path: self._shards.get(path) or _read_shard(path) for path in reversed(kept)}
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         """Yield dicts: features (B, T, 70), gain, strength (B, T, 34), vad (B, T), band_mask (B, 34); float32."""
@@ -125,8 +132,8 @@ class ShardStream:
             rng = np.random.default_rng([self.seed, self.step])
             if self.step % 100 == 99:
                 self.rescan()
-            full = [shard for shard in self._shards.values() if len(shard["vad"])]
-            picks = [(full[i], rng.integers(len(full[i]["vad"]))) for i in rng.integers(len(full), size=self.batch)]
+            shards = list(self._shards.values())
+            picks = [(s := shards[i], rng.integers(len(s["vad"]))) for i in rng.integers(len(shards), size=self.batch)]
             batch = {name: np.stack([shard[name][row] for shard, row in picks]).astype(np.float32) for name in ARRAYS}
             batch["gain"] /= 255
             batch["strength"] /= 255

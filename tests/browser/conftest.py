@@ -26,6 +26,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
     "--autoplay-policy=no-user-gesture-required",
+    "--js-flags=--expose-gc",
+    "--enable-precise-memory-info",
 ]
 READY_MS = 120_000
 SCREENSHOTS = ROOT / "dist" / "screenshots"

@@ -27,8 +27,10 @@ def _usable(page: Page) -> None:
 
 
 def test_microphone_denied(playwright: Playwright, serve: Callable[[bool], str]) -> None:
-    browser = launch(playwright, "--use-fake-device-for-media-stream", "--deny-permission-prompts")
+    browser = launch(playwright, "--use-fake-device-for-media-stream")
     page = watched(browser.new_context())
+    denied = {"permission": {"name": "microphone"}, "setting": "denied"}
+    page.context.new_cdp_session(page).send("Browser.setPermission", denied)
     page.goto(serve(True))
     page.click("#start")
     page.wait_for_selector("#status:has-text('not allowed')")
@@ -90,12 +92,12 @@ def test_tampered_wheel_is_refused(browser: Browser, serve: Callable[[bool], str
 
 def _enhance_file(page: Page, tmp_path: Path) -> None:
     x = np.stack((noisy_voice(4.0), noisy_voice(4.0, seed=9)), 1)
-    path = tmp_path / "meeting <b>1</b>.wav"
+    path = tmp_path / "meeting <b>1.wav"
     soundfile.write(path, x, 48_000)
     page.set_input_files("#file", path)
     page.wait_for_selector("#results li a", timeout=60_000)
     assert "<b>" in page.inner_text("#results strong")  # shown as text
-    assert page.get_attribute("#results a", "download") == "meeting <b>1</b>-enhanced.wav"
+    assert page.get_attribute("#results a", "download") == "meeting <b>1-enhanced.wav"
     with page.expect_download() as download:
         page.click("#results a")
     y, rate = soundfile.read(download.value.path(), always_2d=True)
