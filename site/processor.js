@@ -6,6 +6,7 @@ const MASK = CAPACITY - 1;
 const FADE = 1 / 240; // a sample: 5 ms from dry to enhanced
 const DECAY = 0.985; // a sample: what a sudden change leaves behind dies away in some milliseconds
 const MAX_DELAY = 12 * HOP;
+const MAX_STEP = 4 * HOP; // one long pause of the machine must not cost delay for good
 const METER_SAMPLES = 4800;
 
 class DenoiserProcessor extends AudioWorkletProcessor {
@@ -20,6 +21,7 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     this.residual = 0; // what is left of a jump
     this.lastOut = 0;
     this.primed = false;
+    this.behind = 0; // samples that enhanced sound came too late by, in this underrun
     this.peakIn = this.peakOut = 0;
     this.metered = this.sinceHop = 0;
     this.alive = true;
@@ -83,6 +85,7 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     const running = ring.get(H.STATE) === STATE.RUNNING;
     const bypass = ring.get(H.BYPASS) === 1 || !running;
     const ready = Math.min(n, (ring.get(H.OUT_WRITE) - at) | 0);
+    if (this.behind && ready === n) at = this.wait(at);
     // Enhanced sound must cover the whole block to be started, and its first sample to go on.
     if (!this.primed && running && ready === n) this.primed = true;
     let missed = 0;
@@ -102,26 +105,33 @@ class DenoiserProcessor extends AudioWorkletProcessor {
       this.peakOut = Math.max(this.peakOut, Math.abs(out[i]));
     }
     ring.set(H.OUT_READ, (at + n) | 0);
-    if (missed) this.underrun(missed);
+    if (missed) this.underrun(missed, n - ready);
   }
 
-  underrun(missed) {
+  underrun(missed, behind) {
     const ring = this.ring;
     ring.add(H.UNDERRUN_SAMPLES, missed);
     if (!this.late) ring.add(H.UNDERRUNS, 1);
     this.late = true;
-    // The machine delivers sound in larger portions than allowed for: wait one hop longer from now on.
+    this.behind = Math.max(this.behind, behind);
+  }
+
+  // The underrun is over. The machine delivers sound in larger portions than allowed for: from now on wait for as much longer
+  // as it was late. Returns the place to go on from.
+  wait(at) {
+    const ring = this.ring;
     const delay = ring.get(H.DELAY);
-    if (delay < MAX_DELAY && !this.settling) {
-      ring.set(H.DELAY, delay + HOP);
-      const next = (ring.get(H.OUT_READ) - HOP - LATENCY) & MASK;
-      this.residual = this.lastOut - ring.input[next];
-      this.settling = Math.ceil(20 * HOP);
-    }
+    const step = Math.min(MAX_DELAY - delay, MAX_STEP, Math.ceil(this.behind / HOP) * HOP);
+    this.behind = 0;
+    if (step <= 0) return at;
+    ring.set(H.DELAY, delay + step);
+    const dry = ring.input[(at - step - LATENCY) & MASK];
+    this.residual = this.lastOut - dry;
+    this.wetGain = 0;
+    return (at - step) | 0;
   }
 
   meter(n) {
-    if (this.settling) this.settling = Math.max(0, this.settling - n);
     if (this.wetGain === 1) this.late = false;
     this.metered += n;
     if (this.metered < METER_SAMPLES) return;

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..model.topology import TOPOLOGIES, Topology
@@ -16,6 +17,7 @@ from .loss import percepnet_loss
 from .network import PercepNet
 
 _AVERAGE_DECAY = 0.998
+_BEGINNINGS = 0.3  # share of the batches that start where their sequences do
 
 
 class Trainer:
@@ -112,8 +114,9 @@ def _crop(batch: dict[str, Any], frames: int, step: int) -> dict[str, Any]:
     length = batch["vad"].shape[1]
     if frames >= length:
         return batch
-    generator = torch.Generator().manual_seed(step)
-    start = int(torch.randint(length - frames + 1, (1,), generator=generator))
+    rng = np.random.default_rng(step)
+    # Often the very beginning: there the level follower knows nothing yet, and every stream begins.
+    start = 0 if rng.random() < _BEGINNINGS else int(rng.integers(length - frames + 1))
     return {k: v if k == "band_mask" else v[:, start : start + frames] for k, v in batch.items()}
 
 

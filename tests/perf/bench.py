@@ -1,0 +1,192 @@
+"""Measure in headless Chromium and in CPython, print a table and write bench.json: ``./build.sh bench``."""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import numpy as np
+import soundfile
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from pyenhance.bench import benchmark
+from pyenhance.dsp import LATENCY_SAMPLES
+from tests.browser import tap
+from tests.browser.conftest import READY_MS, ROOT, launch, make_server
+
+BLOCKS = (1, 2, 10)
+FIRST_SAMPLE = """() => new Promise((resolve) => {
+  const timer = setInterval(() => {
+    if ((pyenhance.session?.node?.stats().hops ?? 0) < 1) return;
+    clearInterval(timer);
+    resolve(performance.now());
+  }, 2);
+})"""
+
+
+def _first_enhanced_ms(page: Page, address: str) -> float:
+    """From navigation to the first enhanced sample, the start button being pressed as soon as it is there."""
+    page.goto(address, wait_until="commit")
+    page.click("#start")
+    page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+    return page.evaluate(FIRST_SAMPLE)
+
+
+def startup(browser: Browser, address: str) -> dict[str, Any]:
+    """Time to the first enhanced sample with an empty and a filled browser cache, and what was transferred for it."""
+    context = browser.new_context()
+    page = context.new_page()
+    sizes: dict[str, int] = {}
+
+    def note(request: Any) -> None:
+        if urlparse(request.url).scheme.startswith("http"):
+            name = unquote(urlparse(request.url).path).lstrip("/") or "index.html"
+            sizes[name] = sizes.get(name, 0) + request.sizes()["responseBodySize"]
+
+    requests: list[Any] = []
+    context.on("requestfinished", requests.append)
+    cold = _first_enhanced_ms(page, address)
+    for request in requests:
+        note(request)
+    cached = _first_enhanced_ms(page, address)
+    context.close()
+    largest_first = dict(sorted(sizes.items(), key=lambda item: -item[1]))
+    return {"cold_ms": cold, "cached_ms": cached, "bytes_total": sum(sizes.values()), "bytes": largest_first}
+
+
+def live(page: Page, seconds: float) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The (fake) microphone through the page for a while; the rows `live` and `latency_ms`."""
+    page.click("#start")
+    page.wait_for_selector("#ab:not([disabled])")
+    tap.start(page)
+    time.sleep(5)
+    begin, end, heard, enhanced = tap.record(page, seconds)
+    tap.stop(page)
+    page.click("#start")
+    row = {"seconds": seconds, "hops": end["hops"] - begin["hops"]}
+    row |= {name: end[name] - begin[name] for name in ("underruns", "dropped_hops", "lean_hops")}
+    row |= {name: end[name] for name in ("us_mean", "us_p99")}
+    latency = {
+        "claimed": 1000 * LATENCY_SAMPLES / 48_000 + end["latency_transport_ms"],
+        "measured": _delay_ms(heard, enhanced),
+        "algorithm": end["latency_algorithm_ms"],
+        "transport": end["latency_transport_ms"],
+    }
+    return row, latency
+
+
+def _delay_ms(x: np.ndarray, y: np.ndarray) -> float:
+    """Delay of y against x by cross-correlation, at most 0.2 s."""
+    size = 2 * len(x)
+    correlation = np.fft.irfft(np.fft.rfft(y, size) * np.conj(np.fft.rfft(x, size)), size)
+    return float(np.argmax(correlation[:9600])) / 48
+
+
+def files(seconds: float = 120) -> dict[str, Any]:
+    """`pyenhance denoise` on a long recording: real-time factor and highest memory, start of Python included."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "noisy.wav"
+        soundfile.write(source, np.random.default_rng(0).normal(0, 0.05, int(48_000 * seconds)), 48_000)
+        code = (
+            "import resource, sys; from pyenhance.cli import main; status = main(sys.argv[1:]); "
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024); sys.exit(status)"
+        )
+        command = [sys.executable, "-c", code, "denoise", source, "-o", Path(folder) / "clean.wav", "--quiet"]
+        begin = time.perf_counter()
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        spent = time.perf_counter() - begin
+    return {"real_time_factor": spent / seconds, "peak_mb": float(done.stdout.split()[-1]), "seconds": seconds}
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _show(result: dict[str, Any]) -> None:
+    env, start = result["env"], result["startup"]
+    print(f"{env['browser']} on {env['cores']} cores, {env['processor']}; numpy: {env['numpy_origin']}\n")
+    stages = list(result["hop"][0]["breakdown_us"])
+    columns = ["mean", "p50", "p99", "max", "RTF", *stages]
+    print(f"us a hop    K {''.join(f'{name:>10}' for name in columns)}")
+    for row in result["hop"]:
+        values = [row["us_mean"], row["us_p50"], row["us_p99"], row["us_max"]]
+        text = [f"{v:.0f}" for v in values] + [f"{row['real_time_factor']:.3f}"]
+        text += [f"{row['breakdown_us'][stage]:.0f}" for stage in stages]
+        print(f"{row['engine']:9} {row['k']:3d} {''.join(f'{v:>10}' for v in text)}")
+    print(f"\nstart: {start['cold_ms'] / 1000:.1f} s cold, {start['cached_ms'] / 1000:.1f} s cached, to the first")
+    print(f"enhanced sample; {start['bytes_total'] / 1e6:.1f} MB:")
+    for name, size in list(start["bytes"].items())[:6]:
+        print(f"  {size / 1e6:6.2f} MB  {name}")
+    print("live:    " + ", ".join(f"{k} {v:.0f}" for k, v in result["live"].items()))
+    print("latency: " + ", ".join(f"{k} {v:.1f} ms" for k, v in result["latency_ms"].items()))
+    print("files:   " + ", ".join(f"{k} {v:.3f}" for k, v in result["files"].items()))
+
+
+def main() -> None:
+    """Measure everything."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=20, help="of audio for each row")
+    parser.add_argument("--model", default="default")
+    arguments = parser.parse_args()
+    site = ROOT / "dist" / "site"
+    manifest = json.loads((site / "manifest.json").read_text())
+    server = make_server(site, 0, quiet=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}/"
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        microphone = Path(folder) / "microphone.wav"
+        soundfile.write(microphone, *soundfile.read(site / "sample.flac", dtype="int16"), subtype="PCM_16")
+        browser = launch(
+            playwright,
+            "--use-fake-device-for-media-stream",
+            "--use-fake-ui-for-media-stream",
+            f"--use-file-for-fake-audio-capture={microphone}",
+        )
+        start = startup(browser, address)
+        page = browser.new_page()
+        page.goto(address)
+        page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+        bench = "([model, k, seconds]) => pyenhance.engine.bench({ model, k, seconds })"
+        rows = [page.evaluate(bench, [arguments.model, k, arguments.seconds]) for k in BLOCKS]
+        running, latency = live(page, arguments.seconds)
+        version = f"Chromium {browser.version}"
+        browser.close()
+    server.shutdown()
+    rows += [benchmark(arguments.model, k, arguments.seconds) for k in BLOCKS]
+    result = {
+        "env": {
+            "browser": version,
+            "cores": os.cpu_count(),
+            "processor": _processor(),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "numpy_origin": manifest["numpy_origin"],
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+        },
+        "hop": rows,
+        "peers": [],
+        "startup": start,
+        "latency_ms": latency,
+        "live": running,
+        "files": files(),
+    }
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+    _show(result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""From recordings to training sequences."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pyenhance import dsp
+from pyenhance.train import dataset
+from pyenhance.train.corpus import Corpus
+from pyenhance.train.mixing import Mixer, active_rms
+
+from ..conftest import voiced
+
+
+@pytest.fixture(scope="module")
+def corpus(corpus_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return Corpus(corpus_folder, "train", ("permissive",), tmp_path_factory.mktemp("cache"), workers=1)
+
+
+def test_corpus_keeps_to_its_split_and_groups(corpus: Corpus, corpus_folder: Path, tmp_path: Path) -> None:
+    assert set(corpus.speakers) == {"anna", "bert"} and len(corpus.noises) == 2 and len(corpus.rooms) == 1
+    with pytest.raises(ValueError, match="gpl"):
+        Corpus(corpus_folder, "train", ("gpl",), tmp_path, workers=1)
+    with pytest.raises(ValueError, match=r"manifest_speech\.csv is missing"):
+        Corpus(tmp_path, "train", ("permissive",), tmp_path, workers=1)
+
+
+def test_mixes_are_seeded_and_in_range(corpus: Corpus) -> None:
+    mixer = Mixer(corpus, 2.0)
+    first, again, other = (mixer.mix(np.random.default_rng(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.noisy, again.noisy)
+    np.testing.assert_array_equal(first.clean, again.clean)
+    assert not np.array_equal(first.noisy, other.noisy)
+    for seed in range(40):
+        mix = mixer.mix(np.random.default_rng(seed))
+        assert mix.noisy.shape == mix.clean.shape == (96_000,) and mix.noisy.dtype == mix.clean.dtype == np.float32
+        assert np.abs(mix.noisy).max() <= 1 and np.isfinite(mix.noisy).all() and np.isfinite(mix.clean).all()
+
+
+def test_snr_is_what_the_mix_says(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Speech's active level over the noise's level, before rooms and other changes."""
+    mixer = Mixer(corpus, 3.0)
+    monkeypatch.setattr(mixer, "_room", lambda rng, speech: (speech, speech))
+    checked = 0
+    for seed in range(60):
+        mix = mixer.mix(np.random.default_rng(seed))
+        noise = mix.noisy.astype(float) - mix.clean
+        if np.abs(mix.noisy).max() >= 0.5 or not np.any(mix.clean) or not mix.band_mask[-1] or mix.snr_db > 25:
+            continue  # clipped, silent, band-limited, or lost in 16 bits
+        snr = 20 * np.log10(active_rms(mix.clean) / np.sqrt(np.mean(noise**2)))
+        assert abs(snr - mix.snr_db) < 0.7
+        checked += 1
+    assert checked >= 5
+
+
+def test_bandwidth_masks_the_bands_above(corpus: Corpus) -> None:
+    masks = {int(Mixer(corpus, 1.0).mix(np.random.default_rng(seed)).band_mask.sum()) for seed in range(40)}
+    full = int((dsp.BAND_CENTRES_HZ <= 8000).sum())
+    assert max(masks) > full and min(masks) <= full
+
+
+def test_targets_belong_to_the_frame_the_network_answers(corpus: Corpus) -> None:
+    """Row t of the targets is two frames older than row t of the energies: an onset shows the delay."""
+    x = np.zeros(48_000, np.float32)
+    x[24_000:] = voiced(0.5, 150)
+    noisy = x + 1e-4 * np.random.default_rng(0).normal(size=len(x)).astype(np.float32)
+    frames, gain, _ = dsp.ideal(noisy, x)
+    energies = frames.features[:, : dsp.NUM_BANDS].mean(1)
+    heard = int(np.argmax(np.diff(energies[10:]))) + 11
+    wanted = int(np.argmax(gain.mean(1) > 0.5))
+    assert wanted - heard == dsp.LOOKAHEAD_FRAMES
+    voice = dataset.voice_activity(x)
+    assert abs(int(np.argmax(voice)) - wanted) <= 1
+
+
+def test_shards_repeat_and_resume(corpus_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "SEQUENCES_PER_SHARD", 3)
+    arguments = ["--data", str(corpus_folder), "--hours", str(2 * 3 * 2 / 3600), "--seconds", "2", "--workers", "1"]
+    arguments += ["--cache", str(tmp_path / "audio")]
+    for name in ("one", "two"):
+        dataset.main([*arguments, "--out", str(tmp_path / name)])
+    names = sorted(path.name for path in (tmp_path / "one").glob("*.npz"))
+    assert names == ["shard-00000.npz", "shard-00001.npz"]
+    (tmp_path / "one" / names[1]).unlink()
+    before = (tmp_path / "one" / names[0]).stat().st_mtime_ns
+    dataset.main([*arguments, "--out", str(tmp_path / "one")])
+    assert (tmp_path / "one" / names[0]).stat().st_mtime_ns == before
+    for name in names:
+        first, second = (np.load(tmp_path / folder / name) for folder in ("one", "two"))
+        assert first["features"].shape == (3, 200, dsp.NUM_FEATURES) and first["gain"].shape == (3, 200, dsp.NUM_BANDS)
+        for key in dataset.ARRAYS:
+            np.testing.assert_array_equal(first[key], second[key])
+            assert np.isfinite(first[key]).all()
+
+
+def test_stream_draws_the_same_batch_at_the_same_step(
+    corpus_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match="holds no shard"):
+        dataset.ShardStream(tmp_path, 2)
+    monkeypatch.setattr(dataset, "SEQUENCES_PER_SHARD", 4)
+    arguments = ["--data", str(corpus_folder), "--hours", str(8 / 3600), "--seconds", "2", "--workers", "1"]
+    dataset.main([*arguments, "--cache", str(tmp_path / "audio"), "--out", str(tmp_path / "shards")])
+    one, two = (dataset.ShardStream(tmp_path / "shards", 2, seed=3) for _ in range(2))
+    batches = [batch for batch, _ in zip(one, range(4), strict=False)]
+    two.step = 2
+    resumed = next(iter(two))
+    for name in dataset.ARRAYS:
+        np.testing.assert_array_equal(batches[2][name], resumed[name])
+    assert not np.array_equal(batches[0]["features"], batches[1]["features"])
+    shutil.rmtree(tmp_path / "shards")
