@@ -4,15 +4,23 @@ import { readdirSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
+// Without this Node prints the whole of Pyodide with an error.
+process.on("uncaughtException", ({ message }) => {
+  console.error(message);
+  process.exit(1);
+});
+
 const [pyodideFolder, tree, wheels, ...files] = process.argv.slice(2);
 const folder = resolve(pyodideFolder);
 const { loadPyodide } = await import(pathToFileURL(`${folder}/pyodide.mjs`).href);
 const pyodide = await loadPyodide({ indexURL: `${folder}/`, packageBaseUrl: `${folder}/`, stdout: () => {}, stderr: () => {} });
 pyodide.mountNodeFS("/tree", resolve(tree));
-for (const name of readdirSync(wheels)) pyodide.unpackArchive(readFileSync(`${wheels}/${name}`), "wheel");
+pyodide.FS.mkdir("/wheels");
+for (const name of readdirSync(wheels)) pyodide.unpackArchive(new Uint8Array(readFileSync(`${wheels}/${name}`)), "wheel", { extractDir: "/wheels" });
 const counts = await pyodide.runPythonAsync(`
 import json, os, sys
-sys.path.insert(0, "/tree")
+sys.path[:0] = ["/tree", "/wheels"]
+sys.dont_write_bytecode = True
 os.chdir("/tmp")
 import pytest
 class Count:
