@@ -92,6 +92,8 @@ class ShardStream:
     seed : int
     max_gb : float
         Shards kept in memory at most; beyond it those with the lowest numbers make room.
+    share : (int, int)
+        (i, n): use every n-th shard, from the i-th; for n processes that train together.
 
     Attributes
     ----------
@@ -104,19 +106,24 @@ class ShardStream:
         There is no shard.
     """
 
-    def __init__(self, directory: Path, batch: int, seed: int = 0, max_gb: float = 8.0) -> None:
-        self.directory, self.batch, self.seed, self.max_gb = directory, batch, seed, max_gb
+    def __init__(
+        self, directory: Path, batch: int, seed: int = 0, max_gb: float = 8.0, share: tuple[int, int] = (0, 1)
+    ) -> None:
+        self.directory, self.batch, self.seed, self.max_gb, self.share = directory, batch, seed, max_gb, share
         self.step = 0
         self._shards: dict[Path, dict[str, np.ndarray]] = {}
         self.rescan()
         if not self._shards:
-            raise ValueError(f"{directory} holds no shard-*.npz; make some with python -m pyenhance.train.dataset")
+            missing = "no shard-*.npz" if share[1] == 1 else f"too few shard-*.npz for {share[1]} processes"
+            raise ValueError(f"{directory} holds {missing}; make some with python -m pyenhance.train.dataset")
 
     def rescan(self) -> None:
         """Pick up shards that have appeared; of those that do not fit together, the ones with the highest numbers."""
         kept: list[Path] = []
         size = 0
-        for path in sorted(self.directory.glob("shard-*.npz"), reverse=True):
+        first, count = self.share
+        paths = [p for p in self.directory.glob("shard-*.npz") if int(p.stem.split("-")[1]) % count == first]
+        for path in sorted(paths, reverse=True):
             size += path.stat().st_size
             if kept and size > self.max_gb * 1e9:
                 break

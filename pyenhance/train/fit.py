@@ -1,4 +1,11 @@
-"""Train a network on feature shards; CPU or GPU, one process or several, resumable."""
+"""Train a network on feature shards; CPU or GPU, resumable.
+
+Several processes, started by torchrun, train together on shares of the shards: each takes steps of its own, and every
+`SYNC_STEPS` steps they go on from the mean of their weights (local SGD, arXiv 1805.09767). On a CPU that beats one
+process with many threads, because the recurrent layers' small products do not use more than one core well:
+
+    torchrun --nproc-per-node 4 -m pyenhance.train.fit --shards DIR --out CHECKPOINT --threads 1
+"""
 
 import argparse
 import math
@@ -10,13 +17,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import distributed
 
 from ..model.topology import TOPOLOGIES, Topology
 from .dataset import ShardStream
 from .loss import percepnet_loss
 from .network import PercepNet
 
-_AVERAGE_DECAY = 0.998
+SYNC_STEPS = 10
+_AVERAGE_DECAY = 0.98  # each SYNC_STEPS steps
 _BEGINNINGS = 0.3  # share of the batches that start where their sequences do
 
 
@@ -70,8 +79,25 @@ class Trainer:
         for optimiser in self.optimisers:
             optimiser.step()
         self.network.limit_weights()
-        self.average.update_parameters(self.network)
         return {"loss": loss.item()} | {name: part.item() for name, part in parts.items()}
+
+    @torch.no_grad()
+    def synchronise(self, budget: float) -> None:
+        """Agree with the other processes on weights and progress, and go into the moving average.
+
+        Parameters
+        ----------
+        budget : float
+            Length of the run in seconds.
+        """
+        if distributed.is_initialized():
+            flat = torch.nn.utils.parameters_to_vector([*self.network.parameters(), torch.tensor([self.spent])])
+            distributed.all_reduce(flat)
+            flat /= distributed.get_world_size()
+            torch.nn.utils.vector_to_parameters(flat[:-1], self.network.parameters())
+            self.spent = float(flat[-1])
+        self.progress = self.spent / budget
+        self.average.update_parameters(self.network)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint from which `load` resumes exactly."""
@@ -145,47 +171,62 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="checkpoint; resumed when it is there")
     parser.add_argument("--topology", choices=TOPOLOGIES, default="default")
     parser.add_argument("--minutes", type=float, default=60, help="length of the run; the schedule follows it")
-    parser.add_argument("--batch", type=int, default=16, help="sequences a step")
+    parser.add_argument("--batch", type=int, default=8, help="sequences a step and process")
     parser.add_argument("--frames", type=int, default=250, help="frames of each sequence a step")
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
     parser.add_argument("--warm-up", type=int, default=100, help="steps")
     parser.add_argument("--quantise-from", type=float, default=0.6, help="share of the run before int8 is simulated")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=0, help="of the CPU (0: torch's choice)")
+    parser.add_argument("--max-gb", type=float, default=12, help="of shards in memory, all processes together")
     parser.add_argument("--float32", action="store_true", help="no bfloat16")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args(argv)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    stream = ShardStream(arguments.shards, arguments.batch, arguments.seed)
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if world > 1:
+        distributed.init_process_group("gloo")
+    stream = ShardStream(arguments.shards, arguments.batch, arguments.seed, arguments.max_gb / world, (rank, world))
     trainer = Trainer(TOPOLOGIES[arguments.topology], stream, arguments)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     if arguments.out.exists():
         trainer.load(arguments.out)
         print(f"resumed at step {trainer.step}", file=sys.stderr)
+    _run(trainer, arguments, report=rank == 0)
+    if world > 1:
+        distributed.destroy_process_group()
+
+
+def _run(trainer: Trainer, arguments: argparse.Namespace, report: bool) -> None:
+    """Train until the time is over; the process that reports also saves."""
     budget = arguments.minutes * 60
-    last = saved = time.monotonic()
+    begin = last = saved = time.monotonic()
+    first = trainer.step
     mean: dict[str, float] = {}
     for batch in trainer.stream:
         losses = trainer.train_step(_crop(batch, arguments.frames, trainer.step))
         now = time.monotonic()
         trainer.spent += now - last
-        speed = arguments.batch * min(arguments.frames, batch["vad"].shape[1]) / (now - last)
         last = now
-        trainer.progress = trainer.spent / budget
-        mean = {k: 0.98 * mean.get(k, v) + 0.02 * v for k, v in losses.items()}
-        if trainer.step % 20 == 0:
+        mean = {k: 0.99 * mean.get(k, v) + 0.01 * v for k, v in losses.items()}
+        if trainer.step % SYNC_STEPS:
+            continue
+        trainer.synchronise(budget)
+        over = trainer.progress >= 1
+        if report and trainer.step % (10 * SYNC_STEPS) == 0:
             text = " ".join(f"{k} {v:.4f}" for k, v in mean.items())
+            speed = (trainer.step - first) / (now - begin)
+            left = max(budget - trainer.spent, 0) / 60
             print(
-                f"step {trainer.step} {text} int8 {trainer.network.quantise} {speed:.0f} frames/s "
-                f"{max(budget - trainer.spent, 0) / 60:.1f} min left",
+                f"step {trainer.step} {text} int8 {trainer.network.quantise} {speed:.2f} steps/s {left:.1f} min left",
                 file=sys.stderr,
                 flush=True,
             )
-        if now - saved > 120 or trainer.progress >= 1:
+        if report and (over or now - saved > 120):
             trainer.save(arguments.out)
             saved = now
-        if trainer.progress >= 1:
+        if over:
             break
 
 

@@ -101,12 +101,12 @@ class Mixer:
         clips = self.corpus.speakers[self._names[rng.choice(len(self._names), p=self._weights)]]
         speed = rng.uniform(0.85, 1.18) if rng.random() < 0.6 else 1.0
         out = np.zeros(self.length, np.float32)
-        position = int(rng.exponential(0.5) * SAMPLE_RATE)
+        position = 0 if rng.random() < 0.5 else int(rng.exponential(0.7) * SAMPLE_RATE)
         bandwidth = SAMPLE_RATE / 2
         while position < self.length:
             clip = clips[rng.integers(len(clips))]
             x = _change_speed(self.corpus.read("speech", clip), speed)
-            if position == 0:
+            if position == 0:  # in the middle of a word
                 x = x[rng.integers(len(x)) :]
             n = min(len(x), self.length - position)
             out[position : position + n] = x[:n]

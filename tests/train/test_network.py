@@ -1,5 +1,7 @@
 """The torch network: its gradient, its int8 simulation against numpy, its training."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,8 @@ from pyenhance.model.topology import TOPOLOGIES
 from pyenhance.train import export, fit
 from pyenhance.train.loss import percepnet_loss
 from pyenhance.train.network import GRU, PercepNet
+
+from ..conftest import ROOT
 
 TINY = TOPOLOGIES["tiny"]
 
@@ -114,6 +118,18 @@ def test_training_learns_saves_and_resumes(tmp_path: Path, capsys: pytest.Captur
     assert load_model(tmp_path / "m.safetensors").weights == TINY.weights
     with np.load(tmp_path / "g.npz") as golden:
         assert golden["gain"].shape == (export.GOLDEN_FRAMES, NUM_BANDS)
+
+
+def test_processes_train_together(tmp_path: Path) -> None:
+    for index in range(2):
+        np.savez(tmp_path / f"shard-{index:05d}.npz", **_batch())
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "pyenhance.train.fit", "--shards", tmp_path, "--out", tmp_path / "run.pt", "--topology", "tiny"]
+    command += ["--minutes", "0.05", "--batch", "2", "--frames", "20", "--threads", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr[-2000:]
+    saved = torch.load(tmp_path / "run.pt", weights_only=True)
+    assert saved["step"] > 0 and saved["step"] % fit.SYNC_STEPS == 0 and saved["progress"] >= 1
 
 
 def test_another_topology_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
