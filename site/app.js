@@ -12,8 +12,20 @@ let engine;
 let session = null; // {context, source, node, monitor, isSample, stop()}
 let cancel = null;
 
+let problem = false; // a problem is shown, which news of the loading must not cover
+
 const say = (text) => {
+  problem = false;
   $("status").textContent = text;
+};
+
+const warn = (text) => {
+  say(text);
+  problem = true;
+};
+
+const sayLoading = (text) => {
+  if (!session && !problem) say(text);
 };
 
 function loadEngine() {
@@ -21,7 +33,7 @@ function loadEngine() {
   $("progress").classList.remove("done");
   engine = new Engine({
     onProgress: ({ stage, done, total }) => {
-      if (!session) say(TEXT.loading[stage](done, total));
+      sayLoading(TEXT.loading[stage](done, total));
       $("progress").value = stage === "download" ? 0.7 * (done / total) : { python: 0.75, numpy: 0.85, model: 0.95 }[stage];
     },
   });
@@ -29,13 +41,13 @@ function loadEngine() {
     ({ load_ms }) => {
       $("progress").classList.add("done");
       document.body.dataset.engine = "ready";
-      if (!session) say(TEXT.ready(load_ms));
-      else announce();
+      sayLoading(TEXT.ready(load_ms));
+      announce();
     },
     (error) => {
       $("progress").classList.add("done");
       document.body.dataset.engine = "failed";
-      say(TEXT.loadFailed(error.message));
+      warn(TEXT.loadFailed(error.message));
       $("retry-row").hidden = false;
     },
   );
@@ -73,9 +85,9 @@ async function start(openSource, isSample) {
       },
     };
     node.addEventListener("stats", ({ stats }) => show(stats));
-    node.addEventListener("overload", () => say(TEXT.overload));
+    node.addEventListener("overload", () => warn(TEXT.overload));
     node.addEventListener("recovered", () => say(TEXT.recovered));
-    node.addEventListener("error", ({ error }) => say(TEXT.failed(error.message)));
+    node.addEventListener("error", ({ error }) => warn(TEXT.failed(error.message)));
     await context.resume();
     $("start").textContent = "Stop";
     $("ab").disabled = false;
@@ -117,13 +129,13 @@ async function noisySample(context) {
 
 function explain(error) {
   const known = { NotAllowedError: TEXT.denied, NotFoundError: TEXT.absent, OverconstrainedError: TEXT.absent, NotReadableError: TEXT.busy };
-  say(known[error.name] ?? TEXT.failed(error.message));
+  warn(known[error.name] ?? TEXT.failed(error.message));
 }
 
 async function onStart() {
   if (session) return stop();
-  if (!window.isSecureContext || !navigator.mediaDevices) return say(TEXT.insecure);
-  if (!("AudioWorkletNode" in window)) return say(TEXT.unsupported);
+  if (!window.isSecureContext || !navigator.mediaDevices) return warn(TEXT.insecure);
+  if (!("AudioWorkletNode" in window)) return warn(TEXT.unsupported);
   $("start").disabled = true;
   try {
     await start(microphone, false);
@@ -135,8 +147,8 @@ async function onStart() {
 }
 
 async function onSample() {
-  if (!window.isSecureContext) return say(TEXT.insecure);
-  if (!("AudioWorkletNode" in window)) return say(TEXT.unsupported);
+  if (!window.isSecureContext) return warn(TEXT.insecure);
+  if (!("AudioWorkletNode" in window)) return warn(TEXT.unsupported);
   try {
     await start(noisySample, true);
   } catch (error) {
@@ -251,7 +263,10 @@ async function onFiles(files) {
 
 $("start").addEventListener("click", onStart);
 $("sample").addEventListener("click", onSample);
-$("retry").addEventListener("click", loadEngine);
+$("retry").addEventListener("click", () => {
+  problem = false;
+  loadEngine();
+});
 $("ab").addEventListener("click", () => {
   setBypass(!session?.node.bypass);
   announce();
@@ -289,5 +304,5 @@ window.pyenhance = {
   },
 };
 
-if (!window.isSecureContext) say(TEXT.insecure);
+if (!window.isSecureContext) warn(TEXT.insecure);
 loadEngine();

@@ -29,8 +29,10 @@ def _usable(page: Page) -> None:
 def test_microphone_denied(playwright: Playwright, serve: Callable[[bool], str]) -> None:
     browser = launch(playwright, "--use-fake-device-for-media-stream")
     page = watched(browser.new_context())
-    denied = {"permission": {"name": "microphone"}, "setting": "denied"}
-    page.context.new_cdp_session(page).send("Browser.setPermission", denied)
+    cdp = page.context.new_cdp_session(page)
+    here = cdp.send("Target.getTargetInfo")["targetInfo"]["browserContextId"]
+    denied = {"permission": {"name": "microphone"}, "setting": "denied", "browserContextId": here}
+    cdp.send("Browser.setPermission", denied)
     page.goto(serve(True))
     page.click("#start")
     page.wait_for_selector("#status:has-text('not allowed')")
