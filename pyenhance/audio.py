@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .dsp.constants import SAMPLE_RATE
 from .enhancer import Enhancer, checked_samples
 from .model import load_model
 
@@ -123,6 +124,19 @@ def enhance(x: np.ndarray, sample_rate: int, *, model: Any = "default", strength
     samples = checked_samples(columns.ravel()).reshape(columns.shape)
     stream = AudioStream(sample_rate, columns.shape[1], model=model, strength_db=strength_db)
     return stream.process(samples, last=True).astype(x.dtype, copy=False).reshape(x.shape)
+
+
+def read_audio(path: Path) -> np.ndarray:
+    """A whole file, its channels averaged, at 48 kHz; shape (n,), float32.
+
+    Raises
+    ------
+    soundfile.LibsndfileError
+        The file cannot be read.
+    """
+    x, rate = _need("soundfile", "audio files").read(path, dtype="float32", always_2d=True)
+    mono = x.mean(1)
+    return mono if rate == SAMPLE_RATE else _need("soxr", f"{rate} Hz").resample(mono, rate, SAMPLE_RATE)
 
 
 def denoise_file(

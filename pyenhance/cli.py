@@ -60,6 +60,16 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("models", nargs="+", metavar="MODEL", help="a shipped model's name or a weights file")
     verify.set_defaults(run=_model_verify)
 
+    scoring = commands.add_parser("evaluate", help="score models, peers and the oracle on pairs of files")
+    scoring.add_argument("--pairs", type=Path, required=True, help="folder with manifest.csv, or clean/ and noisy/")
+    scoring.add_argument("--model", nargs="+", default=["default"], help="shipped models' names or weights files")
+    scoring.add_argument("--peers", action="store_true", help="also RNNoise and WebRTC's noise suppressor")
+    scoring.add_argument("--dnsmos", type=Path, metavar="FILE", help="the DNS challenge's sig_bak_ovr.onnx")
+    scoring.add_argument("-o", "--output", type=Path, nargs="+", default=[], help="reports to write: .json, .html")
+    scoring.add_argument("--workers", type=int, help="processes (one a core)")
+    scoring.add_argument("--limit", type=int, help="only the first clips")
+    scoring.set_defaults(run=_evaluate)
+
     bench = commands.add_parser("bench", help="microseconds a hop on this machine, by stage")
     bench.add_argument("--model", default="default")
     bench.add_argument("-k", type=int, nargs="+", default=[1, 2, 10], metavar="K", help="hops a call")
@@ -133,12 +143,12 @@ def _targets(sources: list[Path], output: Path) -> list[tuple[Path, Path]] | str
 class _Progress:
     """A progress bar on standard error when that is a terminal, nothing otherwise."""
 
-    def __init__(self, name: str, *, quiet: bool) -> None:
+    def __init__(self, name: str, *, quiet: bool, unit: str = "sample") -> None:
         self._bar = None
         if not quiet and sys.stderr.isatty():
             from tqdm import tqdm
 
-            self._bar = tqdm(desc=name, unit="sample", unit_scale=True, leave=False)
+            self._bar = tqdm(desc=name, unit=unit, unit_scale=unit == "sample", leave=False)
 
     def __enter__(self) -> "_Progress":
         return self
@@ -191,6 +201,27 @@ def _model_verify(arguments: argparse.Namespace) -> int:
             failed = True
             print(f"{name}: {error}", file=sys.stderr)
     return EXIT_FAILED if failed else EXIT_OK
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from .evaluate import evaluate, load_pairs
+    from .evaluate.report import as_text, write
+    from .evaluate.systems import PEERS
+
+    for path in arguments.output:
+        if path.suffix not in (".json", ".html"):
+            print(f"pyenhance evaluate: {path}: accepted: a name that ends in .json or .html", file=sys.stderr)
+            return EXIT_USAGE
+    pairs = load_pairs(arguments.pairs)[: arguments.limit]
+    systems = ["noisy", *arguments.model, *(PEERS if arguments.peers else ()), "oracle"]
+    with _Progress("evaluate", quiet=False, unit="clip") as progress:
+        result = evaluate(
+            pairs, systems, dnsmos=arguments.dnsmos, workers=arguments.workers, on_progress=progress.update
+        )
+    print(as_text(result), end="")
+    for path in arguments.output:
+        write(result, pairs, path)
+    return EXIT_OK
 
 
 def _bench(arguments: argparse.Namespace) -> int:

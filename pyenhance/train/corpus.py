@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-SAMPLE_RATE = 48_000
+from ..audio import read_audio
+from ..dsp import SAMPLE_RATE
+
 KINDS = ("speech", "noise", "rir")
 
 
@@ -99,11 +101,4 @@ def _rows(directory: Path, kind: str, split: str, groups: tuple[str, ...]) -> li
 
 
 def _decode(path: Path) -> np.ndarray:
-    import soundfile
-    import soxr
-
-    x, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    x = x.mean(1)
-    if rate != SAMPLE_RATE:
-        x = soxr.resample(x, rate, SAMPLE_RATE)
-    return np.clip(np.rint(x * 32768), -32768, 32767).astype(np.int16)
+    return np.clip(np.rint(read_audio(path) * 32768), -32768, 32767).astype(np.int16)

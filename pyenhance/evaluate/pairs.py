@@ -1,0 +1,92 @@
+"""The clips to be scored: a folder with `clean/` and `noisy/`, and a `manifest.csv` where there is one."""
+
+import csv
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from ..audio import read_audio
+
+SNR_EDGES_DB = (-2.5, 2.5, 7.5, 12.5)
+GROUPS = ("snr", "sex", "language", "room")
+"""Manifest columns by which scores are told apart, where they are present."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One clip: its two files and what is known of it.
+
+    Attributes
+    ----------
+    name : str
+    clean, noisy : Path
+    groups : dict of str to str
+        Value of each of `GROUPS` that the manifest has; SNRs as buckets, rooms as "room" or "dry".
+    """
+
+    name: str
+    clean: Path
+    noisy: Path
+    groups: dict[str, str]
+
+
+def load_pairs(folder: Path) -> list[Pair]:
+    """The pairs of a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        With ``manifest.csv`` (columns id, clean, noisy and any of `GROUPS`; paths relative to it), or else with files
+        of the same names in ``clean/`` and ``noisy/``.
+
+    Raises
+    ------
+    ValueError
+        There are no pairs, a column is missing, or a file is.
+    """
+    manifest = folder / "manifest.csv"
+    if manifest.exists():
+        with open(manifest, newline="") as file:
+            rows = list(csv.DictReader(file))
+        missing = {"id", "clean", "noisy"}.difference(rows[0] if rows else ())
+        if missing:
+            raise ValueError(f"{manifest}: no rows, or columns {sorted(missing)} are missing")
+        pairs = [Pair(row["id"], folder / row["clean"], folder / row["noisy"], _groups(row)) for row in rows]
+    else:
+        noisy = {path.stem: path for path in sorted((folder / "noisy").glob("*")) if path.is_file()}
+        clean = {path.stem: path for path in sorted((folder / "clean").glob("*")) if path.is_file()}
+        pairs = [Pair(name, clean[name], path, {}) for name, path in noisy.items() if name in clean]
+        if not pairs:
+            raise ValueError(f"{folder}: accepted: a manifest.csv, or clean/ and noisy/ with files of the same names")
+    for pair in pairs:
+        for path in (pair.clean, pair.noisy):
+            if not path.exists():
+                raise ValueError(f"{path}, of the pair {pair.name}, is missing")
+    return pairs
+
+
+def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+    """Clean and noisy at 48 kHz, mono, of the same length; shape (n,), float32 each."""
+    clean, noisy = read_audio(pair.clean), read_audio(pair.noisy)
+    n = min(len(clean), len(noisy))
+    return clean[:n], noisy[:n]
+
+
+def _groups(row: dict[str, str]) -> dict[str, str]:
+    groups = {name: row[name] for name in GROUPS if row.get(name)}
+    if "snr" in groups:
+        groups["snr"] = _bucket(float(groups["snr"]))
+    if "room" in row:
+        groups["room"] = "room" if row["room"] else "dry"
+    return groups
+
+
+def _bucket(snr_db: float) -> str:
+    if snr_db < SNR_EDGES_DB[0]:
+        return f"below {SNR_EDGES_DB[0]:g} dB"
+    for low, high in pairwise(SNR_EDGES_DB):
+        if snr_db < high:
+            return f"{low:g} to {high:g} dB"
+    return f"above {SNR_EDGES_DB[-1]:g} dB"

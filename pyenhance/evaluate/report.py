@@ -1,0 +1,154 @@
+"""The result of an evaluation as text, JSON and one HTML page."""
+
+import base64
+import html
+import io
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..dsp import SAMPLE_RATE
+from .metrics import METRICS
+from .pairs import Pair, read_pair
+from .systems import system
+
+_HEADS = {
+    "pesq_wb": "PESQ-WB",
+    "stoi": "STOI",
+    "estoi": "ESTOI",
+    "si_sdr": "SI-SDR",
+    "csig": "CSIG",
+    "cbak": "CBAK",
+    "covl": "COVL",
+    "sig": "DNSMOS SIG",
+    "bak": "BAK",
+    "ovrl": "OVRL",
+}
+_STYLE = """body{max-width:70rem;margin:2rem auto;padding:0 1rem;font:1rem/1.5 system-ui,sans-serif}
+table{border-collapse:collapse;margin:1rem 0}th,td{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #ccc}
+th:first-child,td:first-child{text-align:left}img{max-width:100%}"""
+
+
+def _cell(metric: str, value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    return f"{value:.1f}" if metric == "si_sdr" else f"{value:.3f}" if "stoi" in metric else f"{value:.2f}"
+
+
+def _rows(means: dict[str, Any], systems: Sequence[str]) -> list[list[str]]:
+    return [[name, *(_cell(metric, means[name][metric]) for metric in METRICS)] for name in systems]
+
+
+def as_text(result: dict[str, Any]) -> str:
+    """A table of the means, and one for each group."""
+    systems = list(result["means"])
+    heads = ["", *_HEADS.values()]
+    blocks = [("all", result["means"], len(result["clips"]))]
+    blocks += [
+        (f"{kind}: {value}", means, means["clips"])
+        for kind, values in result["groups"].items()
+        for value, means in values.items()
+    ]
+    lines = []
+    width = max(12, *(len(name) for name in systems))
+    for title, means, clips in blocks:
+        lines.append(f"{title} ({clips} clips)")
+        for row in [heads, *_rows(means, systems)]:
+            lines.append(f"  {row[0]:{width}}" + "".join(f"{cell:>11}" for cell in row[1:]))
+        lines.append("")
+    return "\n".join(lines)
+
+
+def as_json(result: dict[str, Any]) -> str:
+    """The result with NaN as null."""
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: clean(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [clean(item) for item in value]
+        return None if isinstance(value, float) and math.isnan(value) else value
+
+    return json.dumps(clean(result), indent=1)
+
+
+def as_html(result: dict[str, Any], pairs: Sequence[Pair]) -> str:
+    """One page without outside parts: tables, and spectrograms of the best, median and worst clip of the first model.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+    """
+    systems = list(result["means"])
+    parts = ["<h1>Evaluation</h1>", f"<p>{len(pairs)} clips at 48 kHz. Higher is better everywhere; SI-SDR in dB.</p>"]
+    parts.append(_table(result["means"], systems))
+    for kind, values in result["groups"].items():
+        parts.append(f"<h2>By {html.escape(kind)}</h2>")
+        for value, means in values.items():
+            parts.append(f"<h3>{html.escape(value)} ({means['clips']} clips)</h3>{_table(means, systems)}")
+    subject = next((name for name in systems if name not in ("noisy", "oracle")), systems[-1])
+    parts.append(f"<h2>Best, median and worst of {html.escape(subject)}, by gain in PESQ</h2>")
+    gains = [
+        (clip["scores"][subject]["pesq_wb"] - clip["scores"].get("noisy", {}).get("pesq_wb", 0), i)
+        for i, clip in enumerate(result["clips"])
+    ]
+    ranked = sorted((gain, i) for gain, i in gains if not math.isnan(gain))
+    if ranked:
+        run = system(subject)
+        for label, (gain, i) in {"Best": ranked[-1], "Median": ranked[len(ranked) // 2], "Worst": ranked[0]}.items():
+            clean, noisy = read_pair(pairs[i])
+            image = _spectrograms({"noisy": noisy, subject: run(noisy, clean), "clean": clean})
+            parts.append(f"<h3>{label}: {html.escape(pairs[i].name)}, {gain:+.2f}</h3>")
+            parts.append(
+                f'<img alt="Spectrograms of {html.escape(pairs[i].name)}" src="data:image/png;base64,{image}">'
+            )
+    body = "\n".join(parts)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Evaluation</title>'
+        f"<style>{_STYLE}</style></head><body>\n{body}\n</body></html>\n"
+    )
+
+
+def _table(means: dict[str, Any], systems: Sequence[str]) -> str:
+    head = "".join(f"<th>{text}</th>" for text in ("", *_HEADS.values()))
+    rows = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in _rows(means, systems))
+    return f"<table><tr>{head}</tr>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
+
+
+def _spectrograms(signals: dict[str, np.ndarray]) -> str:
+    """PNG, base64: one spectrogram above the other, 80 dB deep."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("the HTML page needs matplotlib: pip install 'pyenhance[eval]'") from error
+    figure = Figure(figsize=(10, 7), layout="constrained")
+    axes = figure.subplots(len(signals), 1, sharex=True)
+    for axis, (name, x) in zip(axes, signals.items(), strict=True):
+        frames = np.lib.stride_tricks.sliding_window_view(np.pad(x, (0, 1024)), 1024)[::480] * np.hanning(1024)
+        level = 20 * np.log10(np.abs(np.fft.rfft(frames)) + 1e-6)
+        extent = (0, len(x) / SAMPLE_RATE, 0, SAMPLE_RATE / 2000)
+        axis.imshow(level.T, origin="lower", aspect="auto", extent=extent, vmin=-50, vmax=30, cmap="magma")
+        axis.set(title=name, ylabel="kHz", ylim=(0, 20))
+    axes[-1].set_xlabel("s")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=80)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def write(result: dict[str, Any], pairs: Sequence[Pair], path: Path) -> None:
+    """Write the result as what the path's suffix says: .json or .html.
+
+    Raises
+    ------
+    ValueError
+        Another suffix.
+    """
+    writers = {".json": lambda: as_json(result), ".html": lambda: as_html(result, pairs)}
+    if path.suffix not in writers:
+        raise ValueError(f"{path}: accepted: a name that ends in .json or .html")
+    path.write_text(writers[path.suffix]())

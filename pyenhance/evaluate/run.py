@@ -1,0 +1,104 @@
+"""Score systems on pairs, in parallel."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .metrics import METRICS, Scorer
+from .pairs import Pair, read_pair
+from .systems import System, system
+
+_systems: dict[str, System]
+_scorer: Scorer
+
+
+def _start(names: Sequence[str], dnsmos: Path | None) -> None:
+    global _systems, _scorer
+    _systems = {name: system(name) for name in names}
+    _scorer = Scorer(dnsmos)
+
+
+def _score(pair: Pair) -> dict[str, dict[str, float]]:
+    clean, noisy = read_pair(pair)
+    return {name: _scorer(clean, run(noisy, clean)) for name, run in _systems.items()}
+
+
+def evaluate(
+    pairs: Sequence[Pair],
+    systems: Sequence[str],
+    *,
+    dnsmos: Path | None = None,
+    workers: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Score systems on the same clips.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+    systems : sequence of str
+        See `systems.system`.
+    dnsmos : Path, optional
+        Model file of DNSMOS P.835.
+    workers : int, optional
+        Processes; one a core by default.
+    on_progress : callable, optional
+        Called with clips done and clips in all.
+
+    Returns
+    -------
+    dict
+        clips: list of {name, groups, scores: {system: {metric: value}}}; means: {system: {metric: mean}};
+        groups: {group: {value: {"clips": n, system: {metric: mean}}}}. Means leave NaN out.
+
+    Raises
+    ------
+    ValueError, ImportError
+        An unknown system, a file that cannot be used, or an extra that is not installed.
+    """
+    _start(systems, dnsmos)  # what is wrong shows here, before any process starts
+    scores = []
+    # One thread each: the processes are the parallelism.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with ProcessPoolExecutor(workers or os.cpu_count(), None, _start, (systems, dnsmos)) as pool:
+        for result in pool.map(_score, pairs):
+            scores.append(result)
+            if on_progress:
+                on_progress(len(scores), len(pairs))
+    clips = [
+        {"name": pair.name, "groups": pair.groups, "scores": score} for pair, score in zip(pairs, scores, strict=True)
+    ]
+    groups: dict[str, dict[str, Any]] = {}
+    for kind in dict.fromkeys(name for pair in pairs for name in pair.groups):
+        values = sorted({pair.groups[kind] for pair in pairs if kind in pair.groups}, key=_order)
+        groups[kind] = {}
+        for value in values:
+            chosen = [clip for clip in clips if clip["groups"].get(kind) == value]
+            groups[kind][value] = {"clips": len(chosen)} | _means(chosen, systems)
+    return {"clips": clips, "means": _means(clips, systems), "groups": groups}
+
+
+def _order(value: str) -> tuple[int, float, str]:
+    """SNR buckets by their bound, all else by name."""
+    words = value.split()
+    if value.endswith("dB"):
+        return (0, -np.inf if words[0] == "below" else float(words[-2]) + (words[0] == "above"), "")
+    return (1, 0, value)
+
+
+def _means(clips: Sequence[dict[str, Any]], systems: Sequence[str]) -> dict[str, dict[str, float]]:
+    means: dict[str, dict[str, float]] = {}
+    for name in systems:
+        table = np.array([[clip["scores"][name][metric] for metric in METRICS] for clip in clips])
+        known = ~np.isnan(table)
+        sums = np.where(known, table, 0).sum(0)
+        counts = known.sum(0)
+        means[name] = {
+            metric: float(total / count) if count else float("nan")
+            for metric, total, count in zip(METRICS, sums, counts, strict=True)
+        }
+    return means

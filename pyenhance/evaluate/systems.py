@@ -1,0 +1,92 @@
+"""What is scored: the untouched clip, our models, the oracle, and peers as their packages ship them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import dsp
+from ..audio import enhance
+from ..dsp import HOP, LATENCY_SAMPLES, SAMPLE_RATE
+
+System = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""(noisy, clean), float32 (n,) at 48 kHz -> enhanced (n,), its delay removed. Only the oracle looks at `clean`."""
+
+PEERS = ("rnnoise", "webrtc")
+_WEBRTC_RATE, _WEBRTC_STRONGEST = 16_000, 4
+
+
+def system(name: str) -> System:
+    """A system by name: "noisy", "oracle", one of `PEERS`, or a model's name or weights file.
+
+    Raises
+    ------
+    ValueError
+        The model is unknown.
+    ImportError
+        A peer's package is missing.
+    """
+    known = {"noisy": lambda noisy, clean: noisy, "oracle": _oracle, "rnnoise": _rnnoise, "webrtc": _webrtc}
+    if name in known:
+        if name in PEERS:
+            _peer_module(name)
+        return known[name]
+    from ..model import load_model
+
+    model = load_model(name)
+    return lambda noisy, clean: enhance(noisy, SAMPLE_RATE, model=model)
+
+
+def _oracle(noisy: np.ndarray, clean: np.ndarray) -> np.ndarray:
+    """Ideal gains and comb strengths from the clean reference, at the delay and with the pitch of the real thing."""
+    n = len(noisy)
+    pad = LATENCY_SAMPLES + (-n) % HOP
+    padded = [np.concatenate((x, np.zeros(pad, np.float32))) for x in (noisy, clean)]
+    frames, gain, strength = dsp.ideal(*padded)
+    y = dsp.synthesise(dsp.SynthesisState(), frames, gain, strength, postfilter=False)
+    return y.ravel()[LATENCY_SAMPLES:][:n]
+
+
+def _peer_module(name: str) -> Any:
+    try:
+        if name == "rnnoise":
+            from pyrnnoise import rnnoise as module
+        else:
+            import webrtc_noise_gain as module
+    except ImportError as error:
+        raise ImportError(f"{name} needs {error.name}: pip install 'pyenhance[eval]'") from error
+    return module
+
+
+def _rnnoise(noisy: np.ndarray, clean: np.ndarray) -> np.ndarray:
+    module = _peer_module("rnnoise")
+    state = module.create()
+    try:
+        samples = np.clip(np.rint(noisy * 32767), -32768, 32767).astype(np.int16)
+        padded = np.concatenate((samples, np.zeros((-len(samples)) % HOP + HOP, np.int16)))
+        hops = [module.process_mono_frame(state, hop)[0] for hop in padded.reshape(-1, HOP)]
+    finally:
+        module.destroy(state)
+    return _aligned(np.concatenate(hops).astype(np.float32) / 32768, noisy)
+
+
+def _webrtc(noisy: np.ndarray, clean: np.ndarray) -> np.ndarray:
+    import soxr
+
+    processor = _peer_module("webrtc").AudioProcessor(0, _WEBRTC_STRONGEST)
+    x = soxr.resample(noisy, SAMPLE_RATE, _WEBRTC_RATE)
+    samples = np.clip(np.rint(x * 32767), -32768, 32767).astype(np.int16)
+    hop = _WEBRTC_RATE // 100
+    padded = np.concatenate((samples, np.zeros((-len(samples)) % hop + 2 * hop, np.int16)))
+    out = b"".join(processor.Process10ms(piece.tobytes()).audio for piece in padded.reshape(-1, hop))
+    y = soxr.resample(np.frombuffer(out, np.int16).astype(np.float32) / 32768, _WEBRTC_RATE, SAMPLE_RATE)
+    return _aligned(y, noisy)
+
+
+def _aligned(y: np.ndarray, noisy: np.ndarray, most: int = SAMPLE_RATE // 10) -> np.ndarray:
+    """Remove a peer's delay, found by cross-correlation with its input, at most 0.1 s."""
+    size = 1 << (len(y) + len(noisy)).bit_length()
+    correlation = np.fft.irfft(np.fft.rfft(y, size) * np.conj(np.fft.rfft(noisy, size)), size)
+    delay = int(np.argmax(correlation[:most]))
+    y = y[delay : delay + len(noisy)]
+    return np.concatenate((y, np.zeros(len(noisy) - len(y), np.float32)))
