@@ -78,11 +78,12 @@ build_site() {
   if [ -d dist/site ] && [ "$(cat $stamp 2> /dev/null)" = "$inputs" ]; then return; fi
   say "Site"
   mkdir -p dist
+  need "clang-$LLVM:clang-$LLVM" "wasm-ld-$LLVM:lld-$LLVM"
   local pyodide status=0
   pyodide=$("$VENV/bin/python" wasm/fetch.py "$CACHE" "$VENV" --pyodide-only)
   "$VENV/bin/python" wasm/fetch.py "$CACHE" "$VENV" --numpy "$NUMPY" --no-build > dist/fetched.json || status=$?
-  if [ $status = 3 ]; then  # numpy must be built: that takes compilers
-    need "clang-$LLVM:clang-$LLVM" "wasm-ld-$LLVM:lld-$LLVM" "llvm-ar-$LLVM:llvm-$LLVM"
+  if [ $status = 3 ]; then  # numpy must be built
+    need "llvm-ar-$LLVM:llvm-$LLVM"
     "$VENV/bin/python" wasm/fetch.py "$CACHE" "$VENV" --numpy source > dist/fetched.json
   elif [ $status != 0 ]; then exit $status; fi
   build_wheel "$pyodide"
@@ -101,6 +102,7 @@ build_wheel() {
   fi
   local work; work=$(mktemp -d)
   cp -r pyproject.toml LICENSE README.md pyenhance "$work/"
+  wasm/build_kernel.sh "$work/pyenhance/nn/int8_simd.wasm"
   find "$work" -name __pycache__ -prune -exec rm -rf {} +
   (cd "$work" && PATH=$xb/bin:$xb/venv/bin:$PATH PYODIDE_XBUILDENV_PATH=$xb/xbuildenv \
     pyodide build . -o "$work/dist") > dist/wheel.log 2>&1 || { tail -20 dist/wheel.log; exit 1; }

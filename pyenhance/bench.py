@@ -8,6 +8,7 @@ import numpy as np
 
 from .dsp.constants import HOP, SAMPLE_RATE
 from .enhancer import Enhancer
+from .model import load_model
 
 _WARM_UP_HOPS = 100
 _HOP_US = HOP / SAMPLE_RATE * 1e6
@@ -23,7 +24,7 @@ def _speech_like(seconds: float) -> np.ndarray:
     return (0.05 * voice + 0.02 * noise).astype(np.float32)
 
 
-def benchmark(model: Any = "default", k: int = 1, seconds: float = 10.0) -> dict[str, Any]:
+def benchmark(model: Any = "default", k: int = 1, seconds: float = 10.0, kernel: str | None = None) -> dict[str, Any]:
     """Time the whole enhancer.
 
     Parameters
@@ -33,6 +34,8 @@ def benchmark(model: Any = "default", k: int = 1, seconds: float = 10.0) -> dict
         Hops in each call.
     seconds : float
         Of audio to enhance, after a warm-up of one second.
+    kernel : str, optional
+        See `load_model`.
 
     Returns
     -------
@@ -47,7 +50,7 @@ def benchmark(model: Any = "default", k: int = 1, seconds: float = 10.0) -> dict
     """
     if k < 1 or not seconds > 0:
         raise ValueError(f"k is {k} and seconds {seconds}; accepted: both positive")
-    enhancer = Enhancer(model)
+    enhancer = Enhancer(load_model(model, kernel))
     hops = _speech_like(seconds + _WARM_UP_HOPS * HOP / SAMPLE_RATE).reshape(-1, HOP)
     for i in range(0, _WARM_UP_HOPS, k):
         enhancer.process_hops(hops[i : i + k])

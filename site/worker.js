@@ -157,7 +157,7 @@ self.onmessage = async ({ data }) => {
     if (data.type === "cancel") cancelled.add(data.id);
     if (data.type === "bench") {
       const text = pyodide.runPython(
-        `import json; from pyenhance.bench import benchmark; json.dumps(benchmark(${JSON.stringify(data.model)}, ${Number(data.k)}, ${Number(data.seconds)}))`,
+        `import json; from pyenhance.bench import benchmark; json.dumps(benchmark(${JSON.stringify(data.model)}, ${Number(data.k)}, ${Number(data.seconds)}, json.loads(${JSON.stringify(JSON.stringify(data.kernel ?? null))})))`,
       );
       report({ type: "bench", id: data.id, row: JSON.parse(text) });
     }

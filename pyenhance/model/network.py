@@ -24,20 +24,24 @@ class Network:
     topology : Topology
     tensors : dict of str to ndarray
         As `Topology.tensors` names them.
+    kernel : str, optional
+        What computes the integer products; see `nn.choose_kernel`.
     """
 
-    def __init__(self, topology: Topology, tensors: dict[str, np.ndarray]) -> None:
+    def __init__(self, topology: Topology, tensors: dict[str, np.ndarray], kernel: str | None = None) -> None:
         self.topology = topology
         self.layers: dict[str, Linear | Conv1d | GRU] = {}
         for name, (kind, _, _) in topology.layers().items():
             own = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
             if kind == "gru":
-                self.layers[name] = GRU(**own)
+                self.layers[name] = GRU(**own, kernel=kernel)
             elif kind.startswith("conv"):
-                self.layers[name] = Conv1d(own["weight"], own["weight_scale"], own["bias"], int(kind[4:]))
+                self.layers[name] = Conv1d(
+                    own["weight"], own["weight_scale"], own["bias"], int(kind[4:]), kernel=kernel
+                )
             else:
                 levels = {"input_levels": 1.0} if name == "dense" else {}
-                self.layers[name] = Linear(own["weight"], own["weight_scale"], own["bias"], **levels)
+                self.layers[name] = Linear(own["weight"], own["weight_scale"], own["bias"], **levels, kernel=kernel)
 
     def new_state(self) -> NetworkState:
         """The state before the first frame."""

@@ -5,12 +5,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..nn import KERNEL
+from ..nn import choose_kernel
 from .network import Network, NetworkState
 from .weights import read_weights
 
 _SUFFIX = ".safetensors"
-_loaded: dict[str, "Model"] = {}
+_loaded: dict[tuple[str, str], "Model"] = {}
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Model:
     name: str
     network: Network
     metadata: dict[str, str]
-    kernel: str = KERNEL
+    kernel: str
 
     @property
     def weights(self) -> int:
@@ -48,13 +48,16 @@ def available_models() -> list[str]:
     return sorted(file.name.removesuffix(_SUFFIX) for file in files if file.name.endswith(_SUFFIX))
 
 
-def load_model(model: Any = "default") -> Model:
+def load_model(model: Any = "default", kernel: str | None = None) -> Model:
     """A model from its name, from a weights file, or as it is.
 
     Parameters
     ----------
     model : str, path or Model
         A shipped model's name, a ``.safetensors`` path, or a `Model`, which is returned.
+    kernel : str, optional
+        What computes the integer products: "numpy", or where it works "simd"; by default the environment's
+        ``PYENHANCE_KERNEL``, else the fastest.
 
     Returns
     -------
@@ -63,26 +66,27 @@ def load_model(model: Any = "default") -> Model:
     Raises
     ------
     ValueError
-        No such model, or a weights file that is not as it must be.
+        No such model or kernel, or a weights file that is not as it must be.
     """
     if isinstance(model, Model):
         return model
+    kernel = choose_kernel(kernel)
     text = str(model)
-    if text in _loaded:
-        return _loaded[text]
+    if (text, kernel) in _loaded:
+        return _loaded[text, kernel]
     if text in available_models():
         file = resources.files("pyenhance.weights") / f"{text}{_SUFFIX}"
-        _loaded[text] = Model(text, *_network(file.read_bytes(), text))
-        return _loaded[text]
+        _loaded[text, kernel] = _read(text, file.read_bytes(), text, kernel)
+        return _loaded[text, kernel]
     path = Path(text)
     if path.suffix != _SUFFIX or not path.is_file():
         raise ValueError(f"model {text!r} is neither shipped ({', '.join(available_models())}) nor a {_SUFFIX} file")
-    return Model(path.stem, *_network(path.read_bytes(), text))
+    return _read(path.stem, path.read_bytes(), text, kernel)
 
 
-def _network(data: bytes, name: str) -> tuple[Network, dict[str, str]]:
+def _read(name: str, data: bytes, asked: str, kernel: str) -> Model:
     try:
         topology, tensors, metadata = read_weights(data)
     except ValueError as error:
-        raise ValueError(f"model {name!r}: {error}") from error
-    return Network(topology, tensors), metadata
+        raise ValueError(f"model {asked!r}: {error}") from error
+    return Model(name, Network(topology, tensors, kernel), metadata, kernel)

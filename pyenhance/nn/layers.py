@@ -6,7 +6,7 @@ works on K frames at once, and gives the same bits for any split of them into ca
 
 import numpy as np
 
-from .kernels import IntegerMatrix
+from .kernels import integer_matrix
 from .quantize import ACTIVATION_LEVELS, quantize_activation
 
 _HALF = np.float32(0.5)
@@ -30,13 +30,21 @@ class Linear:
     bias : ndarray, shape (outputs,), float32
     input_levels : float
         Value that stands for 1 in the input: 127 for int8 activations, 1 for plain float32 features.
+    kernel : str, optional
+        What computes the products; see `kernels.choose_kernel`.
     """
 
     def __init__(
-        self, weight: np.ndarray, scale: np.ndarray, bias: np.ndarray, input_levels: float = ACTIVATION_LEVELS
+        self,
+        weight: np.ndarray,
+        scale: np.ndarray,
+        bias: np.ndarray,
+        input_levels: float = ACTIVATION_LEVELS,
+        *,
+        kernel: str | None = None,
     ) -> None:
         self._integers = input_levels != 1
-        self._matrix = IntegerMatrix(weight)
+        self._matrix = integer_matrix(weight, kernel) if self._integers else None
         self._transposed = None if self._integers else np.ascontiguousarray(weight.T, np.float32)
         self._scale = (scale / np.float32(input_levels)).astype(np.float32)
         self._bias = bias
@@ -50,31 +58,36 @@ class Linear:
 
 
 class Conv1d(Linear):
-    """Causal convolution over time as one product with the last `kernel` frames side by side, oldest first.
+    """Causal convolution over time as one product with the last `frames` frames side by side, oldest first.
 
     Parameters
     ----------
-    weight : ndarray, shape (outputs, kernel * inputs), int8
+    weight : ndarray, shape (outputs, frames * inputs), int8
     scale, bias : ndarray, shape (outputs,), float32
-    kernel : int, frames
+    frames : int
+        Length of the convolution.
+    kernel : str, optional
+        As for `Linear`.
     """
 
-    def __init__(self, weight: np.ndarray, scale: np.ndarray, bias: np.ndarray, kernel: int) -> None:
-        super().__init__(weight, scale, bias)
-        self._kernel = kernel
-        self._inputs = weight.shape[1] // kernel
+    def __init__(
+        self, weight: np.ndarray, scale: np.ndarray, bias: np.ndarray, frames: int, *, kernel: str | None = None
+    ) -> None:
+        super().__init__(weight, scale, bias, kernel=kernel)
+        self._frames = frames
+        self._inputs = weight.shape[1] // frames
 
     def new_state(self) -> np.ndarray:
-        """Frames before the first: silence, shape (kernel - 1, inputs), float32."""
-        return np.zeros((self._kernel - 1, self._inputs), np.float32)
+        """Frames before the first: silence, shape (frames - 1, inputs), float32."""
+        return np.zeros((self._frames - 1, self._inputs), np.float32)
 
     def step(self, x: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """x (K, inputs), state -> (K, outputs) float32, new state."""
-        frames = np.concatenate((state, x))
-        row = frames.strides[0]
-        # Row k of this view is frames k .. k + kernel - 1 laid end to end; rows overlap.
-        windows = np.ndarray((len(x), self._kernel * self._inputs), np.float32, frames, 0, (row, frames.itemsize))
-        return self(windows), frames[len(x) :]
+        past = np.concatenate((state, x))
+        row = past.strides[0]
+        # Row k of this view is rows k .. k + frames - 1 laid end to end; rows overlap.
+        windows = np.ndarray((len(x), self._frames * self._inputs), np.float32, past, 0, (row, past.itemsize))
+        return self(windows), past[len(x) :]
 
 
 class GRU:
@@ -87,6 +100,8 @@ class GRU:
     weight_hh : ndarray, shape (3 units, units), int8
     weight_hh_scale : ndarray, shape (3 units,), float32
     bias_ih, bias_hh : ndarray, shape (3 units,), float32
+    kernel : str, optional
+        As for `Linear`.
     """
 
     def __init__(
@@ -97,13 +112,15 @@ class GRU:
         weight_hh_scale: np.ndarray,
         bias_ih: np.ndarray,
         bias_hh: np.ndarray,
+        *,
+        kernel: str | None = None,
     ) -> None:
         self.units = weight_hh.shape[1]
         # Biases of r and z only ever appear as their sum; n's hidden bias must stay inside the reset gate.
         joined = bias_ih.copy()
         joined[: 2 * self.units] += bias_hh[: 2 * self.units]
-        self._input = Linear(weight_ih, weight_ih_scale, joined)
-        self._hidden = IntegerMatrix(weight_hh)
+        self._input = Linear(weight_ih, weight_ih_scale, joined, kernel=kernel)
+        self._hidden = integer_matrix(weight_hh, kernel)
         self._hidden_scale = (weight_hh_scale / ACTIVATION_LEVELS).astype(np.float32)
         self._hidden_bias = np.zeros_like(bias_hh)
         self._hidden_bias[2 * self.units :] = bias_hh[2 * self.units :]

@@ -5,8 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyenhance.nn import GRU, Conv1d, Linear, quantize_activation, quantize_weight
-from pyenhance.nn.kernels import IntegerMatrix
+from pyenhance.nn import (
+    GRU,
+    Conv1d,
+    Linear,
+    available_kernels,
+    choose_kernel,
+    quantize_activation,
+    quantize_weight,
+)
+from pyenhance.nn.kernels import integer_matrix
 
 
 @given(st.integers(1, 70), st.integers(1, 1700), st.integers(1, 9), st.booleans(), st.integers(0, 2**31))
@@ -20,7 +28,15 @@ def test_integer_product_is_exact(outputs: int, inputs: int, frames: int, extrem
         weight = rng.integers(-127, 128, (outputs, inputs)).astype(np.int8)
         x = rng.integers(-127, 128, (frames, inputs)).astype(np.float32)
     exact = x.astype(np.int64) @ weight.T.astype(np.int64)
-    np.testing.assert_array_equal(IntegerMatrix(weight)(x).astype(np.int64), exact)
+    np.testing.assert_array_equal(integer_matrix(weight)(x), exact.astype(np.float32))
+
+
+def test_kernels_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert available_kernels() == ["numpy"]  # SIMD is for WebAssembly: tests/wasm
+    assert choose_kernel() == choose_kernel("numpy") == "numpy"
+    monkeypatch.setenv("PYENHANCE_KERNEL", "simd")
+    with pytest.raises(ValueError, match=r"'simd'; accepted here: numpy"):
+        choose_kernel()
 
 
 def test_weights_round_within_half_a_step() -> None:

@@ -1,0 +1,23 @@
+"""Python in the site's own Pyodide, under Node."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def in_pyodide(site: Path, node: str) -> Callable[[str], dict]:
+    """Run one of the files beside this one; returns the JSON object that is its last expression."""
+
+    def run(name: str) -> dict:
+        command = [node, HERE / "run_python.mjs", site, HERE / name]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run

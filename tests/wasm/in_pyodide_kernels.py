@@ -1,0 +1,51 @@
+"""Run by test_kernels.py inside Pyodide: the SIMD kernel and numpy's against int64, and the enhancer with each."""
+
+import json
+
+import numpy as np
+
+from pyenhance import Enhancer, load_model
+from pyenhance.nn import available_kernels
+from pyenhance.nn.kernels import integer_matrix
+
+rng = np.random.default_rng(0)
+shapes = [(1, 1), (3, 15), (4, 16), (5, 17), (34, 1280), (768, 256), (1, 1040), (9, 1041), (7, 2560), (130, 4000)]
+shapes += [tuple(rng.integers(1, 300, 2)) for _ in range(60)]
+wrong = []
+for outputs, inputs in shapes:
+    weights = {
+        "random": rng.integers(-128, 128, (outputs, inputs)),
+        "largest": np.full((outputs, inputs), 127),
+        "least": np.full((outputs, inputs), -128),
+        "sparse": rng.integers(-127, 128, (outputs, inputs)) * (rng.random((outputs, inputs)) < 0.05),
+    }
+    for frames in (1, 2, 5, 65, 130):
+        inputs_of = {
+            "random": rng.integers(-127, 128, (frames, inputs)),
+            "largest": np.full((frames, inputs), 127),
+            "least": np.full((frames, inputs), -127),
+        }
+        for kind, weight in weights.items():
+            products = [integer_matrix(weight.astype(np.int8), kernel) for kernel in ("simd", "numpy")]
+            for other, x in inputs_of.items():
+                exact = (x.astype(np.int64) @ weight.T.astype(np.int64)).astype(np.float32)
+                for name, product in zip(("simd", "numpy"), products, strict=True):
+                    if not np.array_equal(product(x.astype(np.float32)), exact):
+                        wrong.append((name, outputs, inputs, frames, kind, other))
+        if frames == 5 and outputs * inputs > 100_000:
+            break  # the large ones cost time
+
+hops = (0.05 * rng.normal(size=(200, 480))).astype(np.float32)
+outputs = {}
+for kernel in available_kernels():
+    enhancer = Enhancer(load_model("default", kernel))
+    outputs[kernel] = np.concatenate([enhancer.process_hops(hops[i : i + 3]) for i in range(0, 200, 3)])
+json.dumps(
+    {
+        "kernels": available_kernels(),
+        "default": load_model().kernel,
+        "shapes": len(shapes),
+        "wrong": wrong[:10],
+        "same": bool(np.array_equal(outputs["simd"], outputs["numpy"])),
+    }
+)
