@@ -1,41 +1,96 @@
-// The product that the network spends its time on, for WebAssembly SIMD: int8 weights times int8 activations, summed exactly.
+// What the network spends its time on, for WebAssembly SIMD: int8 weights times int8 activations, summed exactly, and a GRU's
+// recurrence, which is that product with its gates.
 //
 // Freestanding: no libc, no Python. Built by build_kernel.sh, called through ctypes on numpy's memory (pyenhance/nn/kernels.py).
+// Weights are int8 [rows][inputs], inputs a multiple of 16. Activations are whole numbers in [-127, 127] held in float32.
 #include <stdint.h>
 #include <wasm_simd128.h>
 
+#define API __attribute__((visibility("default")))
+
+// Whole numbers as int16, eight at a time.
+static inline v128_t to_int16(v128_t low, v128_t high) {
+  return wasm_i16x8_narrow_i32x4(wasm_i32x4_trunc_sat_f32x4(low), wasm_i32x4_trunc_sat_f32x4(high));
+}
+
+// Four rows of weights times x (int16 [inputs]): four sums, int32, as float32.
+static inline v128_t four_rows(const int8_t *w, const int16_t *x, int inputs) {
+  v128_t sum[4] = {wasm_i32x4_const_splat(0), wasm_i32x4_const_splat(0), wasm_i32x4_const_splat(0), wasm_i32x4_const_splat(0)};
+  for (int k = 0; k < inputs; k += 16) {
+    v128_t x0 = wasm_v128_load(x + k), x1 = wasm_v128_load(x + k + 8);
+#pragma clang loop unroll(full)
+    for (int r = 0; r < 4; r++) {
+      v128_t bytes = wasm_v128_load(w + r * inputs + k);
+      v128_t products = wasm_i32x4_add(wasm_i32x4_dot_i16x8(wasm_i16x8_extend_low_i8x16(bytes), x0),
+                                       wasm_i32x4_dot_i16x8(wasm_i16x8_extend_high_i8x16(bytes), x1));
+      sum[r] = wasm_i32x4_add(sum[r], products);
+    }
+  }
+  // Four sums of four lanes each become one vector of four sums.
+  v128_t a = wasm_i32x4_add(wasm_i32x4_shuffle(sum[0], sum[1], 0, 4, 2, 6), wasm_i32x4_shuffle(sum[0], sum[1], 1, 5, 3, 7));
+  v128_t b = wasm_i32x4_add(wasm_i32x4_shuffle(sum[2], sum[3], 0, 4, 2, 6), wasm_i32x4_shuffle(sum[2], sum[3], 1, 5, 3, 7));
+  return wasm_f32x4_convert_i32x4(wasm_i32x4_add(wasm_i32x4_shuffle(a, b, 0, 1, 4, 5), wasm_i32x4_shuffle(a, b, 2, 3, 6, 7)));
+}
+
 // y[t][m] = sum over k of weight[m][k] * x[t][k]
-//   weight  int8 [outputs][inputs]; outputs a multiple of 4, inputs a multiple of 16 (padded with zeros)
-//   x       float32 [frames][inputs], whole numbers in [-127, 127]
-//   scratch int16 [inputs]
-//   y       float32 [frames][outputs]: int32 sums, rounded only when they pass 2^24
-__attribute__((visibility("default"))) void int8_product(const int8_t *weight, const float *x, int16_t *scratch, float *y,
-                                                         int frames, int outputs, int inputs) {
+//   outputs a multiple of 4; x float32 [frames][inputs]; scratch int16 [inputs]; y float32 [frames][outputs]
+API void int8_product(const int8_t *weight, const float *x, int16_t *scratch, float *y, int frames, int outputs, int inputs) {
   for (int t = 0; t < frames; t++) {
     const float *row = x + t * inputs;
-    for (int k = 0; k < inputs; k += 8) {
-      v128_t low = wasm_i32x4_trunc_sat_f32x4(wasm_v128_load(row + k));
-      v128_t high = wasm_i32x4_trunc_sat_f32x4(wasm_v128_load(row + k + 4));
-      wasm_v128_store(scratch + k, wasm_i16x8_narrow_i32x4(low, high));
+    for (int k = 0; k < inputs; k += 8)
+      wasm_v128_store(scratch + k, to_int16(wasm_v128_load(row + k), wasm_v128_load(row + k + 4)));
+    for (int m = 0; m < outputs; m += 4) wasm_v128_store(y + t * outputs + m, four_rows(weight + m * inputs, scratch, inputs));
+  }
+}
+
+static inline v128_t splat(float x) { return wasm_f32x4_splat(x); }
+static inline v128_t add(v128_t a, v128_t b) { return wasm_f32x4_add(a, b); }
+static inline v128_t mul(v128_t a, v128_t b) { return wasm_f32x4_mul(a, b); }
+
+// e^x to 2e-7, relative: 2^n e^f with |f| <= ln(2)/2, e^f by its series.
+static inline v128_t exponential(v128_t x) {
+  x = wasm_f32x4_min(wasm_f32x4_max(x, splat(-87.0f)), splat(87.0f));
+  v128_t n = wasm_f32x4_nearest(mul(x, splat(1.44269504f)));
+  v128_t f = wasm_f32x4_sub(wasm_f32x4_sub(x, mul(n, splat(0.693145752f))), mul(n, splat(1.42860677e-6f)));
+  v128_t p = splat(1.0f / 720);
+  p = add(mul(p, f), splat(1.0f / 120));
+  p = add(mul(p, f), splat(1.0f / 24));
+  p = add(mul(p, f), splat(1.0f / 6));
+  p = add(mul(p, f), splat(0.5f));
+  p = add(mul(p, f), splat(1.0f));
+  p = add(mul(p, f), splat(1.0f));
+  v128_t power = wasm_i32x4_shl(wasm_i32x4_add(wasm_i32x4_trunc_sat_f32x4(n), wasm_i32x4_splat(127)), 23);
+  return mul(p, power);
+}
+
+static inline v128_t sigmoid(v128_t x) { return wasm_f32x4_div(splat(1), add(splat(1), exponential(wasm_f32x4_neg(x)))); }
+static inline v128_t tanh4(v128_t x) { return wasm_f32x4_sub(splat(1), wasm_f32x4_div(splat(2), add(splat(1), exponential(add(x, x))))); }
+
+// A GRU over frames, gates r, z, n as PyTorch orders them; units a multiple of 16.
+//   weight int8 [3 units][units]; scale float32 [3 units], of its sums; bias float32 [units], of n's hidden part
+//   gates float32 [frames][3 units], the input's part; h float32 [units], updated; scratch int16 [units]
+//   out float32 [frames][units]: h as whole numbers in [-127, 127]
+API void int8_recurrence(const int8_t *weight, const float *scale, const float *bias, const float *gates, float *h, int16_t *scratch,
+                         float *out, int frames, int units) {
+  v128_t levels = splat(127);
+  for (int t = 0; t < frames; t++, gates += 3 * units, out += units) {
+    for (int k = 0; k < units; k += 8) {
+      v128_t low = wasm_f32x4_nearest(mul(wasm_v128_load(h + k), levels));
+      v128_t high = wasm_f32x4_nearest(mul(wasm_v128_load(h + k + 4), levels));
+      wasm_v128_store(scratch + k, to_int16(low, high));
     }
-    for (int m = 0; m < outputs; m += 4) {
-      const int8_t *w = weight + m * inputs;
-      v128_t sum[4] = {wasm_i32x4_const_splat(0), wasm_i32x4_const_splat(0), wasm_i32x4_const_splat(0), wasm_i32x4_const_splat(0)};
-      for (int k = 0; k < inputs; k += 16) {
-        v128_t x0 = wasm_v128_load(scratch + k), x1 = wasm_v128_load(scratch + k + 8);
-#pragma clang loop unroll(full)
-        for (int r = 0; r < 4; r++) {
-          v128_t bytes = wasm_v128_load(w + r * inputs + k);
-          v128_t products = wasm_i32x4_add(wasm_i32x4_dot_i16x8(wasm_i16x8_extend_low_i8x16(bytes), x0),
-                                           wasm_i32x4_dot_i16x8(wasm_i16x8_extend_high_i8x16(bytes), x1));
-          sum[r] = wasm_i32x4_add(sum[r], products);
-        }
+    for (int m = 0; m < units; m += 4) {
+      v128_t part[3];
+      for (int g = 0; g < 3; g++) {
+        int row = g * units + m;
+        part[g] = mul(four_rows(weight + row * units, scratch, units), wasm_v128_load(scale + row));
       }
-      // Four sums of four lanes each become one vector of four sums.
-      v128_t even = wasm_i32x4_add(wasm_i32x4_shuffle(sum[0], sum[1], 0, 4, 2, 6), wasm_i32x4_shuffle(sum[0], sum[1], 1, 5, 3, 7));
-      v128_t odd = wasm_i32x4_add(wasm_i32x4_shuffle(sum[2], sum[3], 0, 4, 2, 6), wasm_i32x4_shuffle(sum[2], sum[3], 1, 5, 3, 7));
-      v128_t total = wasm_i32x4_add(wasm_i32x4_shuffle(even, odd, 0, 1, 4, 5), wasm_i32x4_shuffle(even, odd, 2, 3, 6, 7));
-      wasm_v128_store(y + t * outputs + m, wasm_f32x4_convert_i32x4(total));
+      v128_t r = sigmoid(add(part[0], wasm_v128_load(gates + m)));
+      v128_t z = sigmoid(add(part[1], wasm_v128_load(gates + units + m)));
+      v128_t n = tanh4(add(mul(add(part[2], wasm_v128_load(bias + m)), r), wasm_v128_load(gates + 2 * units + m)));
+      v128_t next = add(mul(wasm_f32x4_sub(wasm_v128_load(h + m), n), z), n);
+      wasm_v128_store(h + m, next);
+      wasm_v128_store(out + m, wasm_f32x4_nearest(mul(next, levels)));
     }
   }
 }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..nn import GRU, Conv1d, Linear, quantize_activation
-from ..nn.layers import sigmoid
+from ..nn.activations import sigmoid
 from .topology import Topology
 
 

@@ -6,18 +6,8 @@ works on K frames at once, and gives the same bits for any split of them into ca
 
 import numpy as np
 
-from .kernels import integer_matrix
-from .quantize import ACTIVATION_LEVELS, quantize_activation
-
-_HALF = np.float32(0.5)
-
-
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-x)) as (1 + tanh(x / 2)) / 2, which cannot overflow; written over `x`, float32."""
-    np.multiply(x, _HALF, out=x)
-    np.tanh(x, out=x)
-    np.multiply(x, _HALF, out=x)
-    return np.add(x, _HALF, out=x)
+from .kernels import integer_matrix, recurrence
+from .quantize import ACTIVATION_LEVELS
 
 
 class Linear:
@@ -120,10 +110,8 @@ class GRU:
         joined = bias_ih.copy()
         joined[: 2 * self.units] += bias_hh[: 2 * self.units]
         self._input = Linear(weight_ih, weight_ih_scale, joined, kernel=kernel)
-        self._hidden = integer_matrix(weight_hh, kernel)
-        self._hidden_scale = (weight_hh_scale / ACTIVATION_LEVELS).astype(np.float32)
-        self._hidden_bias = np.zeros_like(bias_hh)
-        self._hidden_bias[2 * self.units :] = bias_hh[2 * self.units :]
+        scale = (weight_hh_scale / ACTIVATION_LEVELS).astype(np.float32)
+        self._recurrence = recurrence(weight_hh, scale, bias_hh[2 * self.units :], kernel)
 
     def new_state(self) -> np.ndarray:
         """Shape (1, units), float32, zeros."""
@@ -131,24 +119,4 @@ class GRU:
 
     def step(self, x: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """x (K, inputs) int8 values, h (1, units) -> (K, units) int8 values, new h (1, units) float32."""
-        units = self.units
-        gates = self._input(x)
-        out = np.empty((len(x), units), np.float32)
-        for k in range(len(x)):
-            seen = np.rint(h * ACTIVATION_LEVELS)
-            hidden = np.multiply(self._hidden(seen), self._hidden_scale, dtype=np.float32, casting="same_kind")
-            hidden += self._hidden_bias
-            gate = gates[k : k + 1]
-            rz = gate[:, : 2 * units]
-            rz += hidden[:, : 2 * units]
-            sigmoid(rz)
-            n = hidden[:, 2 * units :]
-            n *= rz[:, :units]
-            n += gate[:, 2 * units :]
-            np.tanh(n, out=n)
-            # h' = n + z (h - n)
-            h = h - n
-            h *= rz[:, units:]
-            h += n
-            out[k] = h
-        return quantize_activation(out), h
+        return self._recurrence(self._input(x), h)

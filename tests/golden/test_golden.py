@@ -10,7 +10,7 @@ import pytest
 
 from pyenhance.model import load_model
 from pyenhance.nn import quantize_activation
-from pyenhance.nn.layers import sigmoid
+from pyenhance.nn.activations import sigmoid
 
 GOLDEN = Path(__file__).with_name("default.npz")
 HIDDEN = {

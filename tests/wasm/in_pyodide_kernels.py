@@ -1,4 +1,4 @@
-"""Run by test_kernels.py inside Pyodide: the SIMD kernel and numpy's against int64, and the enhancer with each."""
+"""Run by test_kernels.py inside Pyodide: the SIMD kernel and numpy's against int64, its recurrence, the enhancer."""
 
 import json
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from pyenhance import Enhancer, load_model
 from pyenhance.nn import available_kernels
-from pyenhance.nn.kernels import integer_matrix
+from pyenhance.nn.kernels import integer_matrix, recurrence
 
 rng = np.random.default_rng(0)
 shapes = [(1, 1), (3, 15), (4, 16), (5, 17), (34, 1280), (768, 256), (1, 1040), (9, 1041), (7, 2560), (130, 4000)]
@@ -35,6 +35,29 @@ for outputs, inputs in shapes:
         if frames == 5 and outputs * inputs > 100_000:
             break  # the large ones cost time
 
+# The recurrence: over one frame as numpy's to the last bits of its gates; over many the same bits for any split.
+furthest, split_matters, carried_off = 0.0, False, 0.0
+for units in (16, 48, 64, 128, 256):
+    weight = rng.integers(-127, 128, (3 * units, units)).astype(np.int8)
+    scale = rng.uniform(0.5, 1.5, 3 * units).astype(np.float32) / 127 / 127 / np.float32(np.sqrt(units)) * 3
+    bias = rng.normal(size=units).astype(np.float32)
+    gates = (3 * rng.normal(size=(150, 3 * units))).astype(np.float32)
+    gates[::7] *= 40  # far into the flat ends of the gates
+    h = rng.uniform(-1, 1, (1, units)).astype(np.float32)
+    simd, reference = (recurrence(weight, scale, bias, kernel) for kernel in ("simd", "numpy"))
+    for k in range(len(gates)):
+        difference = simd(gates[k : k + 1].copy(), h)[1] - reference(gates[k : k + 1].copy(), h)[1]
+        furthest = max(furthest, float(np.abs(difference).max()))
+    once, last = simd(gates.copy(), h)
+    for size in (1, 7, 64, 65):
+        state, parts = h, []
+        for i in range(0, len(gates), size):
+            part, state = simd(gates[i : i + size].copy(), state)
+            parts.append(part)
+        split_matters |= not (np.array_equal(np.concatenate(parts), once) and np.array_equal(state, last))
+    assert np.abs(once).max() <= 127 and (once == np.rint(once)).all()
+    carried_off = max(carried_off, float(np.mean(np.abs(once - reference(gates.copy(), h)[0]))))
+
 hops = (0.05 * rng.normal(size=(200, 480))).astype(np.float32)
 outputs = {}
 for kernel in available_kernels():
@@ -46,6 +69,10 @@ json.dumps(
         "default": load_model().kernel,
         "shapes": len(shapes),
         "wrong": wrong[:10],
-        "same": bool(np.array_equal(outputs["simd"], outputs["numpy"])),
+        "furthest": furthest,
+        "split_matters": split_matters,
+        "carried_off": carried_off,
+        "enhanced_rms": float(np.std(outputs["numpy"])),
+        "enhanced_difference": float(np.std(outputs["numpy"] - outputs["simd"])),
     }
 )
