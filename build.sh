@@ -66,7 +66,7 @@ set_up_python() {
     say "Python environment"
     rm -rf "$VENV"; mkdir -p "$CACHE"; python3 -m venv "$VENV"
     "$VENV/bin/pip" install -q -r "$wanted"
-    [ "$1" != test ] || [ -z "${PYENHANCE_TORCH:-}" ] || "$VENV/bin/pip" install -q torch==2.13.0
+    [ "$1" != test ] || [ -z "${PYENHANCE_TORCH:-}" ] || "$VENV/bin/pip" install -q torch==2.13.0 tensorboard==2.21.0
     touch "$VENV/.complete"
   fi
 }

@@ -25,8 +25,13 @@ def main(argv: list[str] | None = None) -> int:
     -------
     int: 0, 1 when something failed, 2 on wrong usage.
     """
-    arguments = _parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
     try:
+        if argv[:1] == ["train"]:  # its steps have parsers of their own
+            from .train.__main__ import main as train
+
+            return train(argv[1:])
+        arguments = _parser().parse_args(argv)
         return arguments.run(arguments)
     except (ValueError, ImportError, OSError) as error:
         print(f"pyenhance: {error}", file=sys.stderr)
@@ -69,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     scoring.add_argument("--workers", type=int, help="processes (one a core)")
     scoring.add_argument("--limit", type=int, help="only the first clips")
     scoring.set_defaults(run=_evaluate)
+
+    commands.add_parser("train", help="make a model from recordings")
 
     bench = commands.add_parser("bench", help="microseconds a hop on this machine, by stage")
     bench.add_argument("--model", default="default")

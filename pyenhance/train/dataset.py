@@ -115,7 +115,7 @@ class ShardStream:
         self.rescan()
         if not self._shards:
             missing = "no shard-*.npz" if share[1] == 1 else f"too few shard-*.npz for {share[1]} processes"
-            raise ValueError(f"{directory} holds {missing}; make some with python -m pyenhance.train.dataset")
+            raise ValueError(f"{directory} holds {missing}; make some with pyenhance train dataset")
 
     def rescan(self) -> None:
         """Pick up shards that have appeared; of those that do not fit together, the ones with the highest numbers."""
@@ -149,8 +149,8 @@ class ShardStream:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write shards: ``python -m pyenhance.train.dataset --data DIR --out DIR --hours H``."""
-    parser = argparse.ArgumentParser(prog="python -m pyenhance.train.dataset", description=__doc__.splitlines()[0])
+    """Write shards: ``pyenhance train dataset --data DIR --out DIR --hours H``."""
+    parser = argparse.ArgumentParser(prog="pyenhance train dataset", description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="corpus: a folder with the three manifests")
     parser.add_argument("--out", type=Path, required=True, help="folder of shards; those already there are kept")
     parser.add_argument("--hours", type=float, default=40, help="of mixed audio")

@@ -61,8 +61,8 @@ def golden_vectors(network: PercepNet, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Export: ``python -m pyenhance.train.export CHECKPOINT -o WEIGHTS.safetensors --golden VECTORS.npz``."""
-    parser = argparse.ArgumentParser(prog="python -m pyenhance.train.export", description=__doc__)
+    """Export: ``pyenhance train export CHECKPOINT -o WEIGHTS.safetensors --golden VECTORS.npz``."""
+    parser = argparse.ArgumentParser(prog="pyenhance train export", description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True, help="weights file")
     parser.add_argument("--golden", type=Path, help="golden vectors of this network (.npz)")

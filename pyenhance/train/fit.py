@@ -165,8 +165,8 @@ def _crop(batch: dict[str, Any], frames: int, step: int) -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Train: ``python -m pyenhance.train.fit --shards DIR --out CHECKPOINT``."""
-    parser = argparse.ArgumentParser(prog="python -m pyenhance.train.fit", description=__doc__)
+    """Train: ``pyenhance train fit --shards DIR --out CHECKPOINT``."""
+    parser = argparse.ArgumentParser(prog="pyenhance train fit", description=__doc__)
     parser.add_argument("--shards", type=Path, required=True, help="folder written by pyenhance.train.dataset")
     parser.add_argument("--out", type=Path, required=True, help="checkpoint; resumed when it is there")
     parser.add_argument("--topology", choices=TOPOLOGIES, default="default")
@@ -179,6 +179,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=0, help="of the CPU (0: torch's choice)")
     parser.add_argument("--max-gb", type=float, default=12, help="of shards in memory, all processes together")
+    parser.add_argument("--log", type=Path, help="folder for TensorBoard")
     parser.add_argument("--float32", action="store_true", help="no bfloat16")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args(argv)
@@ -198,12 +199,21 @@ def main(argv: list[str] | None = None) -> None:
         distributed.destroy_process_group()
 
 
+def _tensorboard(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ImportError("--log needs tensorboard: pip install 'pyenhance[train]'") from error
+    return SummaryWriter(folder)
+
+
 def _run(trainer: Trainer, arguments: argparse.Namespace, report: bool) -> None:
     """Train until the time is over; the process that reports also saves."""
     budget = arguments.minutes * 60
     begin = last = saved = time.monotonic()
     first = trainer.step
     mean: dict[str, float] = {}
+    log = _tensorboard(arguments.log) if report and arguments.log else None
     for batch in trainer.stream:
         losses = trainer.train_step(_crop(batch, arguments.frames, trainer.step))
         now = time.monotonic()
@@ -223,6 +233,8 @@ def _run(trainer: Trainer, arguments: argparse.Namespace, report: bool) -> None:
                 file=sys.stderr,
                 flush=True,
             )
+            for name, value in mean.items() if log else ():
+                log.add_scalar(name, value, trainer.step)
         if report and (over or now - saved > 120):
             trainer.save(arguments.out)
             saved = now

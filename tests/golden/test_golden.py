@@ -1,6 +1,6 @@
 """The numpy network against golden vectors of the torch network's simulated int8, layer by layer.
 
-`python -m pyenhance.train.export CHECKPOINT -o WEIGHTS --golden tests/golden/default.npz` makes them with the weights.
+`pyenhance train export CHECKPOINT -o WEIGHTS --golden tests/golden/default.npz` makes them with the weights.
 """
 
 from pathlib import Path

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from pyenhance.cli import main
 from pyenhance.dsp import NUM_BANDS, NUM_FEATURES
 from pyenhance.model import load_model
 from pyenhance.model.topology import TOPOLOGIES
@@ -98,7 +99,8 @@ def test_loss_at_the_ends_has_a_finite_gradient() -> None:
 
 def _fit(folder: Path, out: str, minutes: float, capsys: pytest.CaptureFixture) -> str:
     arguments = ["--shards", str(folder), "--out", str(folder / out), "--topology", "tiny", "--minutes", str(minutes)]
-    fit.main([*arguments, "--batch", "4", "--frames", "20", "--rate", "5e-3", "--warm-up", "1", "--float32"])
+    arguments += ["--batch", "4", "--frames", "20", "--rate", "5e-3", "--warm-up", "1", "--float32"]
+    assert main(["train", "fit", *arguments, "--log", str(folder / "log")]) == 0
     return capsys.readouterr().err
 
 
@@ -111,6 +113,7 @@ def test_training_learns_saves_and_resumes(tmp_path: Path, capsys: pytest.Captur
     assert f"resumed at step {steps}" in _fit(tmp_path, "run.pt", 0.15, capsys)
     saved = torch.load(tmp_path / "run.pt", weights_only=True)
     assert saved["step"] > steps and saved["progress"] >= 1
+    assert any(path.stat().st_size > 200 for path in (tmp_path / "log").iterdir())
     network = fit.averaged_network(tmp_path / "run.pt")
     assert network.quantise and all(p.abs().max() <= 1 for p in network.parameters() if p.ndim == 2)
 
@@ -118,6 +121,14 @@ def test_training_learns_saves_and_resumes(tmp_path: Path, capsys: pytest.Captur
     assert load_model(tmp_path / "m.safetensors").weights == TINY.weights
     with np.load(tmp_path / "g.npz") as golden:
         assert golden["gain"].shape == (export.GOLDEN_FRAMES, NUM_BANDS)
+
+
+def test_command_line_tells_its_steps(capsys: pytest.CaptureFixture) -> None:
+    assert main(["train", "--help"]) == 0
+    assert "dataset" in capsys.readouterr().out
+    assert main(["train"]) == 2
+    assert main(["train", "nothing"]) == 2
+    assert "'nothing'; accepted: dataset, fit, export" in capsys.readouterr().err
 
 
 def test_processes_train_together(tmp_path: Path) -> None:

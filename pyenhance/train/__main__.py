@@ -1,0 +1,47 @@
+"""Make a model from recordings: pyenhance train STEP ... (or python -m pyenhance.train STEP ...)
+
+    dataset   mix a corpus into feature shards            --data CORPUS --out SHARDS --hours 40
+    fit       train on the shards                         --shards SHARDS --out RUN.pt --minutes 60
+    export    turn the checkpoint into an int8 model      RUN.pt -o model.safetensors
+
+Each step tells its options with --help. A corpus is a folder with manifest_speech.csv (file, speaker, eff_bw, group,
+split), manifest_noise.csv and manifest_rir.csv (file, group, split); `split` is train or valid. dataset and fit resume
+where they stopped. The result is used by path, pyenhance denoise --model model.safetensors, and scored by pyenhance
+evaluate.
+"""
+
+import sys
+from importlib import import_module
+
+STEPS = ("dataset", "fit", "export")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one step.
+
+    Returns
+    -------
+    int: 0, or 2 when no step is named.
+
+    Raises
+    ------
+    ImportError
+        The extra ``train`` is not installed.
+    """
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(__doc__.strip())
+        return 0 if arguments else 2
+    if arguments[0] not in STEPS:
+        print(f"pyenhance train: step {arguments[0]!r}; accepted: {', '.join(STEPS)}", file=sys.stderr)
+        return 2
+    try:
+        step = import_module(f".{arguments[0]}", __package__)
+    except ImportError as error:
+        raise ImportError(f"training needs {error.name}: pip install 'pyenhance[train]'") from error
+    step.main(arguments[1:])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
