@@ -9,21 +9,38 @@ const cancelled = new Set();
 
 const report = (message, transfer = []) => self.postMessage(message, transfer);
 
-// Download what is needed in parallel, checked against the manifest's sums; the browser's cache then serves Pyodide.
+// Ask for all that is needed at once, checked against the manifest's sums. Returns the replies by address.
 async function download() {
   const manifest = await (await checked(await fetch(new URL("manifest.json", BASE)))).json();
   const names = Object.keys(manifest.files).filter((name) => name.startsWith("pyodide/"));
   const total = names.reduce((sum, name) => sum + manifest.files[name].bytes, 0);
   let done = 0;
+  // With a sum to check, a reply comes when all of it is there.
   const get = async (name) => {
     const reply = await checked(await fetch(new URL(name, BASE), { integrity: manifest.files[name].integrity }));
-    const data = new Uint8Array(await reply.arrayBuffer());
-    done += data.length;
-    report({ type: "progress", stage: "download", done, total });
-    return [name, data];
+    done += manifest.files[name].bytes;
+    report({ type: "progress", stage: done < total ? "download" : "python", done, total });
+    return reply;
   };
-  const files = Object.fromEntries(await Promise.all(names.map(get)));
-  return { manifest, files };
+  const replies = new Map(names.map((name) => [new URL(name, BASE).href, get(name)]));
+  for (const reply of replies.values()) reply.catch(() => {}); // whoever needs it hears of it
+  return { manifest, replies };
+}
+
+// Run `work` while Pyodide's requests are answered by replies that are already on their way: nothing is asked for twice.
+async function answering(replies, work) {
+  const network = self.fetch;
+  self.fetch = (input, options) => {
+    const { href } = new URL(input.url ?? input, BASE);
+    const reply = replies.get(href);
+    replies.delete(href);
+    return reply ?? network(input, options);
+  };
+  try {
+    return await work();
+  } finally {
+    self.fetch = network;
+  }
 }
 
 async function checked(reply) {
@@ -33,21 +50,23 @@ async function checked(reply) {
 
 async function load(model) {
   const begin = performance.now();
-  const { manifest, files } = await download();
-  report({ type: "progress", stage: "python", done: 0, total: 1 });
+  const { manifest, replies } = await download();
+  const wheel = replies.get(new URL(manifest.wheels.pyenhance, BASE).href);
   const indexURL = new URL("pyodide/", BASE).href;
   const { loadPyodide } = await import(`${indexURL}pyodide.mjs`);
-  pyodide = await loadPyodide({ indexURL, packageBaseUrl: indexURL });
-  report({ type: "progress", stage: "numpy", done: 0, total: 1 });
-  const loaded = await pyodide.loadPackage(["numpy", "micropip"]);
-  for (const name of ["numpy", "micropip"]) {
-    // loadPackage resolves even when a download failed
-    if (!loaded.some((entry) => entry.name === name)) throw new Error(`${name} could not be loaded`);
-  }
-  const wheel = manifest.wheels.pyenhance.split("/").pop();
-  pyodide.FS.writeFile(`/tmp/${wheel}`, files[manifest.wheels.pyenhance]);
+  await answering(replies, async () => {
+    pyodide = await loadPyodide({ indexURL, packageBaseUrl: indexURL });
+    report({ type: "progress", stage: "numpy", done: 0, total: 1 });
+    const loaded = await pyodide.loadPackage(["numpy", "micropip"]);
+    for (const name of ["numpy", "micropip"]) {
+      // loadPackage resolves even when a download failed
+      if (!loaded.some((entry) => entry.name === name)) throw new Error(`${name} could not be loaded`);
+    }
+  });
+  const path = `/tmp/${manifest.wheels.pyenhance.split("/").pop()}`;
+  pyodide.FS.writeFile(path, new Uint8Array(await (await wheel).arrayBuffer()));
   const micropip = pyodide.pyimport("micropip");
-  await micropip.install(`emfs:/tmp/${wheel}`);
+  await micropip.install(`emfs:${path}`);
   micropip.destroy();
   report({ type: "progress", stage: "model", done: 0, total: 1 });
   const facts = pyodide.runPython(`

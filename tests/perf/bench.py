@@ -46,18 +46,14 @@ def startup(browser: Browser, address: str) -> dict[str, Any]:
     """Time to the first enhanced sample with an empty and a filled browser cache, and what was transferred for it."""
     context = browser.new_context()
     page = context.new_page()
+    requests: list[Any] = []
+    context.on("requestfinished", lambda request: requests.append(request))
+    cold = _first_enhanced_ms(page, address)
     sizes: dict[str, int] = {}
-
-    def note(request: Any) -> None:
+    for request in requests:
         if urlparse(request.url).scheme.startswith("http"):
             name = unquote(urlparse(request.url).path).lstrip("/") or "index.html"
             sizes[name] = sizes.get(name, 0) + request.sizes()["responseBodySize"]
-
-    requests: list[Any] = []
-    context.on("requestfinished", requests.append)
-    cold = _first_enhanced_ms(page, address)
-    for request in requests:
-        note(request)
     cached = _first_enhanced_ms(page, address)
     context.close()
     largest_first = dict(sorted(sizes.items(), key=lambda item: -item[1]))
