@@ -1,5 +1,6 @@
 """Random noisy speech with its clean target: what a microphone may hear, and what should be left of it."""
 
+import io
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,8 @@ from scipy.signal import butter, lfilter, oaconvolve, sosfilt
 
 from ..dsp import BAND_CENTRES_HZ, HOP, SAMPLE_RATE
 from .corpus import Corpus
+
+_CODECS = (("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"))
 
 EARLY_SECONDS = 0.05
 """Reflections that the target keeps."""
@@ -86,6 +89,8 @@ class Mixer:
         noisy = np.clip(noisy, -1, 1)
         if rng.random() < 0.3:
             noisy = np.rint(noisy * 32768) / np.float32(32768)
+        elif rng.random() < 0.08:
+            noisy = _coded(rng, noisy)
         return Mix(noisy.astype(np.float32), clean.astype(np.float32), BAND_CENTRES_HZ <= bandwidth, snr_db)
 
     def _speech(self, rng: np.random.Generator) -> tuple[np.ndarray, float]:
@@ -180,6 +185,17 @@ def _tilt(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
     b = np.concatenate(([1.0], rng.uniform(-0.375, 0.375, 2)))
     a = np.concatenate(([1.0], rng.uniform(-0.375, 0.375, 2)))
     return lfilter(b, a, x).astype(np.float32)
+
+
+def _coded(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
+    """What a lossy codec leaves of it, at some 30 to 200 kb/s; these three do not move the signal in time."""
+    import soundfile
+
+    kind, subtype = _CODECS[rng.integers(len(_CODECS))]
+    buffer = io.BytesIO()
+    soundfile.write(buffer, x, SAMPLE_RATE, format=kind, subtype=subtype, compression_level=rng.uniform(0.2, 0.92))
+    buffer.seek(0)
+    return soundfile.read(buffer, dtype="float32")[0][: len(x)]
 
 
 def _coloured(rng: np.random.Generator, n: int) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pyenhance import dsp
-from pyenhance.train import dataset
+from pyenhance.train import dataset, mixing
 from pyenhance.train.corpus import Corpus
 from pyenhance.train.mixing import Mixer, active_rms
 
@@ -53,6 +53,18 @@ def test_snr_is_what_the_mix_says(corpus: Corpus, monkeypatch: pytest.MonkeyPatc
         assert abs(snr - mix.snr_db) < 0.7
         checked += 1
     assert checked >= 5
+
+
+def test_codecs_damage_but_do_not_move() -> None:
+    x = voiced(2.0)
+    for seed in range(12):
+        y = mixing._coded(np.random.default_rng(seed), x)
+        assert y.shape == x.shape and y.dtype == np.float32
+        level = np.sqrt(np.mean((y - x) ** 2) / np.mean(x**2))
+        assert 1e-4 < level < 0.5
+        spectrum = np.fft.rfft(y, 2 * len(x)) * np.conj(np.fft.rfft(x, 2 * len(x)))
+        lag = int(np.argmax(np.fft.irfft(spectrum)))
+        assert min(lag, 2 * len(x) - lag) <= 2
 
 
 def test_bandwidth_masks_the_bands_above(corpus: Corpus) -> None:
