@@ -74,7 +74,8 @@ def coherence(a: np.ndarray, b: np.ndarray, energy_a: np.ndarray, energy_b: np.n
     -------
     ndarray, shape (K, 34), float32
     """
-    return np.clip(_dot(a, b) / np.sqrt(energy_a * energy_b + _TINY**2), 0, 1)
+    likeness = _dot(a, b) / np.sqrt(energy_a * energy_b + _TINY**2)
+    return np.minimum(np.maximum(likeness, 0), 1)  # np.clip has several times the fixed cost
 
 
 def coherence_strength(

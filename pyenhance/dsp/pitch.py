@@ -167,7 +167,7 @@ def refine(signal: np.ndarray, centre: np.ndarray, lag: np.ndarray) -> tuple[np.
     correlation : ndarray, shape (K,), float32
         Normalised correlation at that period, in [0, 1].
     """
-    rough = np.clip(DECIMATION * lag, MIN_PERIOD + _REFINE, MAX_PERIOD - _REFINE)
+    rough = np.minimum(np.maximum(DECIMATION * lag, MIN_PERIOD + _REFINE), MAX_PERIOD - _REFINE)
     # The two stretches that are compared lie half a period to either side of the frame's middle.
     late = centre - _REFINE_WINDOW // 2 + rough // 2
     later = sliding(signal, _REFINE_WINDOW)[late]
@@ -183,4 +183,4 @@ def refine(signal: np.ndarray, centre: np.ndarray, lag: np.ndarray) -> tuple[np.
     row = np.arange(len(lag))
     norm = np.sqrt(np.einsum("kn,kn->k", later, later) + np.float32(_TINY))
     # windows run from the longest period (index 0) to the shortest
-    return rough + _REFINE - best, np.clip(score[row, best] / norm, 0, 1)
+    return rough + _REFINE - best, np.minimum(np.maximum(score[row, best] / norm, 0), 1)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..nn import GRU, Conv1d, Linear, quantize_activation
-from ..nn.activations import sigmoid
+from ..nn.activations import clamp, sigmoid
 from .topology import Topology
 
 
@@ -65,8 +65,8 @@ class Network:
         gain, strength : ndarray, shape (K, 34), float32, in [0, 1]
         vad : ndarray, shape (K,), float32, in [0, 1]
         """
-        dense = quantize_activation(np.clip(self.layers["dense"](features), 0, 1))
-        conv1 = quantize_activation(np.clip(self._step("conv1", dense, state), 0, 1))
+        dense = quantize_activation(clamp(self.layers["dense"](features)))
+        conv1 = quantize_activation(clamp(self._step("conv1", dense, state)))
         conv2 = self._step("conv2", conv1, state)
         conv2 = quantize_activation(np.tanh(conv2, out=conv2))
         gru1 = self._step("gru1", conv2, state)

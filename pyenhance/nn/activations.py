@@ -5,6 +5,12 @@ import numpy as np
 _HALF = np.float32(0.5)
 
 
+def clamp(x: np.ndarray) -> np.ndarray:
+    """Limit to [0, 1], written over `x`; np.clip does the same at several times the fixed cost."""
+    np.maximum(x, 0, out=x)
+    return np.minimum(x, 1, out=x)
+
+
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-x)) as (1 + tanh(x / 2)) / 2, which cannot overflow; written over `x`, float32."""
     np.multiply(x, _HALF, out=x)
