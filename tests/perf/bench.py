@@ -22,6 +22,7 @@ from pyenhance.bench import benchmark
 from pyenhance.dsp import LATENCY_SAMPLES
 from tests.browser import tap
 from tests.browser.conftest import READY_MS, ROOT, launch, make_server
+from tests.perf.peers import measure_peers
 
 BLOCKS = (1, 2, 10)
 KERNELS = ("numpy", "simd")
@@ -122,6 +123,8 @@ def _show(result: dict[str, Any]) -> None:
         text = [f"{v:.0f}" for v in values] + [f"{row['real_time_factor']:.3f}"]
         text += [f"{row['breakdown_us'][stage]:.0f}" for stage in stages]
         print(f"{row['engine']:9} {row['kernel']:7} {row['k']:3d} {''.join(f'{v:>10}' for v in text)}")
+    for row in result["peers"]:
+        print(f"chromium  {row['us_mean']:21.0f}  {row['name']} ({row['package']} {row['version']})")
     print(f"\nstart: {start['cold_ms'] / 1000:.1f} s cold, {start['cached_ms'] / 1000:.1f} s cached, to the first")
     print(f"enhanced sample; {start['bytes_total'] / 1e6:.1f} MB:")
     for name, size in list(start["bytes"].items())[:6]:
@@ -137,6 +140,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=20, help="of audio for each row")
     parser.add_argument("--model", default="default")
+    parser.add_argument("--no-peers", action="store_true", help="do not fetch and measure RNNoise's npm packages")
     arguments = parser.parse_args()
     site = ROOT / "dist" / "site"
     manifest = json.loads((site / "manifest.json").read_text())
@@ -162,6 +166,7 @@ def main() -> None:
         ]
         running, latency = live(page, arguments.seconds)
         version = f"Chromium {browser.version}"
+        peers = [] if arguments.no_peers else measure_peers(browser, Path(folder) / "peers")
         browser.close()
     server.shutdown()
     rows += [benchmark(arguments.model, k, arguments.seconds) for k in BLOCKS]
@@ -176,7 +181,7 @@ def main() -> None:
             "numpy": np.__version__,
         },
         "hop": rows,
-        "peers": [],
+        "peers": peers,
         "startup": start,
         "latency_ms": latency,
         "live": running,
