@@ -3,6 +3,7 @@ import { Stream } from "./stream.js";
 
 const BASE = new URL("./", import.meta.url);
 const FILE_HOPS = 50; // half a second of a recording at once: then live sound has its turn
+const WARM_UP_HOPS = 40; // the first hops are slow, the browser still compiling: live sound must not wait for them
 let pyodide;
 let live = null;
 const cancelled = new Set();
@@ -73,7 +74,8 @@ async function load(model) {
 import json
 from pyenhance.live import LiveEngine
 engine = LiveEngine(${JSON.stringify(model)})
-engine.run(1)
+for _ in range(${WARM_UP_HOPS}):
+    engine.run(1)
 json.dumps({"model": engine.enhancer.model.name, "kernel": engine.enhancer.model.kernel, "weights": engine.enhancer.model.weights})
 `);
   report({ type: "ready", load_ms: performance.now() - begin, numpy_origin: manifest.numpy_origin, ...JSON.parse(facts) });
