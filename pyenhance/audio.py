@@ -170,7 +170,7 @@ def denoise_file(
     """
     soundfile = _need("soundfile", "audio files")
     begin = time.perf_counter()
-    with soundfile.SoundFile(source) as reader:
+    with one_thread(), soundfile.SoundFile(source) as reader:
         rate, channels, total = reader.samplerate, reader.channels, reader.frames
         stream = AudioStream(rate, channels, model=model, strength_db=strength_db)
         kind = _format_of(soundfile, reader, target)
@@ -203,6 +203,14 @@ def denoise_file(
         "sample_rate": rate,
         "channels": channels,
     }
+
+
+def one_thread() -> Any:
+    """Keep numpy's matrix products to the calling thread, from now to the end of a ``with``.
+
+    Ours are small: more threads win nothing on an idle machine and wait for one another on a busy one.
+    """
+    return _need("threadpoolctl", "audio files").threadpool_limits(1, user_api="blas")
 
 
 def _format_of(soundfile: Any, reader: Any, target: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +45,19 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     denoise = commands.add_parser("denoise", help="enhance audio files (WAV, FLAC, Ogg; any rate, any channels)")
-    denoise.add_argument("files", nargs="+", type=Path, metavar="IN", help="audio files")
+    denoise.add_argument("files", nargs="+", type=Path, metavar="IN", help="audio files, or folders of them")
     denoise.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="a file, or a folder for many")
     denoise.add_argument("--model", default="default", help="a shipped model's name or a weights file")
     denoise.add_argument("--strength-db", type=_strength, metavar="DB", help="largest attenuation (0: none)")
-    denoise.add_argument("--force", action="store_true", help="overwrite what is there")
+    denoise.add_argument(
+        "--cluster",
+        nargs="?",
+        const="local",
+        type=_cluster,
+        metavar="WHERE",
+        help="many files at once with Dask: local (a process a core), local:N, or a scheduler's address",
+    )
+    denoise.add_argument("--force", action="store_true", help="overwrite; else a folder's finished files are left out")
     denoise.add_argument("--json", action="store_true", help="print one JSON object with a result for each file")
     denoise.add_argument("--quiet", action="store_true", help="print errors only")
     denoise.set_defaults(run=_denoise)
@@ -94,58 +103,61 @@ def _strength(text: str) -> float:
     return value
 
 
+def _cluster(text: str) -> str:
+    from .archive import check_cluster
+
+    try:
+        return check_cluster(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _denoise(arguments: argparse.Namespace) -> int:
-    from .audio import denoise_file
+    from .archive import denoise_files, plan
     from .model import load_model
 
-    targets = _targets(arguments.files, arguments.output)
-    if isinstance(targets, str):
-        print(f"pyenhance denoise: {targets}", file=sys.stderr)
+    try:
+        jobs = plan(arguments.files, arguments.output)
+    except ValueError as error:
+        print(f"pyenhance denoise: {error}", file=sys.stderr)
         return EXIT_USAGE
-    model = load_model(arguments.model)
-    results: list[dict[str, Any]] = []
-    for source, target in targets:
-        result: dict[str, Any] = {"input": str(source), "output": str(target)}
-        try:
-            if target.exists() and not arguments.force:
-                raise FileExistsError(f"{target} exists; --force overwrites it")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with _Progress(source.name, quiet=arguments.quiet) as progress:
-                result |= denoise_file(
-                    source, target, model=model, strength_db=arguments.strength_db, on_progress=progress.update
-                )
-        # One bad file of many is reported and the rest are done; soundfile's errors are RuntimeErrors.
-        except (ValueError, OSError, RuntimeError) as error:
-            result["error"] = str(error)
-            print(f"pyenhance denoise: {source}: {error}", file=sys.stderr)
-        else:
-            if not arguments.quiet and not arguments.json:
+    name = load_model(arguments.model).name
+    there = [] if arguments.force else [job for job in jobs if job[1].exists()]
+    if there and len(jobs) == 1:
+        raise FileExistsError(f"{there[0][1]} exists; --force overwrites it")
+    results = {source: {"input": str(source), "output": str(target), "skipped": True} for source, target in there}
+    todo = [job for job in jobs if job not in there]
+    quiet = arguments.quiet or arguments.json
+    begin = time.perf_counter()
+    by_sample = len(jobs) == 1
+    with _Progress("denoise", quiet=arguments.quiet, unit="sample" if by_sample else "file") as progress:
+        for result in denoise_files(
+            todo,
+            model=arguments.model,
+            strength_db=arguments.strength_db,
+            cluster=None if by_sample else arguments.cluster,
+            on_progress=(lambda _, done, total: progress.update(done, total)) if by_sample else None,
+        ):
+            results[Path(result["input"])] = result
+            if not by_sample:
+                progress.update(len(results), len(jobs))
+            if "error" in result:
+                progress.say(f"pyenhance denoise: {result['input']}: {result['error']}", sys.stderr)
+            elif not quiet:
                 speed = 1 / max(result["real_time_factor"], 1e-9)
-                print(f"{source} -> {target}  {result['seconds']:.1f} s of audio, {speed:.0f} times real time")
-        results.append(result)
+                facts = f"{result['seconds']:.1f} s of audio, {speed:.0f} times real time"
+                progress.say(f"{result['input']} -> {result['output']}  {facts}", sys.stdout)
+    failed = sum("error" in result for result in results.values())
     if arguments.json:
-        print(json.dumps({"model": model.name, "files": results}, indent=1))
-    return EXIT_FAILED if any("error" in r for r in results) else EXIT_OK
-
-
-def _targets(sources: list[Path], output: Path) -> list[tuple[Path, Path]] | str:
-    """Where each file goes, or what is wrong with the request."""
-    folder = output.is_dir() or len(sources) > 1 or not output.suffix
-    if not folder:
-        if output.resolve() == sources[0].resolve():
-            return f"{output} is also the input; name another output"
-        return [(sources[0], output)]
-    if output.exists() and not output.is_dir():
-        return f"{output} is a file; accepted for {len(sources)} inputs: a folder"
-    pairs = [(source, output / source.name) for source in sources]
-    names = [source.name for source in sources]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        return f"several inputs are called {twice[0]!r}; they would overwrite one another in {output}"
-    same = [source for source, target in pairs if source.resolve() == target.resolve()]
-    if same:
-        return f"{same[0]} would overwrite itself; name another output folder"
-    return pairs
+        print(json.dumps({"model": name, "files": [results[source] for source, _ in jobs]}, indent=1))
+    elif len(jobs) > 1 and not quiet:
+        elapsed = time.perf_counter() - begin
+        seconds = sum(result.get("seconds", 0) for result in results.values())
+        print(
+            f"{len(todo) - failed} files done, {len(there)} already there, {failed} failed; "
+            f"{seconds:.0f} s of audio in {elapsed:.1f} s, {seconds / elapsed:.0f} times real time"
+        )
+    return EXIT_FAILED if failed else EXIT_OK
 
 
 class _Progress:
@@ -169,6 +181,13 @@ class _Progress:
         if self._bar is not None:
             self._bar.total = total
             self._bar.update(done - self._bar.n)
+
+    def say(self, line: str, file: Any) -> None:
+        """A line of text that does not tear the bar."""
+        if self._bar is not None:
+            self._bar.write(line, file=file)
+        else:
+            print(line, file=file)
 
 
 def _info(arguments: argparse.Namespace) -> int:
@@ -233,9 +252,11 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
+    from .audio import one_thread
     from .bench import benchmark
 
-    rows = [benchmark(arguments.model, k, arguments.seconds, arguments.kernel) for k in arguments.k]
+    with one_thread():
+        rows = [benchmark(arguments.model, k, arguments.seconds, arguments.kernel) for k in arguments.k]
     if arguments.json:
         print(json.dumps(rows, indent=1))
         return EXIT_OK

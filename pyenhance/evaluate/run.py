@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..audio import one_thread
 from .metrics import METRICS, Scorer
 from .pairs import Pair, read_pair
 from .systems import System, system
@@ -23,8 +24,9 @@ def _start(names: Sequence[str], dnsmos: Path | None) -> None:
 
 
 def _score(pair: Pair) -> dict[str, dict[str, float]]:
-    clean, noisy = read_pair(pair)
-    return {name: _scorer(clean, run(noisy, clean)) for name, run in _systems.items()}
+    with one_thread():  # the processes are the parallelism
+        clean, noisy = read_pair(pair)
+        return {name: _scorer(clean, run(noisy, clean)) for name, run in _systems.items()}
 
 
 def evaluate(
@@ -62,8 +64,6 @@ def evaluate(
     """
     _start(systems, dnsmos)  # what is wrong shows here, before any process starts
     scores = []
-    # One thread each: the processes are the parallelism.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     with ProcessPoolExecutor(workers or os.cpu_count(), None, _start, (systems, dnsmos)) as pool:
         for result in pool.map(_score, pairs):
             scores.append(result)

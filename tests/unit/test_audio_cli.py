@@ -79,13 +79,62 @@ def test_nothing_is_overwritten_without_force(noisy: Path, tmp_path: Path) -> No
     assert soundfile.info(target).frames == soundfile.info(noisy).frames
 
 
+@pytest.fixture
+def folder(noisy: Path, tmp_path: Path) -> Path:
+    """Recordings in folders, one broken, and things that are none."""
+    (tmp_path / "in/day 2").mkdir(parents=True)
+    for place in ("in/a.wav", "in/day 2/a.wav", "in/day 2/b.WAV"):
+        (tmp_path / place).write_bytes(noisy.read_bytes())
+    (tmp_path / "in/broken.flac").write_bytes(b"no sound at all")
+    (tmp_path / "in/notes.txt").write_text("no sound")
+    (tmp_path / "in/.a.wav.part.wav").write_bytes(b"hidden")
+    return tmp_path / "in"
+
+
+@pytest.mark.parametrize("where", [[], ["--cluster", "local:2"]], ids=["here", "dask"])
+def test_a_folder_and_its_rerun(
+    folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], where: list[str], noisy: Path
+) -> None:
+    out = tmp_path / "out"
+    command = ["denoise", str(folder), "-o", str(out), "--json", *where]
+    assert main(command) == 1
+    files = {Path(f["input"]).relative_to(folder).as_posix(): f for f in json.loads(capfd.readouterr().out)["files"]}
+    assert set(files) == {"a.wav", "day 2/a.wav", "day 2/b.WAV", "broken.flac"}
+    assert [name for name, f in files.items() if "error" in f] == ["broken.flac"]
+    want = {"a.wav", "day 2/a.wav", "day 2/b.WAV"}
+    assert {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()} == want
+    x, _ = soundfile.read(noisy, dtype="float32")
+    np.testing.assert_allclose(soundfile.read(out / "day 2/b.WAV")[0], enhance(x, 48_000), atol=1e-6)
+
+    (out / "a.wav").unlink()
+    kept = (out / "day 2/a.wav").stat().st_mtime_ns
+    (folder / "broken.flac").unlink()
+    assert main(command) == 0
+    again = json.loads(capfd.readouterr().out)["files"]
+    assert [Path(f["input"]).relative_to(folder).as_posix() for f in again if "skipped" not in f] == ["a.wav"]
+    assert (out / "a.wav").is_file() and (out / "day 2/a.wav").stat().st_mtime_ns == kept
+
+
+def test_an_output_folder_inside_the_input(folder: Path) -> None:
+    out = folder / "enhanced"
+    (folder / "broken.flac").unlink()
+    assert main(["denoise", str(folder), "-o", str(out), "--quiet"]) == 0
+    assert main(["denoise", str(folder), "-o", str(out), "--quiet", "--force"]) == 0
+    assert not (out / "enhanced").exists() and len(list(out.rglob("*.*"))) == 3
+
+
 def test_usage_errors(noisy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = tmp_path / "noisy.wav"
     other.write_bytes(noisy.read_bytes())
     assert main(["denoise", str(noisy), "-o", str(noisy), "--force"]) == 2
     assert main(["denoise", str(noisy), str(other), "-o", str(tmp_path / "two")]) == 2
     assert main(["denoise", str(noisy), str(noisy.with_name("b.wav")), "-o", str(other)]) == 2
-    for arguments in (["denoise", str(noisy)], ["denoise", str(noisy), "-o", "x", "--strength-db", "-1"], ["dance"]):
+    for arguments in (
+        ["denoise", str(noisy)],
+        ["denoise", str(noisy), "-o", "x", "--strength-db", "-1"],
+        ["denoise", str(noisy), "-o", "x", "--cluster", "b.wav"],
+        ["dance"],
+    ):
         with pytest.raises(SystemExit) as stop:
             main(arguments)
         assert stop.value.code == 2
