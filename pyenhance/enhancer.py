@@ -160,6 +160,11 @@ class Enhancer:
         self._nanoseconds_max = max(self._nanoseconds_max, (end - begin) // len(hops))
         return out
 
+    @property
+    def last_hop(self) -> tuple[float, float, np.ndarray, float]:
+        """Pitch period in samples, pitch correlation, 34 band gains and voice activity of the last hop."""
+        return self._last
+
     def time_stages(self) -> dict[str, int]:
         """Start to measure the stages of a hop.
 

@@ -1,13 +1,13 @@
-"""The browser worker's door to the enhancer: two fixed blocks of memory and one call, so no array crosses per hop."""
+"""The browser worker's door to the enhancer: fixed blocks of memory and one call, so no array crosses per hop."""
 
 import numpy as np
 
-from .dsp.constants import HOP
+from .dsp.constants import HOP, NUM_BANDS
 from .enhancer import Enhancer
 
 
 class LiveEngine:
-    """An enhancer between two preallocated blocks.
+    """An enhancer between preallocated blocks.
 
     Parameters
     ----------
@@ -20,6 +20,8 @@ class LiveEngine:
     ----------
     input, output : ndarray, shape (max_hops * 480,), float32
         Written by the caller before `run`, read after it. Never reallocated.
+    facts : ndarray, shape (36,), float32
+        Of the last hop: pitch period in samples, voice activity in [0, 1], the 34 band gains.
     """
 
     def __init__(self, model: str = "default", max_hops: int = 16) -> None:
@@ -29,12 +31,7 @@ class LiveEngine:
         self.max_hops = max_hops
         self.input = np.zeros(max_hops * HOP, np.float32)
         self.output = np.zeros(max_hops * HOP, np.float32)
-
-    @property
-    def last_hop(self) -> tuple[float, float]:
-        """Pitch period in samples and voice activity in [0, 1] of the last hop."""
-        stats = self.enhancer.stats
-        return stats["pitch_period"], stats["voice"]
+        self.facts = np.zeros(2 + NUM_BANDS, np.float32)
 
     def run(self, hops: int, lean: bool = False) -> None:
         """Enhance the first `hops` hops of `input` into `output` (1440 samples late).
@@ -52,3 +49,4 @@ class LiveEngine:
         if not np.isfinite(np.einsum("n->", block)):
             block = np.nan_to_num(block, posinf=0, neginf=0)
         self.output[: hops * HOP] = self.enhancer.process_hops(block.reshape(hops, HOP), lean=lean).ravel()
+        self.facts[0], _, self.facts[2:], self.facts[1] = self.enhancer.last_hop

@@ -175,7 +175,8 @@ function show(stats) {
   $("f-us").textContent = [stats.us_mean, stats.us_p99, stats.us_max].join(", ");
   $("f-underruns").textContent = String(stats.underruns);
   $("f-hops").textContent = [stats.hops, stats.lean_hops, stats.dropped_hops].join(", ");
-  $("f-pitch").textContent = `${stats.pitch_hz.toFixed(0)} Hz, ${(100 * stats.voice).toFixed(0)} %`;
+  const { pitch_hz, voice } = session.node.analysis();
+  $("f-pitch").textContent = `${pitch_hz.toFixed(0)} Hz, ${(100 * voice).toFixed(0)} %`;
   $("f-model").textContent = `${stats.model}, ${stats.kernel ?? "loading"}`;
   $("shared-note").hidden = stats.shared_memory;
   $("shared-note").textContent = TEXT.notShared;
@@ -295,6 +296,7 @@ for (const type of ["dragover", "dragleave", "drop"]) {
 
 // For tests and for the curious: what the page is built on.
 window.pyenhance = {
+  Engine,
   createDenoiser,
   get engine() {
     return engine;

@@ -41,9 +41,10 @@ class DenoiserProcessor extends AudioWorkletProcessor {
 
   // Without shared memory: enhanced hops arrive as messages, their buffers are used again.
   receiveHops({ at, samples, state }) {
+    this.ring.set(H.STATE, state);
+    if (!samples) return; // the stream has ended
     put(this.ring.output, at, samples, 0, samples.length);
     this.ring.set(H.OUT_WRITE, (at + samples.length) | 0);
-    this.ring.set(H.STATE, state);
     if (samples.length === HOP) this.spare.push(samples);
   }
 

@@ -6,7 +6,7 @@
 //
 // The node passes sound through, untouched, until its engine has loaded ("ready"). Input channels are mixed to one; every output
 // channel carries the enhanced sound.
-import { H, HOP, LATENCY, PROCESSOR_FIELDS, Ring, SAMPLE_RATE, STATE, WORKER_FIELDS } from "./ring.js";
+import { BANDS, H, HOP, LATENCY, PROCESSOR_FIELDS, Ring, SAMPLE_RATE, STATE, WORKER_FIELDS } from "./ring.js";
 
 const BASE = new URL("./", import.meta.url);
 const TRANSPORT_DELAY = 2 * HOP;
@@ -21,7 +21,7 @@ function strengthToHeader(strengthDb) {
   return Math.min(2e9, Math.round(100 * value));
 }
 
-// The Python engine in its worker. One serves a live stream and recordings, one after another.
+// The Python engine in its worker. One serves any number of live streams and recordings.
 export class Engine extends EventTarget {
   // onProgress({stage, done, total}): stage download (in bytes), python, numpy, model
   constructor({ model = "default", onProgress } = {}) {
@@ -30,13 +30,15 @@ export class Engine extends EventTarget {
     this.onProgress = onProgress;
     this.jobs = new Map();
     this.nextJob = 1;
+    this.streams = new Map(); // attached denoisers, by number
+    this.nextStream = 1;
     this.ready = new Promise((resolve, reject) => {
       this.settle = { resolve, reject };
     });
     this.ready.catch(() => {}); // reported by "error" too
     this.worker = new Worker(new URL("worker.js", BASE), { type: "module", name: "pyenhance" });
     this.worker.onmessage = ({ data }) => this.receive(data);
-    this.worker.onerror = (event) => this.fail("load", event.message || "the worker could not be started");
+    this.worker.onerror = (event) => this.fail({ during: "load", message: event.message || "the worker could not be started" });
     this.worker.postMessage({ type: "load", model });
   }
 
@@ -46,14 +48,15 @@ export class Engine extends EventTarget {
       this.facts = data;
       this.settle.resolve(data);
       this.dispatchEvent(new Event("ready"));
-    } else if (data.type === "error") this.fail(data.during, data.message, data.id);
+    } else if (data.type === "error") this.fail(data);
     else if (this.jobs.has(data.id)) this.jobs.get(data.id)(data);
-    else this.dispatchEvent(Object.assign(new Event(data.type), data.values ? { values: data.values } : {}));
+    else this.streams.get(data.stream)?.receive(data);
   }
 
-  fail(during, message, id) {
+  fail({ during, message, id, stream }) {
     const error = new Error(message);
     if (this.jobs.has(id)) return this.jobs.get(id)({ type: "error", error });
+    if (this.streams.has(stream)) return this.streams.get(stream).receive({ type: "error", error });
     if (during === "load") {
       this.worker.onmessage = null; // what still arrives is of no use
       this.worker.terminate();
@@ -112,22 +115,28 @@ class Denoiser extends AudioWorkletNode {
     this.ownsEngine = ownsEngine;
     this.ring = ring;
     this.shared = shared;
-    this.onHeader = ({ values }) => WORKER_FIELDS.forEach((field, i) => ring.set(field, values[i]));
-    this.forward = (event) => this.dispatchEvent(Object.assign(new Event(event.type), { error: event.error }));
-    if (!shared) {
-      this.port.onmessage = ({ data }) => PROCESSOR_FIELDS.forEach((field, i) => ring.set(field, data[i]));
-      engine.addEventListener("header", this.onHeader);
-    }
-    for (const type of ["error", "overload", "recovered"]) engine.addEventListener(type, this.forward);
+    this.number = engine.nextStream++;
+    if (!shared) this.port.onmessage = ({ data }) => PROCESSOR_FIELDS.forEach((field, i) => ring.set(field, data[i]));
     this.timer = setInterval(() => {
       this.dispatchEvent(Object.assign(new Event("stats"), { stats: this.stats() }));
     }, STATS_MS);
-    engine.ready.then(() => this.attach()).catch(() => {});
+    engine.ready.then(
+      () => this.attach(),
+      (error) => this.receive({ type: "error", error }),
+    );
+  }
+
+  // What the worker says of this stream: header (without shared memory), overload, recovered, error.
+  receive({ type, values, error }) {
+    if (this.disposed) return;
+    if (type === "header") WORKER_FIELDS.forEach((field, i) => this.ring.set(field, values[i]));
+    else this.dispatchEvent(Object.assign(new Event(type), { error }));
   }
 
   attach() {
     if (this.disposed) return;
-    const message = { type: "attach", model: this.engine.model };
+    this.engine.streams.set(this.number, this);
+    const message = { type: "attach", stream: this.number, model: this.engine.model };
     if (this.shared) this.engine.worker.postMessage({ ...message, buffer: this.ring.buffer });
     else {
       const { port1, port2 } = new MessageChannel();
@@ -143,7 +152,7 @@ class Denoiser extends AudioWorkletNode {
     this.ring.set(field, value);
     if (this.shared) return;
     this.port.postMessage({ control: [field, value] });
-    this.engine.worker.postMessage({ type: "control", field, value });
+    this.engine.worker.postMessage({ type: "control", stream: this.number, field, value });
   }
 
   // true: the untouched sound, at the same delay
@@ -192,14 +201,22 @@ class Denoiser extends AudioWorkletNode {
       overruns: get(H.OVERRUN_SAMPLES),
       peak_in: get(H.PEAK_IN) / 1e6,
       peak_out: get(H.PEAK_OUT) / 1e6,
-      pitch_hz: get(H.PITCH) ? SAMPLE_RATE / get(H.PITCH) : 0,
-      voice: get(H.VOICE) / 1000,
       heap_bytes: get(H.HEAP_KB) * 1024,
       block_samples: get(H.BLOCK),
       shared_memory: this.shared,
       load_ms: this.engine.facts?.load_ms ?? null,
       model: this.engine.facts?.model ?? this.engine.model,
       kernel: this.engine.facts?.kernel ?? null,
+    };
+  }
+
+  // Of the last hop: pitch in Hz (0: no voice yet), voice activity in [0, 1], and the 34 band gains in [0, 1].
+  analysis() {
+    const get = (field) => this.ring.get(field);
+    return {
+      pitch_hz: get(H.PITCH) ? SAMPLE_RATE / get(H.PITCH) : 0,
+      voice: get(H.VOICE) / 1000,
+      gains: Float32Array.from({ length: BANDS }, (_, band) => get(H.GAINS + band) / 1000),
     };
   }
 
@@ -212,10 +229,9 @@ class Denoiser extends AudioWorkletNode {
     this.port.postMessage({ dispose: true });
     this.disconnect();
     this.port.onmessage = null;
-    this.engine.removeEventListener("header", this.onHeader);
-    for (const type of ["error", "overload", "recovered"]) this.engine.removeEventListener(type, this.forward);
+    this.engine.streams.delete(this.number);
     if (this.ownsEngine) this.engine.dispose();
-    else this.engine.worker.postMessage({ type: "detach" });
+    else this.engine.worker.postMessage({ type: "detach", stream: this.number });
   }
 }
 

@@ -39,10 +39,12 @@ export const H = {
   PITCH: 24, // W   pitch period in samples
   VOICE: 25, // W   voice activity, thousandths
   HEAP_KB: 26, // W   memory of the Python engine
+  GAINS: 27, // W   34 fields: the band gains of the last hop, thousandths
 };
+export const BANDS = 34;
 export const PROCESSOR_FIELDS = [4, 5, 6, 7, 8, 9, 10, 11, 12];
-export const WORKER_FIELDS = [13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26];
-export const HEADER_INTS = 32;
+export const WORKER_FIELDS = Array.from({ length: H.GAINS + BANDS - H.STATE }, (_, i) => H.STATE + i);
+export const HEADER_INTS = 64;
 export const STATE = { LOADING: 0, RUNNING: 1, BYPASSED: 2, FAILED: 3, ENDED: 4 };
 
 export class Ring {

@@ -1,5 +1,5 @@
 // One live stream in the worker: takes whole hops from the input ring, enhances them, keeps up with the microphone.
-import { CAPACITY, H, HOP, LATENCY, Ring, STATE, WORKER_FIELDS, put, take } from "./ring.js";
+import { BANDS, CAPACITY, H, HOP, LATENCY, Ring, STATE, WORKER_FIELDS, put, take } from "./ring.js";
 
 const LEAN_AT = 5; // hops waiting: hold the gains
 const DROP_AT = 25; // hops waiting: pass them on untouched
@@ -8,7 +8,7 @@ const WINDOW = 200; // hops over which overload is judged
 const OVERLOADED = 0.5; // share of them that were lean or dropped
 const REST_MS = 5000; // bypassed for so long before the next try
 const BUCKET_US = 20;
-const SNAPSHOT_MS = 200;
+const SNAPSHOT_MS = 50;
 
 export class Stream {
   // engine: see worker.js; {buffer} shared memory, or {port} to the processor; report: posts to the page
@@ -81,7 +81,17 @@ export class Stream {
     }
   }
 
+  // Do all that waits. An enhancer that fails ends the stream: the processor plays the untouched sound.
   drain() {
+    try {
+      this.work();
+    } catch (error) {
+      this.end(STATE.FAILED);
+      this.report({ type: "error", during: "live", message: String(error?.message ?? error) });
+    }
+  }
+
+  work() {
     const ring = this.ring;
     for (;;) {
       if (this.ended) return;
@@ -121,6 +131,10 @@ export class Stream {
     engine.run(hops, lean);
     this.deliver(at, engine.block("output"), hops * HOP);
     this.count(hops, (1000 * (performance.now() - begin)) / hops);
+    const [period, voice, ...gains] = engine.block("facts");
+    ring.set(H.PITCH, Math.round(period));
+    ring.set(H.VOICE, Math.round(1000 * voice));
+    for (let band = 0; band < BANDS; band++) ring.set(H.GAINS + band, Math.round(1000 * gains[band]));
     if (lean) ring.add(H.LEAN_HOPS, hops);
     this.judge(hops, lean);
   }
@@ -191,19 +205,18 @@ export class Stream {
       ring.set(H.US_P50, this.percentile(0.5));
       ring.set(H.US_P99, this.percentile(0.99));
       ring.set(H.US_MAX, Math.round(this.max));
-      const { period, voice } = this.engine.facts();
-      ring.set(H.PITCH, Math.round(period));
-      ring.set(H.VOICE, Math.round(1000 * voice));
     }
     ring.set(H.HEAP_KB, this.engine.heapBytes() >> 10);
     if (this.port) this.report({ type: "header", values: WORKER_FIELDS.map((field) => ring.get(field)) });
   }
 
-  end() {
+  end(state = STATE.ENDED) {
     if (this.ended) return;
     this.ended = true;
     clearInterval(this.timer);
-    this.ring.set(H.STATE, STATE.ENDED);
+    this.ring.set(H.STATE, state);
+    if (this.port) this.report({ type: "header", values: WORKER_FIELDS.map((field) => this.ring.get(field)) });
+    this.port?.postMessage({ state });
     this.port?.close();
     this.engine.destroy();
   }

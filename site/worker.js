@@ -5,7 +5,7 @@ const BASE = new URL("./", import.meta.url);
 const FILE_HOPS = 50; // half a second of a recording at once: then live sound has its turn
 const WARM_UP_HOPS = 40; // the first hops are slow, the browser still compiling: live sound must not wait for them
 let pyodide;
-let live = null;
+const streams = new Map(); // live ones, by number
 const cancelled = new Set();
 
 const report = (message, transfer = []) => self.postMessage(message, transfer);
@@ -81,13 +81,13 @@ json.dumps({"model": engine.enhancer.model.name, "kernel": engine.enhancer.model
   report({ type: "ready", load_ms: performance.now() - begin, numpy_origin: manifest.numpy_origin, ...JSON.parse(facts) });
 }
 
-// A Python LiveEngine and views of its two blocks, taken again when WebAssembly's memory has grown.
+// A Python LiveEngine and views of its blocks, taken again when WebAssembly's memory has grown.
 export class Engine {
   constructor(model, maxHops) {
     this.python = pyodide.globals.get("LiveEngine")(model, maxHops);
     this.maxHops = maxHops;
     this.strength = -1;
-    this.views = [];
+    this.views = {};
   }
 
   block(which) {
@@ -115,19 +115,12 @@ export class Engine {
     this.runner(hops, lean);
   }
 
-  facts() {
-    const last = this.python.last_hop;
-    const [period, voice] = last.toJs();
-    last.destroy();
-    return { period, voice };
-  }
-
   heapBytes() {
     return pyodide._module.HEAPU8.length;
   }
 
   destroy() {
-    for (const which of ["input", "output"]) this.views[which]?.release();
+    for (const view of Object.values(this.views)) view.release();
     this.runner?.destroy();
     this.python.destroy();
   }
@@ -166,13 +159,13 @@ self.onmessage = async ({ data }) => {
   try {
     if (data.type === "load") await load(data.model);
     if (data.type === "attach") {
-      live?.end();
-      live = new Stream(new Engine(data.model, 16), data, report);
+      const send = (message) => report({ ...message, stream: data.stream });
+      streams.set(data.stream, new Stream(new Engine(data.model, 16), data, send));
     }
-    if (data.type === "control") live?.control(data.field, data.value);
+    if (data.type === "control") streams.get(data.stream)?.control(data.field, data.value);
     if (data.type === "detach") {
-      live?.end();
-      live = null;
+      streams.get(data.stream)?.end();
+      streams.delete(data.stream);
     }
     if (data.type === "recording") await enhanceRecording(data);
     if (data.type === "cancel") cancelled.add(data.id);
@@ -183,6 +176,6 @@ self.onmessage = async ({ data }) => {
       report({ type: "bench", id: data.id, row: JSON.parse(text) });
     }
   } catch (error) {
-    report({ type: "error", during: data.type, id: data.id, message: String(error?.message ?? error) });
+    report({ type: "error", during: data.type, id: data.id, stream: data.stream, message: String(error?.message ?? error) });
   }
 };

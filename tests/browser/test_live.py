@@ -117,6 +117,64 @@ def test_bypassed_node_is_an_exact_delay(page: Page) -> None:
     assert worst == 0
 
 
+def test_two_streams_on_one_engine(page: Page) -> None:
+    """Each is enhanced as if it were alone, and one that ends leaves the other be."""
+    outcome = page.evaluate("""async () => {
+      const { createDenoiser, engine } = pyenhance;
+      const context = new AudioContext({ sampleRate: 48000 });
+      const sink = new GainNode(context, { gain: 0 });
+      sink.connect(context.destination);
+      const nodes = [];
+      for (const strengthDb of [null, 6]) {
+        const node = await createDenoiser(context, { engine, strengthDb });
+        const noise = context.createBuffer(1, 48000, 48000);
+        noise.getChannelData(0).forEach((_, i, x) => { x[i] = 0.1 * (Math.random() - 0.5); });
+        const source = new AudioBufferSourceNode(context, { buffer: noise, loop: true });
+        source.connect(node).connect(sink);
+        source.start();
+        nodes.push(node);
+      }
+      const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+      await wait(3000);
+      const both = nodes.map((node) => ({ ...node.stats(), gain: Math.max(...node.analysis().gains) }));
+      nodes[0].dispose();
+      const hops = nodes[1].stats().hops;
+      await wait(1000);
+      const after = nodes[1].stats();
+      nodes[1].dispose();
+      await context.close();
+      return { both, went: after.hops - hops, state: after.state, streams: engine.streams.size };
+    }""")
+    strong, weak = outcome["both"]
+    assert strong["hops"] > 100 and weak["hops"] > 100
+    assert strong["peak_out"] < 0.5 * strong["peak_in"]  # all the noise may go
+    assert 0.4 * weak["peak_in"] < weak["peak_out"] < 0.8 * weak["peak_in"]  # half of it stays
+    assert strong["gain"] < 0.5
+    assert outcome["went"] > 50 and outcome["state"] == "running" and outcome["streams"] == 0
+
+
+def test_a_failing_enhancer_leaves_the_sound(page: Page) -> None:
+    outcome = page.evaluate("""async () => {
+      const { createDenoiser, Engine } = pyenhance;
+      const context = new AudioContext({ sampleRate: 48000 });
+      const engine = new Engine({ model: "no-such-model" });
+      const node = await createDenoiser(context, { engine });
+      const failed = new Promise((resolve) => node.addEventListener("error", ({ error }) => resolve(error.message)));
+      const source = new OscillatorNode(context);
+      const sink = new GainNode(context, { gain: 0 });
+      source.connect(node).connect(sink).connect(context.destination);
+      source.start();
+      const message = await failed;
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      const { peak_out, underruns } = node.stats();
+      node.dispose();
+      await context.close();
+      return { message, peak_out, underruns };
+    }""")
+    assert "no-such-model" in outcome["message"]
+    assert outcome["peak_out"] > 0.5 and outcome["underruns"] == 0
+
+
 def test_dispose_leaves_no_worker(page: Page) -> None:
     before = len(page.workers)
     page.evaluate("""async () => {

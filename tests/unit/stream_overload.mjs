@@ -10,8 +10,9 @@ performance.now = () => now;
 const calls = [];
 const input = new Float32Array(16 * HOP);
 const output = new Float32Array(16 * HOP);
+const facts = new Float32Array(36).fill(0.5);
 const engine = {
-  block: (which) => (which === "input" ? input : output),
+  block: (which) => ({ input, output, facts })[which],
   setStrength: () => {},
   run(hops, lean) {
     assert.ok(hops >= 1 && hops <= 16);
@@ -19,7 +20,6 @@ const engine = {
     for (let i = 0; i < hops * HOP; i++) output[i] = input[i] / 2;
     now += 3 * hops;
   },
-  facts: () => ({ period: 400, voice: 1 }),
   heapBytes: () => 1 << 20,
   destroy: () => calls.push("destroyed"),
 };
@@ -116,9 +116,21 @@ assert.equal(ring.get(H.IN_READ), ring.get(H.OUT_WRITE));
 
 stream.snapshot();
 assert.ok(ring.get(H.US_P50) >= 3000 && ring.get(H.US_P50) <= 3020);
-assert.equal(ring.get(H.VOICE), 1000);
+assert.equal(ring.get(H.VOICE), 500);
+assert.equal(ring.get(H.GAINS + 33), 500);
 stream.end();
 stream.end();
 assert.equal(calls.filter((call) => call === "destroyed").length, 1);
 assert.equal(ring.get(H.STATE), STATE.ENDED);
+
+// An engine that fails ends its stream, once, and says why.
+const failing = { ...engine, run: () => { throw new Error("broken"); } };
+const other = Ring.create(true);
+const told = [];
+const doomed = new Stream(failing, { buffer: other.buffer }, (message) => told.push(message));
+other.set(H.IN_WRITE, 3 * HOP);
+doomed.drain();
+doomed.drain();
+assert.equal(other.get(H.STATE), STATE.FAILED);
+assert.deepEqual(told, [{ type: "error", during: "live", message: "broken" }]);
 console.log("ok");
