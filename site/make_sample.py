@@ -1,4 +1,5 @@
-"""Make site/sample.flac: a synthetic voice in synthetic noise, so that the page can be tried without a microphone.
+"""Make site/sample.flac: a synthetic voice in synthetic noise, so that the page can be tried without a microphone;
+and site/sample-clean.flac, the voice alone, for the page that shows what is ideal.
 
     python site/make_sample.py        needs espeak-ng, numpy, scipy, soundfile, soxr
 
@@ -46,9 +47,11 @@ def noise(rng: np.random.Generator) -> np.ndarray:
 
 
 def main() -> None:
-    """Write the file."""
-    x = 0.35 * voice() + 0.022 * noise(np.random.default_rng(7))
-    soundfile.write(Path(__file__).with_name("sample.flac"), np.clip(x, -1, 1), RATE, subtype="PCM_16")
+    """Write the files."""
+    x = 0.35 * voice()
+    y = x + 0.022 * noise(np.random.default_rng(7))
+    for name, samples in (("sample.flac", y), ("sample-clean.flac", x)):
+        soundfile.write(Path(__file__).with_name(name), np.clip(samples, -1, 1), RATE, subtype="PCM_16")
 
 
 if __name__ == "__main__":

@@ -98,7 +98,14 @@ export class Engine extends EventTarget {
     return (await this.job({ type: "bench", model, k, seconds, kernel })).row;
   }
 
+  // Ask pyenhance.lab (see site/lab.js): what the page "How it works" runs.
+  async lab(message) {
+    await this.ready;
+    return this.job({ type: "lab", ...message });
+  }
+
   dispose() {
+    this.disposed = true;
     this.worker.terminate();
     this.settle.reject(new Error("disposed"));
   }

@@ -33,4 +33,19 @@ export const TEXT = {
   before: "Before",
   after: "After",
   download: "Download WAV",
+  listen: "Listen",
+  stopListening: "Stop",
+};
+
+// Of the page "How it works".
+export const HOW = {
+  ready: "Press Listen on any step, and change between them while it plays.",
+  computing: (name) => `Computing: ${name}`,
+  score: (db) => `${db.toFixed(1)} dB of voice over all that is not voice (SI-SDR)`,
+  picture: (name) => `Spectrogram: ${name}`,
+  recording: (left) => `Speak now, where it is quiet: ${left} s`,
+  silent: "Nothing was heard. Is it the right microphone?",
+  applied: (name) => `${name} runs as you wrote it. Listen to the last steps.`,
+  atLine: (line, what) => `Line ${line}: ${what}`,
+  endless: (seconds) => `Stopped after ${seconds} s without an answer; the engine starts anew.`,
 };

@@ -1,10 +1,12 @@
 // The worker: Pyodide with numpy and pyenhance. Loads itself with byte progress, then enhances live streams and whole recordings.
+import { Lab } from "./lab.js";
 import { Stream } from "./stream.js";
 
 const BASE = new URL("./", import.meta.url);
 const FILE_HOPS = 50; // half a second of a recording at once: then live sound has its turn
 const WARM_UP_HOPS = 40; // the first hops are slow, the browser still compiling: live sound must not wait for them
 let pyodide;
+let lab;
 const streams = new Map(); // live ones, by number
 const cancelled = new Set();
 
@@ -169,6 +171,10 @@ self.onmessage = async ({ data }) => {
     }
     if (data.type === "recording") await enhanceRecording(data);
     if (data.type === "cancel") cancelled.add(data.id);
+    if (data.type === "lab") {
+      lab ??= new Lab(pyodide);
+      report({ type: "lab", id: data.id, ...lab.answer(data) });
+    }
     if (data.type === "bench") {
       const text = pyodide.runPython(
         `import json; from pyenhance.bench import benchmark; json.dumps(benchmark(${JSON.stringify(data.model)}, ${Number(data.k)}, ${Number(data.seconds)}, json.loads(${JSON.stringify(JSON.stringify(data.kernel ?? null))})))`,

@@ -18,16 +18,28 @@ _EAR_Q, _MIN_BANDWIDTH_HZ = 9.265, 24.7
 _MIN_SPACING_BINS = 2
 
 
-def _centres() -> np.ndarray:
+def band_centres(count: int, spacing: int = _MIN_SPACING_BINS) -> np.ndarray:
+    """Bins of the peaks of so many bands between 0 and 20 kHz.
+
+    Parameters
+    ----------
+    count : int
+    spacing : int
+        Least distance of two peaks, bins.
+
+    Returns
+    -------
+    ndarray, shape (count,), int, strictly rising; the last is 400 (20 kHz) unless `count` leaves no room for it.
+    """
     corner_hz = _EAR_Q * _MIN_BANDWIDTH_HZ
-    erb_rate = np.linspace(0, np.log1p(TOP_HZ / corner_hz), NUM_BANDS)
+    erb_rate = np.linspace(0, np.log1p(TOP_HZ / corner_hz), count)
     centres = np.rint(corner_hz * np.expm1(erb_rate) / BIN_HZ).astype(int)
-    for b in range(1, NUM_BANDS):
-        centres[b] = max(centres[b], centres[b - 1] + _MIN_SPACING_BINS)
+    for b in range(1, count):
+        centres[b] = max(centres[b], centres[b - 1] + spacing)
     return centres
 
 
-BAND_CENTRES = _centres()
+BAND_CENTRES = band_centres(NUM_BANDS)
 """Bin of each band's peak, shape (34,)."""
 
 BAND_CENTRES_HZ = BAND_CENTRES * BIN_HZ
@@ -37,9 +49,10 @@ NUM_BAND_BINS = int(BAND_CENTRES[-1]) + 1
 """Bins that belong to a band (0 to 20 kHz); those above are silenced."""
 
 
-def _weights() -> np.ndarray:
-    weights = np.zeros((NUM_BAND_BINS, NUM_BANDS), np.float32)
-    for b, (low, high) in enumerate(pairwise(BAND_CENTRES)):
+def band_weights(centres: np.ndarray) -> np.ndarray:
+    """Share of each bin up to the last peak in each band, triangles between peaks; shape (bins, bands), float32."""
+    weights = np.zeros((int(centres[-1]) + 1, len(centres)), np.float32)
+    for b, (low, high) in enumerate(pairwise(centres)):
         rise = np.arange(high - low) / (high - low)
         weights[low:high, b] = 1 - rise
         weights[low:high, b + 1] = rise
@@ -47,7 +60,7 @@ def _weights() -> np.ndarray:
     return weights
 
 
-WEIGHTS = _weights()
+WEIGHTS = band_weights(BAND_CENTRES)
 """Share of each bin in each band, shape (401, 34), float32; every row sums to one."""
 
 _INTERPOLATION = np.zeros((NUM_BANDS, NUM_BINS), np.float32)

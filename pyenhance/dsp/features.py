@@ -20,6 +20,7 @@ HISTORY = COMB_REACH + WINDOW + (LOOKAHEAD_FRAMES - 1) * HOP
 _LEVEL_MEMORY = 0.995  # a hop: the level follows over about two seconds
 _LEVEL_FLOOR = 1e-9  # of |Y|^2 summed over a frame: below this (about -120 dBFS) it is silence
 _ENERGY_FLOOR = np.float32(1e-7)  # of the level
+_BLOCK_HOPS = 200  # of a whole recording at once: the comb gathers eleven windows for each
 
 
 @dataclass
@@ -199,21 +200,34 @@ def ideal(
     """
     if noisy.shape != clean.shape or noisy.ndim != 1 or len(noisy) % HOP:
         raise ValueError(f"noisy {noisy.shape} and clean {clean.shape} must be (n,) alike, n a multiple of {HOP}")
+    if not len(noisy):
+        raise ValueError("noisy and clean are empty; accepted: n >= 480")
     if strength not in ("projection", "coherence"):
         raise ValueError(f"strength {strength!r} is unknown; accepted: 'projection', 'coherence'")
-    frames = analyse(AnalysisState(), noisy.astype(np.float32, copy=False).reshape(-1, HOP))
-    count = len(frames.energy)
+    state = AnalysisState()
+    hops = noisy.astype(np.float32, copy=False).reshape(-1, HOP)
     signal = np.concatenate((np.zeros(HISTORY, np.float32), clean.astype(np.float32, copy=False)))
-    views = sliding(signal, WINDOW)
-    start = HISTORY - LATENCY_SAMPLES + HOP * np.arange(count)
+    rows = []
+    for first in range(0, len(hops), _BLOCK_HOPS):
+        frames = analyse(state, hops[first : first + _BLOCK_HOPS])
+        stretch = signal[first * HOP : HISTORY + (first + len(frames.energy)) * HOP]
+        rows.append((*vars(frames).values(), *_ideal_block(frames, stretch, strength, attenuate)))
+    *parts, gain, best = (np.concatenate(column) for column in zip(*rows, strict=True))
+    return Frames(*parts), gain, best
+
+
+def _ideal_block(frames: Frames, clean: np.ndarray, strength: str, attenuate: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Gains and strengths of `ideal` for K frames, from the clean samples of those hops and the history before them."""
+    views = sliding(clean, WINDOW)
+    start = HISTORY - LATENCY_SAMPLES + HOP * np.arange(len(frames.energy))
     spectrum = stft(views[start])
     energy = band_energy(spectrum)
     gain = np.sqrt(np.minimum(energy / (frames.energy + np.float32(1e-12)), 1))
     if strength == "projection" and not attenuate:
-        return frames, gain, projection_strength(frames.spectrum, frames.comb_spectrum, spectrum)
+        return gain, projection_strength(frames.spectrum, frames.comb_spectrum, spectrum)
     comb_spectrum = stft(comb_filter(views, start, frames.pitch_period))
     clean_coherence = coherence(comb_spectrum, spectrum, band_energy(comb_spectrum), energy)
     matched, attenuation = coherence_strength(frames.coherence, clean_coherence, frames.pitch_period)
     if strength == "projection":
         matched = projection_strength(frames.spectrum, frames.comb_spectrum, spectrum)
-    return frames, gain * attenuation if attenuate else gain, matched
+    return gain * attenuation if attenuate else gain, matched

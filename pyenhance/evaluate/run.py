@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +61,8 @@ def evaluate(
     ValueError, ImportError
         An unknown system, a file that cannot be used, or an extra that is not installed.
     """
+    from concurrent.futures import ProcessPoolExecutor  # a browser has no processes, but uses the metrics
+
     _start(systems, dnsmos)  # what is wrong shows here, before any process starts
     scores = []
     with ProcessPoolExecutor(workers or os.cpu_count(), None, _start, (systems, dnsmos)) as pool:
