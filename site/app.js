@@ -1,16 +1,21 @@
-// The page: one Start button, recordings, and honest read-outs. All sound work is in pyenhance.js.
+// The page: one Start button and honest read-outs. All sound work is in pyenhance.js, recordings are in files.js.
+import { addResult, watchFiles } from "./files.js";
+import { Pictures } from "./pictures.js";
 import { Engine, createDenoiser } from "./pyenhance.js";
 import { SAMPLE_RATE } from "./ring.js";
 import { TEXT } from "./strings.js";
-import { encodeWav } from "./wav.js";
 
 const $ = (id) => document.getElementById(id);
 const MICROPHONE = { echoCancellation: false, noiseSuppression: false, autoGainControl: false, channelCount: 1 };
 const NO_LIMIT = 42; // the slider's right end
+const CLIP = 0.99;
+const CLIP_HOLD_MS = 2000;
+const HOWL = 0.9; // a peak that stays above this is the loudspeaker heard by the microphone
+const HOWL_TIMES = 4; // statistics, a quarter of a second apart
 
 let engine;
-let session = null; // {context, source, node, monitor, isSample, stop()}
-let cancel = null;
+let session = null; // {context, source, node, monitor, pictures, isSample, loud, stop()}
+let recorder = null;
 
 let problem = false; // a problem is shown, which news of the loading must not cover
 
@@ -60,7 +65,8 @@ function announce() {
   const ready = document.body.dataset.engine === "ready";
   if (!ready) say(TEXT.waiting);
   else if (session.node.bypass) say(TEXT.dry);
-  else say(session.isSample ? TEXT.sample : TEXT.live);
+  else if (session.isSample) say(TEXT.sample);
+  else say($("monitor").checked ? TEXT.live : TEXT.silent);
 }
 
 // source: a function from an AudioContext to {node, close()}
@@ -72,13 +78,18 @@ async function start(openSource, isSample) {
     const node = await createDenoiser(context, { engine, strengthDb: strengthDb() });
     const monitor = new GainNode(context, { gain: $("monitor").checked || isSample ? 1 : 0 });
     source.node.connect(node).connect(monitor).connect(context.destination);
+    const pictures = new Pictures(context, source.node, node, { before: $("pic-before"), after: $("pic-after"), gains: $("pic-gains") });
     session = {
       context,
       source: source.node,
       node,
       monitor,
+      pictures,
       isSample,
+      loud: 0,
       stop: async () => {
+        stopRecording();
+        pictures.stop();
         source.close();
         node.dispose();
         await context.close();
@@ -90,7 +101,7 @@ async function start(openSource, isSample) {
     node.addEventListener("error", ({ error }) => warn(TEXT.failed(error.message)));
     await context.resume();
     $("start").textContent = "Stop";
-    $("ab").disabled = false;
+    $("ab").disabled = $("record").disabled = false;
     setBypass(false);
     announce();
   } catch (error) {
@@ -105,17 +116,35 @@ async function stop() {
   session = null;
   await ending.stop();
   $("start").textContent = "Start";
-  $("ab").disabled = true;
+  $("ab").disabled = $("record").disabled = true;
   $("meter-in").value = $("meter-out").value = -60;
   say(TEXT.stopped);
 }
 
 async function microphone(context) {
-  const stream = await navigator.mediaDevices.getUserMedia({ audio: MICROPHONE });
+  const chosen = $("device").value;
+  const deviceId = chosen ? { deviceId: { exact: chosen } } : {};
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: { ...MICROPHONE, ...deviceId } });
+  listDevices(); // their names are known once one was allowed
+  const [track] = stream.getAudioTracks();
+  track.addEventListener("ended", async () => {
+    await stop();
+    warn(TEXT.unplugged);
+  });
   return {
     node: new MediaStreamAudioSourceNode(context, { mediaStream: stream }),
     close: () => stream.getTracks().forEach((track) => track.stop()),
   };
+}
+
+async function listDevices() {
+  if (!navigator.mediaDevices) return;
+  const devices = (await navigator.mediaDevices.enumerateDevices()).filter(({ kind }) => kind === "audioinput");
+  const named = devices.filter(({ deviceId }) => deviceId && deviceId !== "default");
+  const chosen = $("device").value;
+  $("device").replaceChildren(new Option(TEXT.defaultDevice, ""), ...named.map(({ deviceId, label }) => new Option(label, deviceId)));
+  if (named.some(({ deviceId }) => deviceId === chosen)) $("device").value = chosen;
+  $("device-row").hidden = named.length < 1;
 }
 
 async function noisySample(context) {
@@ -146,6 +175,33 @@ async function onStart() {
   }
 }
 
+// What is heard now, enhanced or not, as a file.
+function startRecording() {
+  const { context, node } = session;
+  const end = new MediaStreamAudioDestinationNode(context);
+  node.connect(end);
+  recorder = new MediaRecorder(end.stream, { audioBitsPerSecond: 192000 });
+  const pieces = [];
+  recorder.ondataavailable = ({ data }) => pieces.push(data);
+  recorder.onstop = () => {
+    const blob = new Blob(pieces, { type: pieces[0]?.type });
+    const suffix = blob.type.includes("ogg") ? "ogg" : "webm";
+    const name = `pyenhance-${new Date().toISOString().slice(0, 19).replaceAll(":", ".")}.${suffix}`;
+    addResult(TEXT.recorded, [[TEXT.after, { blob }]], { name, blob });
+    say(TEXT.recordedBelow);
+  };
+  recorder.start();
+  $("record").textContent = TEXT.stopRecording;
+  $("record").setAttribute("aria-pressed", "true");
+}
+
+function stopRecording() {
+  recorder?.stop();
+  recorder = null;
+  $("record").textContent = TEXT.record;
+  $("record").setAttribute("aria-pressed", "false");
+}
+
 async function onSample() {
   if (!window.isSecureContext) return warn(TEXT.insecure);
   if (!("AudioWorkletNode" in window)) return warn(TEXT.unsupported);
@@ -165,9 +221,28 @@ function setBypass(bypass) {
 
 const toDb = (peak) => Math.max(-60, 20 * Math.log10(peak + 1e-9));
 
+function showLevel(name, peak) {
+  $(`meter-${name}`).value = toDb(peak);
+  if (peak < CLIP) return;
+  const mark = $(`clip-${name}`);
+  mark.hidden = false;
+  clearTimeout(mark.timer);
+  mark.timer = setTimeout(() => (mark.hidden = true), CLIP_HOLD_MS);
+}
+
+// The loudspeaker howls: be quiet and say why.
+function guardEars({ peak_out }) {
+  session.loud = peak_out > HOWL && $("monitor").checked && !session.isSample ? session.loud + 1 : 0;
+  if (session.loud < HOWL_TIMES) return;
+  $("monitor").checked = false;
+  session.monitor.gain.value = 0;
+  warn(TEXT.feedback);
+}
+
 function show(stats) {
-  $("meter-in").value = toDb(stats.peak_in);
-  $("meter-out").value = toDb(stats.peak_out);
+  showLevel("in", stats.peak_in);
+  showLevel("out", stats.peak_out);
+  guardEars(stats);
   $("f-latency").textContent = `${stats.latency_ms.toFixed(0)} ms`;
   const parts = [stats.latency_algorithm_ms, stats.latency_transport_ms, stats.latency_device_ms];
   $("f-parts").textContent = parts.map((ms) => `${ms.toFixed(0)} ms`).join(", ");
@@ -182,98 +257,19 @@ function show(stats) {
   $("shared-note").textContent = TEXT.notShared;
 }
 
-async function enhanceFile(file) {
-  $("file-work").hidden = false;
-  $("file-status").textContent = TEXT.decoding(file.name);
-  $("file-progress").value = 0;
-  let sound;
-  try {
-    // A context of 48 kHz decodes to 48 kHz, whatever the file's rate.
-    sound = await new OfflineAudioContext(1, 1, SAMPLE_RATE).decodeAudioData(await file.arrayBuffer());
-  } catch {
-    $("file-status").textContent = TEXT.undecodable(file.name);
-    return;
-  }
-  if (!sound.length) {
-    $("file-status").textContent = TEXT.empty(file.name);
-    return;
-  }
-  const channels = Array.from({ length: sound.numberOfChannels }, (_, c) => sound.getChannelData(c).slice());
-  const before = encodeWav(channels, SAMPLE_RATE);
-  $("file-status").textContent = TEXT.enhancing(file.name);
-  cancel = new AbortController();
-  await engine.ready;
-  const begin = performance.now();
-  const part = 1 / channels.length;
-  let finished = 0;
-  let last = 0;
-  const enhanced = await engine.enhance(channels, {
-    strengthDb: strengthDb(),
-    signal: cancel.signal,
-    onProgress: (done) => {
-      if (done < last) finished += part;
-      last = done;
-      $("file-progress").value = finished + part * done;
-    },
-  });
-  if (!enhanced) {
-    $("file-status").textContent = TEXT.cancelled(file.name);
-    return;
-  }
-  const speed = sound.duration / ((performance.now() - begin) / 1000);
-  $("file-progress").value = 1;
-  $("file-status").textContent = TEXT.done(file.name, sound.duration, speed);
-  addResult(file.name, before, encodeWav(enhanced, SAMPLE_RATE));
-}
-
-function addResult(name, before, after) {
-  const item = document.createElement("li");
-  const title = document.createElement("strong");
-  title.textContent = name;
-  item.append(title);
-  for (const [label, blob] of [[TEXT.before, before], [TEXT.after, after]]) {
-    const text = document.createElement("label");
-    const player = document.createElement("audio");
-    player.controls = true;
-    player.src = URL.createObjectURL(blob);
-    player.setAttribute("aria-label", `${label}: ${name}`);
-    text.append(label, player);
-    item.append(text);
-  }
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(after);
-  link.download = `${name.replace(/\.[^.]*$/, "")}-enhanced.wav`;
-  link.textContent = TEXT.download;
-  item.append(link);
-  $("results").prepend(item);
-}
-
-async function onFiles(files) {
-  $("cancel").hidden = false;
-  for (const file of files) {
-    try {
-      await enhanceFile(file);
-    } catch (error) {
-      $("file-status").textContent = TEXT.failed(error.message);
-    }
-    if (cancel?.signal.aborted) break;
-  }
-  $("cancel").hidden = true;
-  cancel = null;
-}
-
 $("start").addEventListener("click", onStart);
 $("sample").addEventListener("click", onSample);
 $("retry").addEventListener("click", () => {
   problem = false;
-  loadEngine();
+  listDevices();
+loadEngine();
 });
 $("ab").addEventListener("click", () => {
   setBypass(!session?.node.bypass);
   announce();
 });
 document.addEventListener("keydown", (event) => {
-  const typing = event.target instanceof HTMLInputElement && event.target.type === "text";
+  const typing = event.target.matches("select, textarea, input[type=text]");
   if (event.key.toLowerCase() === "b" && session && !typing && !event.ctrlKey && !event.metaKey) $("ab").click();
 });
 $("strength").addEventListener("input", () => {
@@ -282,17 +278,16 @@ $("strength").addEventListener("input", () => {
   if (session) session.node.strengthDb = value;
 });
 $("monitor").addEventListener("change", () => {
-  if (session) session.monitor.gain.value = $("monitor").checked ? 1 : 0;
+  if (!session || session.isSample) return;
+  session.monitor.gain.value = $("monitor").checked ? 1 : 0;
+  announce();
 });
-$("cancel").addEventListener("click", () => cancel?.abort());
-$("file").addEventListener("change", (event) => onFiles([...event.target.files]));
-for (const type of ["dragover", "dragleave", "drop"]) {
-  document.addEventListener(type, (event) => {
-    event.preventDefault();
-    $("drop").classList.toggle("over", type === "dragover");
-    if (type === "drop") onFiles([...event.dataTransfer.files]);
-  });
-}
+$("record").addEventListener("click", () => (recorder ? stopRecording() : startRecording()));
+$("device").addEventListener("change", () => {
+  if (session && !session.isSample) onStart().then(onStart); // stop, and start with the other one
+});
+navigator.mediaDevices?.addEventListener("devicechange", listDevices);
+watchFiles(() => engine, strengthDb);
 
 // For tests and for the curious: what the page is built on.
 window.pyenhance = {
@@ -306,5 +301,7 @@ window.pyenhance = {
   },
 };
 
+if (matchMedia("(prefers-reduced-motion: reduce)").matches) $("pictures").open = false;
 if (!window.isSecureContext) warn(TEXT.insecure);
+listDevices();
 loadEngine();

@@ -39,7 +39,7 @@ function build() {
     frame.className = "picture";
     const canvas = document.createElement("canvas");
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", HOW.picture(name));
+    canvas.setAttribute("aria-label", TEXT.picture(name));
     const mark = document.createElement("progress");
     mark.max = 1;
     mark.value = 0;

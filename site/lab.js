@@ -6,7 +6,7 @@ export class Lab {
   }
 
   // What the page asked for; returns the reply's fields.
-  answer({ call, noisy, clean, model, step, bands, comb, name, source }) {
+  answer({ call, noisy, clean, model, step, bands, comb, name, source, sound }) {
     if (call === "open") {
       const [y, x] = [noisy, clean].map((sound) => this.pyodide.toPy(sound));
       const opened = this.module.Lab(y, x, model);
@@ -21,19 +21,23 @@ export class Lab {
       this.bench.edit(name, source);
       return {};
     }
-    const sound = this.bench.run.callKwargs(step, { bands, comb });
-    const picture = this.module.picture(sound);
-    const reply = { sound: copy(sound, "f32"), picture: copy(picture, "u8"), si_sdr: this.bench.si_sdr(sound) };
-    picture.destroy();
-    sound.destroy();
-    return reply;
+    if (call === "picture") {
+      const samples = this.pyodide.toPy(sound);
+      const picture = this.module.picture(samples);
+      samples.destroy();
+      return { picture: copyAndFree(picture, "u8") };
+    }
+    const stepped = this.bench.run.callKwargs(step, { bands, comb });
+    const reply = { si_sdr: this.bench.si_sdr(stepped), picture: copyAndFree(this.module.picture(stepped), "u8") };
+    return { ...reply, sound: copyAndFree(stepped, "f32") };
   }
 }
 
-function copy(array, type) {
+function copyAndFree(array, type) {
   const view = array.getBuffer(type);
   const data = view.data.slice();
   const { shape } = view;
   view.release();
+  array.destroy();
   return { data, shape };
 }

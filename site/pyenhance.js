@@ -98,6 +98,11 @@ export class Engine extends EventTarget {
     return (await this.job({ type: "bench", model, k, seconds, kernel })).row;
   }
 
+  // A spectrogram of Float32 samples: {data, shape}, levels row by row (see pyenhance.lab.picture).
+  async picture(sound) {
+    return (await this.lab({ call: "picture", sound })).picture;
+  }
+
   // Ask pyenhance.lab (see site/lab.js): what the page "How it works" runs.
   async lab(message) {
     await this.ready;

@@ -1,7 +1,9 @@
 """From the (fake) microphone to the output, in real time, in headless Chromium."""
 
+import base64
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,7 +35,7 @@ def test_microphone_to_output(page: Page, screenshot: Callable[[Page, str], None
         if all(end[name] == begin[name] for name in TROUBLES):
             break
     tap.stop(page)
-    page.click("summary")
+    page.click("#costs summary")
     screenshot(page, f"live-{'shared' if end['shared_memory'] else 'messages'}")
 
     assert end["state"] == "running" and end["shared_memory"] is page.evaluate("crossOriginIsolated")
@@ -76,6 +78,78 @@ def test_sample_ab_and_strength(page: Page, screenshot: Callable[[Page, str], No
     assert "too slow" in page.inner_text("#status")
     page.click("#start")  # stops
     page.wait_for_selector("#ab[disabled]")
+
+
+def test_hearing_oneself_is_asked_for(page: Page) -> None:
+    assert not page.is_checked("#monitor")
+    page.click("#start")
+    page.wait_for_selector("#status:has-text('headphones')")
+    assert page.evaluate("pyenhance.session.monitor.gain.value") == 0
+    page.check("#monitor")
+    page.wait_for_selector("#status:has-text('hear yourself')")
+    assert page.evaluate("pyenhance.session.monitor.gain.value") == 1
+    page.evaluate("""() => {  // a loudspeaker that howls
+      const { node } = pyenhance.session;
+      const stats = { ...node.stats(), peak_out: 1 };
+      for (let k = 0; k < 6; k++) node.dispatchEvent(Object.assign(new Event("stats"), { stats }));
+    }""")
+    page.wait_for_selector("#status:has-text('feedback')")
+    assert not page.is_checked("#monitor")
+    assert page.evaluate("pyenhance.session.monitor.gain.value") == 0
+    assert page.is_visible("#clip-out")
+    page.click("#start")
+
+
+def test_devices_and_unplugging(page: Page) -> None:
+    page.click("#start")
+    page.wait_for_selector("#ab:not([disabled])")
+    page.wait_for_selector("#device-row:not([hidden])")
+    names = page.eval_on_selector_all("#device option", "options => options.map((option) => option.textContent)")
+    assert len(names) >= 2 and all(names)
+    page.select_option("#device", index=1)
+    page.wait_for_selector("#start:has-text('Stop')")
+    page.wait_for_timeout(500)
+    page.wait_for_selector("#ab:not([disabled])")
+    page.evaluate("pyenhance.session.source.mediaStream.getTracks()[0].dispatchEvent(new Event('ended'))")
+    page.wait_for_selector("#status:has-text('unplugged')")
+    assert page.evaluate("pyenhance.session") is None
+
+
+def test_record_what_is_heard(page: Page) -> None:
+    page.click("#sample")
+    page.wait_for_selector("#record:not([disabled])")
+    page.click("#record")
+    time.sleep(2)
+    page.click("#record")
+    page.wait_for_selector("#results li audio")
+    assert page.get_attribute("#results a", "download").startswith("pyenhance-2")
+    with page.expect_download() as download:
+        page.click("#results a")
+    text = base64.b64encode(Path(download.value.path()).read_bytes()).decode()
+    script = """async (text) => {
+      const data = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
+      const sound = await new OfflineAudioContext(1, 1, 48000).decodeAudioData(data);
+      return sound.getChannelData(0).some((value) => Math.abs(value) > 0.01) ? sound.duration : -1;
+    }"""
+    seconds = page.evaluate(script, text)
+    assert 1 < seconds < 6
+    page.click("#start")
+
+
+def test_pictures_show_the_noise_go(page: Page) -> None:
+    page.click("#sample")
+    page.wait_for_selector("#ab:not([disabled])")
+    time.sleep(5)
+    light = """id => {
+      const canvas = document.getElementById(id);
+      const { data } = canvas.getContext("2d").getImageData(canvas.width - 100, 0, 100, canvas.height);
+      let sum = 0;
+      for (let i = 1; i < data.length; i += 4) sum += data[i];
+      return (4 * sum) / data.length;
+    }"""
+    before, after, gains = (page.evaluate(light, f"pic-{name}") for name in ("before", "after", "gains"))
+    assert before > after + 10 and gains > 20
+    page.click("#start")
 
 
 def test_node_refuses_what_it_cannot_do(page: Page) -> None:

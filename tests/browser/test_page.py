@@ -1,5 +1,7 @@
 """The page when things are missing or broken, and recordings."""
 
+import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,6 +116,25 @@ def _enhance_file(page: Page, tmp_path: Path) -> None:
 def test_recording(page: Page, tmp_path: Path, screenshot: Callable[[Page, str], None]) -> None:
     _enhance_file(page, tmp_path)
     screenshot(page, "recording")
+
+
+def test_many_recordings_as_a_zip(page: Page, tmp_path: Path) -> None:
+    paths = [tmp_path / "a/clip.wav", tmp_path / "b/clip.wav", tmp_path / "übung.flac"]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, noisy_voice(1.0), 48_000)
+    assert not page.is_visible("#zip")
+    page.set_input_files("#file", paths)
+    page.wait_for_selector("#results li:nth-child(3) a", timeout=60_000)
+    assert page.locator("#results canvas").count() == 6
+    with page.expect_download() as download:
+        page.click("#zip")
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["clip-enhanced.wav", "clip-enhanced (2).wav", "übung-enhanced.wav"]
+        for name in archive.namelist():
+            with archive.open(name) as file:
+                assert soundfile.info(io.BytesIO(file.read())).frames == 48_000
 
 
 def test_broken_recordings(page: Page, tmp_path: Path) -> None:
