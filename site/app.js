@@ -46,6 +46,7 @@ function loadEngine() {
     ({ load_ms }) => {
       $("progress").classList.add("done");
       document.body.dataset.engine = "ready";
+      keepOffline();
       sayLoading(TEXT.ready(load_ms));
       announce();
     },
@@ -56,6 +57,18 @@ function loadEngine() {
       $("retry-row").hidden = false;
     },
   );
+}
+
+// From now on the page opens without a network, too.
+async function keepOffline() {
+  if (!navigator.serviceWorker) return;
+  try {
+    await navigator.serviceWorker.register("sw.js");
+    await navigator.serviceWorker.ready;
+    $("offline").hidden = false;
+  } catch {
+    // Private windows and some hosts do not allow it; all else works.
+  }
 }
 
 const strengthDb = () => (Number($("strength").value) === NO_LIMIT ? null : Number($("strength").value));

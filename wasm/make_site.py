@@ -5,6 +5,7 @@ OUT (``dist/site``) becomes a folder that any static server can serve, with ever
     index.html, *.js, *.css, ...   copies of site/
     pyodide/                       Pyodide's core, wheels, and a lock file that lists exactly these
     manifest.json                  versions, numpy's origin, and every file with its bytes and sha256
+    sw.js                          keeps all of it on the visitor's device
 """
 
 import base64
@@ -53,7 +54,8 @@ def main(fetched: Path, wheel: Path, out: Path) -> None:
     pyodide = Path(facts["pyodide"])
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    ignore = shutil.ignore_patterns("__pycache__", *(f"*{suffix}" for suffix in SOURCE_ONLY))
+    # sw.js holds the sum of all else, so it comes last.
+    ignore = shutil.ignore_patterns("__pycache__", "sw.js", *(f"*{suffix}" for suffix in SOURCE_ONLY))
     shutil.copytree(ROOT / "site", part, ignore=ignore)
     folder = part / "pyodide"
     folder.mkdir()
@@ -78,7 +80,12 @@ def main(fetched: Path, wheel: Path, out: Path) -> None:
         ),
         "files": {str(path.relative_to(part)): describe(path) for path in files},
     }
-    (part / "manifest.json").write_text(json.dumps(manifest, indent=1))
+    text = json.dumps(manifest, indent=1)
+    (part / "manifest.json").write_text(text)
+    worker = (ROOT / "site" / "sw.js").read_text()
+    version = f'"{hashlib.sha256(text.encode()).hexdigest()[:16]}"'
+    assert worker.count('"development"') == 1
+    (part / "sw.js").write_text(worker.replace('"development"', version))
     shutil.rmtree(out, ignore_errors=True)
     os.replace(part, out)
     total = sum(entry["bytes"] for entry in manifest["files"].values())

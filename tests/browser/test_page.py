@@ -1,6 +1,7 @@
 """The page when things are missing or broken, and recordings."""
 
 import io
+import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import soundfile
 from playwright.sync_api import Browser, Page, Playwright
 
 from ..conftest import noisy_voice
-from .conftest import READY_MS, assert_own_host_only, launch, watched
+from .conftest import READY_MS, assert_own_host_only, launch, make_server, watched
 
 pytestmark = pytest.mark.browser
 
@@ -144,6 +145,24 @@ def test_broken_recordings(page: Page, tmp_path: Path) -> None:
         page.set_input_files("#file", path)
         page.wait_for_selector(f"#file-status:has-text('{name} is no sound')")
     _usable(page)
+
+
+def test_opens_without_a_network(browser: Browser, site: Path) -> None:
+    server = make_server(site, 0, isolation=True, quiet=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    context = browser.new_context()
+    page = watched(context)
+    address = f"http://127.0.0.1:{server.server_port}/"
+    page.goto(address)
+    page.wait_for_selector("#offline:not([hidden])", timeout=READY_MS)
+    server.shutdown()
+    server.server_close()
+    for place in ("", "how.html", "?from=home"):
+        page.goto(address + place)
+        page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+        assert page.evaluate("crossOriginIsolated")
+    assert_own_host_only(page, address)
+    context.close()
 
 
 def test_looks(browser: Browser, serve: Callable[[bool], str], screenshot: Callable[[Page, str], None]) -> None:
