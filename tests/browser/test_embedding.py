@@ -1,0 +1,68 @@
+"""The audio node in other people's pages."""
+
+import json
+import re
+import subprocess
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from .conftest import READY_MS, assert_own_host_only, watched
+
+pytestmark = pytest.mark.browser
+
+
+def test_webrtc_call(browser: Browser, serve: Callable[[bool], str]) -> None:
+    """The far end of a call hears the enhanced microphone."""
+    context = browser.new_context(permissions=["microphone"])
+    page = watched(context)
+    address = serve(True) + "examples/webrtc.html"
+    page.goto(address)
+    page.click("#call")
+    page.wait_for_selector("#status:has-text('and enhanced')", timeout=READY_MS)
+    page.wait_for_timeout(3000)
+    heard = page.evaluate("""async () => {
+      const reports = [...(await call.far.getStats()).values()];
+      const { totalAudioEnergy, bytesReceived } = reports.find(({ type }) => type === "inbound-rtp");
+      return { totalAudioEnergy, bytesReceived, ...call.denoiser.stats() };
+    }""")
+    assert heard["state"] == "running" and heard["hops"] > 100
+    assert heard["bytesReceived"] > 1000 and heard["totalAudioEnergy"] > 0
+    page.click("#toggle")
+    assert page.evaluate("call.denoiser.bypass") is True
+    page.click("#end")
+    page.wait_for_selector("#status:has-text('Not connected')")
+    page.wait_for_timeout(300)
+    assert not page.workers
+    assert_own_host_only(page, address)
+    context.close()
+
+
+def test_npm_package(site: Path, tmp_path: Path) -> None:
+    """The folder packs, with everything that the node loads and nothing of the page."""
+    subprocess.run(["npm", "pack", "--pack-destination", tmp_path], cwd=site, check=True, capture_output=True)
+    (archive,) = tmp_path.glob("pyenhance-*.tgz")
+    with tarfile.open(archive) as tar:
+        names = {name.removeprefix("package/") for name in tar.getnames()}
+        manifest = json.load(tar.extractfile("package/manifest.json"))
+    assert names >= {name for name in manifest["files"] if name.startswith("pyodide/")}
+    assert "index.html" not in names
+    for name in [n for n in names if n.endswith(".js")]:
+        for needed in re.findall(
+            r'(?:from |new URL\()"\./([\w.]+)"|new URL\("([\w.]+)", BASE', (site / name).read_text()
+        ):
+            assert (needed[0] or needed[1]) in names, f"{name} needs {needed}"
+
+
+def test_types_name_what_there_is(site: Path) -> None:
+    declared = (site / "pyenhance.d.ts").read_text()
+    code = (site / "pyenhance.js").read_text()
+    exported = set(re.findall(r"^export (?:async )?(?:class|function) (\w+)", code, re.M))
+    assert exported == set(re.findall(r"^export (?:class|function) (\w+)", declared, re.M))
+    stats = re.search(r"  stats\(\) \{.*?return \{(.*?)\n    \};", code, re.S)[1]
+    fields = set(re.findall(r"^      (\w+):", stats, re.M))
+    interface = re.search(r"interface Stats \{(.*?)\n\}", declared, re.S)[1]
+    assert fields == set(re.findall(r"^  (\w+):", interface, re.M))
