@@ -50,6 +50,7 @@ def test_npm_package(site: Path, tmp_path: Path) -> None:
         manifest = json.load(tar.extractfile("package/manifest.json"))
     assert names >= {name for name in manifest["files"] if name.startswith("pyodide/")}
     assert "index.html" not in names
+    assert archive.name == f"pyenhance-{manifest['pyenhance']}.tgz"
     for name in [n for n in names if n.endswith(".js")]:
         for needed in re.findall(
             r'(?:from |new URL\()"\./([\w.]+)"|new URL\("([\w.]+)", BASE', (site / name).read_text()

@@ -1,8 +1,5 @@
 """RNNoise's WebAssembly builds in the same browser as ours: microseconds for a frame of 10 ms."""
 
-import hashlib
-import subprocess
-import tarfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,6 +7,7 @@ from typing import Any
 from playwright.sync_api import Browser
 
 from tests.browser.conftest import make_server
+from tests.npm import unpack
 
 # Name, npm package, version, sha256 of its archive, and a script that answers a function of one frame of 480 samples.
 PEERS = (
@@ -72,15 +70,7 @@ def measure_peers(browser: Browser, folder: Path) -> list[dict[str, Any]]:
     """
     rows = []
     for name, package, version, sha256, script in PEERS:
-        place = folder / package.replace("/", "-").lstrip("@")
-        place.mkdir(parents=True)
-        command = ["npm", "pack", "--silent", "--pack-destination", place, f"{package}@{version}"]
-        archive = place / subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]
-        found = hashlib.sha256(archive.read_bytes()).hexdigest()
-        if found != sha256:
-            raise ValueError(f"{package}@{version}: sha256 is {found}, expected {sha256}")
-        with tarfile.open(archive) as tar:
-            tar.extractall(place, filter="data")
+        place = unpack(package, version, sha256, folder)
         (place / "index.html").write_text("<!doctype html><title>peer</title>")
         server = make_server(place, 0, quiet=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()

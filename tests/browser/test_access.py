@@ -1,0 +1,86 @@
+"""Access: axe-core's rules, the keyboard alone, no sideways scrolling from right to left."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from ..npm import unpack
+from .conftest import READY_MS, watched
+
+pytestmark = pytest.mark.browser
+AXE = ("axe-core", "4.14.1", "e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745")
+PLACES = ("", "how.html", "examples/webrtc.html")
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return (unpack(*AXE, tmp_path_factory.mktemp("npm")) / "package" / "axe.min.js").read_text()
+
+
+@pytest.fixture(params=["light", "dark"])
+def pages(request: pytest.FixtureRequest, browser: Browser, serve: Callable[[bool], str]) -> Iterator[Callable]:
+    context = browser.new_context(color_scheme=request.param)
+
+    def visit(place: str) -> Page:
+        page = watched(context)
+        page.goto(serve(True) + place)
+        if "example" not in place:
+            page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+        return page
+
+    yield visit
+    context.close()
+
+
+def _violations(page: Page, axe: str) -> list[str]:
+    page.evaluate(axe)
+    found = page.evaluate("axe.run()")["violations"]
+    return [f"{v['impact']} {v['id']}: {node['html'][:120]}" for v in found for node in v["nodes"]]
+
+
+def test_axe_finds_nothing(pages: Callable[[str], Page], axe: str, site: Path) -> None:
+    for place in PLACES:
+        page = pages(place)
+        assert _violations(page, axe) == [], place
+        if not place:  # with everything shown
+            page.click("#sample")
+            page.wait_for_selector("#ab:not([disabled])")
+            page.click("#costs summary")
+            page.set_input_files("#file", site / "sample.flac")
+            page.wait_for_selector("#results a", timeout=60_000)
+            assert _violations(page, axe) == []
+            page.click("#start")
+        page.close()
+
+
+def test_keyboard_alone(page: Page) -> None:
+    """Every control is reached with Tab, in reading order, and works with the keyboard."""
+    seen = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        seen.append(page.evaluate("document.activeElement.id"))
+        if seen[-1] == "sample":
+            page.keyboard.press("Enter")
+            page.wait_for_selector("#ab:not([disabled])")
+        if seen[-1] == "monitor":
+            page.keyboard.press("Space")
+    order = [name for name in seen if name in ("start", "sample", "ab", "strength", "monitor", "record", "file")]
+    assert order[:7] == ["start", "sample", "ab", "strength", "monitor", "record", "file"]
+    assert page.is_checked("#monitor")
+    page.focus("#strength")
+    page.keyboard.press("ArrowLeft")
+    assert page.inner_text("#strength-value") == "41 dB"
+    page.click("#start")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_right_to_left_and_narrow(browser: Browser, serve: Callable[[bool], str], place: str) -> None:
+    context = browser.new_context(viewport={"width": 320, "height": 700})
+    page = watched(context)
+    page.goto(serve(True) + place)
+    for direction in ("ltr", "rtl"):
+        page.evaluate(f"document.documentElement.dir = '{direction}'")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), direction
+    context.close()
