@@ -214,11 +214,14 @@ def _run(trainer: Trainer, arguments: argparse.Namespace, report: bool) -> None:
     first = trainer.step
     mean: dict[str, float] = {}
     log = _tensorboard(arguments.log) if report and arguments.log else None
+    waited, asked = 0.0, begin
     for batch in trainer.stream:
+        waited += time.monotonic() - asked
         losses = trainer.train_step(_crop(batch, arguments.frames, trainer.step))
         now = time.monotonic()
         trainer.spent += now - last
         last = now
+        asked = now
         mean = {k: 0.99 * mean.get(k, v) + 0.01 * v for k, v in losses.items()}
         if trainer.step % SYNC_STEPS:
             continue
@@ -229,7 +232,8 @@ def _run(trainer: Trainer, arguments: argparse.Namespace, report: bool) -> None:
             speed = (trainer.step - first) / (now - begin)
             left = max(budget - trainer.spent, 0) / 60
             print(
-                f"step {trainer.step} {text} int8 {trainer.network.quantise} {speed:.2f} steps/s {left:.1f} min left",
+                f"step {trainer.step} {text} int8 {trainer.network.quantise} {speed:.2f} steps/s, "
+                f"{waited / (now - begin):.1%} of the time waiting for data, {left:.1f} min left",
                 file=sys.stderr,
                 flush=True,
             )
@@ -240,6 +244,7 @@ def _run(trainer: Trainer, arguments: argparse.Namespace, report: bool) -> None:
             saved = now
         if over:
             break
+        asked = time.monotonic()
 
 
 if __name__ == "__main__":
