@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     scoring.add_argument("--model", nargs="+", default=["default"], help="shipped models' names or weights files")
     scoring.add_argument("--peers", action="store_true", help="also RNNoise and WebRTC's noise suppressor")
     scoring.add_argument("--dnsmos", type=Path, metavar="FILE", help="the DNS challenge's sig_bak_ovr.onnx")
-    scoring.add_argument("-o", "--output", type=Path, nargs="+", default=[], help="reports to write: .json, .html")
+    scoring.add_argument("-o", "--output", type=Path, nargs="+", default=[], help="reports to write: .json, .md, .html")
     scoring.add_argument("--workers", type=int, help="processes (one a core)")
     scoring.add_argument("--limit", type=int, help="only the first clips")
     scoring.set_defaults(run=_evaluate)
@@ -232,12 +232,12 @@ def _model_verify(arguments: argparse.Namespace) -> int:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     from .evaluate import evaluate, load_pairs
-    from .evaluate.report import as_text, write
+    from .evaluate.report import SUFFIXES, as_text, write
     from .evaluate.systems import PEERS
 
     for path in arguments.output:
-        if path.suffix not in (".json", ".html"):
-            print(f"pyenhance evaluate: {path}: accepted: a name that ends in .json or .html", file=sys.stderr)
+        if path.suffix not in SUFFIXES:
+            print(f"pyenhance evaluate: {path}: accepted: a name that ends in {', '.join(SUFFIXES)}", file=sys.stderr)
             return EXIT_USAGE
     pairs = load_pairs(arguments.pairs)[: arguments.limit]
     systems = ["noisy", *arguments.model, *(PEERS if arguments.peers else ()), "oracle"]

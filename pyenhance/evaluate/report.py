@@ -1,4 +1,4 @@
-"""The result of an evaluation as text, JSON and one HTML page."""
+"""The result of an evaluation as text, JSON, the tables of a model card, and one HTML page."""
 
 import base64
 import html
@@ -15,6 +15,8 @@ from ..dsp import SAMPLE_RATE
 from .metrics import METRICS
 from .pairs import Pair, read_pair
 from .systems import system
+
+SUFFIXES = (".json", ".md", ".html")
 
 _HEADS = {
     "pesq_wb": "PESQ-WB",
@@ -63,6 +65,51 @@ def as_text(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def as_markdown(result: dict[str, Any]) -> str:
+    """Tables for a model card: every system over all clips, then the first model by group.
+
+    Languages with fewer than ten clips are left out: so few say nothing.
+    """
+    systems = list(result["means"])
+    subject = _subject(systems)
+    shown = ("pesq_wb", "stoi", "si_sdr", "covl", "sig", "bak", "ovrl")
+    lines = [_markdown_row(["", *(_HEADS[metric] for metric in shown)]), _markdown_row(["---"] * (1 + len(shown)))]
+    for name in systems:
+        lines.append(_markdown_row([name, *(_cell(metric, result["means"][name][metric]) for metric in shown)]))
+    heads = [
+        f"{subject}, by",
+        "clips",
+        "PESQ-WB, noisy",
+        "enhanced",
+        "gain",
+        "STOI",
+        "SI-SDR",
+        "OVRL, noisy",
+        "enhanced",
+    ]
+    lines += ["", _markdown_row(heads), _markdown_row(["---"] * len(heads))]
+    for kind, values in result["groups"].items():
+        for value, means in values.items():
+            if kind == "language" and means["clips"] < 10:
+                continue
+            before, after = means.get("noisy", dict.fromkeys(METRICS, math.nan)), means[subject]
+            gain = after["pesq_wb"] - before["pesq_wb"]
+            cells = [_cell("pesq_wb", v) for v in (before["pesq_wb"], after["pesq_wb"], gain)]
+            cells += [_cell(metric, after[metric]) for metric in ("stoi", "si_sdr")]
+            cells += [_cell("ovrl", v["ovrl"]) for v in (before, after)]
+            lines.append(_markdown_row([f"{kind}: {value}", str(means["clips"]), *cells]))
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _subject(systems: Sequence[str]) -> str:
+    """The system that a report is about: the first that is neither the input nor the oracle."""
+    return next((name for name in systems if name not in ("noisy", "oracle")), systems[-1])
+
+
 def as_json(result: dict[str, Any]) -> str:
     """The result with NaN as null."""
 
@@ -91,7 +138,7 @@ def as_html(result: dict[str, Any], pairs: Sequence[Pair]) -> str:
         parts.append(f"<h2>By {html.escape(kind)}</h2>")
         for value, means in values.items():
             parts.append(f"<h3>{html.escape(value)} ({means['clips']} clips)</h3>{_table(means, systems)}")
-    subject = next((name for name in systems if name not in ("noisy", "oracle")), systems[-1])
+    subject = _subject(systems)
     parts.append(f"<h2>Best, median and worst of {html.escape(subject)}, by gain in PESQ</h2>")
     gains = [
         (clip["scores"][subject]["pesq_wb"] - clip["scores"].get("noisy", {}).get("pesq_wb", 0), i)
@@ -141,14 +188,18 @@ def _spectrograms(signals: dict[str, np.ndarray]) -> str:
 
 
 def write(result: dict[str, Any], pairs: Sequence[Pair], path: Path) -> None:
-    """Write the result as what the path's suffix says: .json or .html.
+    """Write the result as what the path's suffix says: .json, .md or .html.
 
     Raises
     ------
     ValueError
         Another suffix.
     """
-    writers = {".json": lambda: as_json(result), ".html": lambda: as_html(result, pairs)}
-    if path.suffix not in writers:
-        raise ValueError(f"{path}: accepted: a name that ends in .json or .html")
+    writers = {
+        ".json": lambda: as_json(result),
+        ".md": lambda: as_markdown(result),
+        ".html": lambda: as_html(result, pairs),
+    }
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path}: accepted: a name that ends in {', '.join(SUFFIXES)}")
     path.write_text(writers[path.suffix]())

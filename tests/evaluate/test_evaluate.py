@@ -95,8 +95,8 @@ def folder(tmp_path: Path, speech: np.ndarray) -> Path:
 
 
 def test_from_files_to_reports(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    report = tmp_path / "report.json"
-    assert main(["evaluate", "--pairs", str(folder), "--workers", "1", "-o", str(report)]) == 0
+    report, card = tmp_path / "report.json", tmp_path / "card.md"
+    assert main(["evaluate", "--pairs", str(folder), "--workers", "1", "-o", str(report), str(card)]) == 0
     text = capsys.readouterr().out
     assert "all (2 clips)" in text and "sex: F (1 clips)" in text and "room: dry (1 clips)" in text
     result = json.loads(report.read_text())
@@ -108,6 +108,8 @@ def test_from_files_to_reports(folder: Path, tmp_path: Path, capsys: pytest.Capt
     assert list(result["groups"]["snr"]) == ["2.5 to 7.5 dB", "above 12.5 dB"]
     one = result["clips"][0]["scores"]["noisy"]["pesq_wb"], result["clips"][1]["scores"]["noisy"]["pesq_wb"]
     assert means["noisy"]["pesq_wb"] == pytest.approx(np.mean(one))
+    rows = {row.split("|")[1].strip(): row for row in card.read_text().splitlines() if row}
+    assert f"{means['default']['pesq_wb']:.2f}" in rows["default"] and "sex: F" in rows and "oracle" in rows
 
 
 def test_html_page_is_whole(folder: Path, tmp_path: Path) -> None:
