@@ -44,9 +44,9 @@ def layers() -> dict:
 
 def _close(found: np.ndarray, expected: np.ndarray) -> None:
     # Two libraries may differ in the last bit of tanh or a sum, which can move a value over a rounding boundary by one
-    # step; in a recurrent layer such a step is carried on.
+    # step; in a recurrent layer such a step is carried on. Rounding itself moves a value by a quarter of a step.
     difference = np.abs(found - expected)
-    assert difference.max() <= 2 and np.mean(difference > 0) < 0.02
+    assert difference.max() <= 2 and difference.mean() < 0.1
     assert np.std(expected.astype(float)) > 1
 
 

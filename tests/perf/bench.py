@@ -52,7 +52,8 @@ def startup(browser: Browser, address: str) -> dict[str, Any]:
     cold = _first_enhanced_ms(page, address)
     sizes: dict[str, int] = {}
     for request in requests:
-        if urlparse(request.url).scheme.startswith("http"):
+        # What the service worker stores for later is not waited for.
+        if urlparse(request.url).scheme.startswith("http") and request.service_worker is None:
             name = unquote(urlparse(request.url).path).lstrip("/") or "index.html"
             sizes[name] = sizes.get(name, 0) + request.sizes()["responseBodySize"]
     cached = _first_enhanced_ms(page, address)

@@ -185,14 +185,19 @@ def test_stats(signal: np.ndarray) -> None:
     assert stats["model"] == "default" and pyenhance.__version__
 
 
-def test_lean_path_keeps_time_and_speech(signal: np.ndarray) -> None:
+def test_lean_path_keeps_time_and_speech() -> None:
+    """Held gains drift to one: speech that begins while the machine is behind is not muted by those of the pause before."""
+    pause = 0.02 * np.random.default_rng(1).normal(size=48_000).astype(np.float32)
+    x = np.concatenate((pause, noisy_voice(2.0, noise=0.002)))
+    hops = x.reshape(-1, 480)
     e = Enhancer()
-    hops = signal[: 480 * 200].reshape(-1, 480)
-    y = np.concatenate([e.process_hops(hops[i : i + 10], lean=50 <= i < 80) for i in range(0, 200, 10)])
+    y = np.concatenate([e.process_hops(hops[i : i + 10], lean=100 <= i < 280) for i in range(0, len(hops), 10)])
     full = Enhancer().process_hops(hops)
     assert y.shape == full.shape and np.isfinite(y).all()
-    np.testing.assert_array_equal(y[:50], full[:50])
-    assert np.corrcoef(y[50:80].ravel(), signal[480 * 50 - 1440 : 480 * 80 - 1440])[0, 1] > 0.5
+    np.testing.assert_array_equal(y[:100], full[:100])
+    assert np.std(y[90:100]) < 0.3 * np.std(pause)
+    now, aligned = y[240:280].ravel(), x[480 * 240 - 1440 : 480 * 280 - 1440]
+    assert np.corrcoef(now, aligned)[0, 1] > 0.98 and np.std(now) > 0.8 * np.std(aligned)
 
 
 def test_live_engine_is_the_enhancer(signal: np.ndarray) -> None:

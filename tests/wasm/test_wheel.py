@@ -24,11 +24,13 @@ def manifest(site: Path) -> dict:
 def test_manifest_is_what_lies_there(site: Path, manifest: dict) -> None:
     import hashlib
 
-    there = {str(p.relative_to(site)) for p in site.rglob("*") if p.is_file()} - {"manifest.json"}
+    there = {str(p.relative_to(site)) for p in site.rglob("*") if p.is_file()} - {"manifest.json", "sw.js"}
     assert there == set(manifest["files"])
     for name, entry in manifest["files"].items():
         data = (site / name).read_bytes()
         assert (len(data), hashlib.sha256(data).hexdigest()) == (entry["bytes"], entry["sha256"])
+    version = hashlib.sha256((site / "manifest.json").read_bytes()).hexdigest()[:16]
+    assert f'VERSION = "{version}"' in (site / "sw.js").read_text()
     assert manifest["numpy_origin"] in ("source", "distribution")
 
 
