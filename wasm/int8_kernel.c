@@ -1,5 +1,5 @@
-// What the network spends its time on, for WebAssembly SIMD: int8 weights times int8 activations, summed exactly, and a GRU's
-// recurrence, which is that product with its gates.
+// The network's layers for WebAssembly SIMD: int8 weights times int8 activations, summed exactly, then scale, bias and activation;
+// and a GRU, which is two such products with its gates.
 //
 // Freestanding: no libc, no Python. Built by build_kernel.sh, called through ctypes on numpy's memory (pyenhance/nn/kernels.py).
 // Weights are int8 [rows][inputs], inputs a multiple of 16. Activations are whole numbers in [-127, 127] held in float32.
@@ -32,17 +32,6 @@ static inline v128_t four_rows(const int8_t *w, const int16_t *x, int inputs) {
   return wasm_f32x4_convert_i32x4(wasm_i32x4_add(wasm_i32x4_shuffle(a, b, 0, 1, 4, 5), wasm_i32x4_shuffle(a, b, 2, 3, 6, 7)));
 }
 
-// y[t][m] = sum over k of weight[m][k] * x[t][k]
-//   outputs a multiple of 4; x float32 [frames][inputs]; scratch int16 [inputs]; y float32 [frames][outputs]
-API void int8_product(const int8_t *weight, const float *x, int16_t *scratch, float *y, int frames, int outputs, int inputs) {
-  for (int t = 0; t < frames; t++) {
-    const float *row = x + t * inputs;
-    for (int k = 0; k < inputs; k += 8)
-      wasm_v128_store(scratch + k, to_int16(wasm_v128_load(row + k), wasm_v128_load(row + k + 4)));
-    for (int m = 0; m < outputs; m += 4) wasm_v128_store(y + t * outputs + m, four_rows(weight + m * inputs, scratch, inputs));
-  }
-}
-
 static inline v128_t splat(float x) { return wasm_f32x4_splat(x); }
 static inline v128_t add(v128_t a, v128_t b) { return wasm_f32x4_add(a, b); }
 static inline v128_t mul(v128_t a, v128_t b) { return wasm_f32x4_mul(a, b); }
@@ -66,31 +55,62 @@ static inline v128_t exponential(v128_t x) {
 static inline v128_t sigmoid(v128_t x) { return wasm_f32x4_div(splat(1), add(splat(1), exponential(wasm_f32x4_neg(x)))); }
 static inline v128_t tanh4(v128_t x) { return wasm_f32x4_sub(splat(1), wasm_f32x4_div(splat(2), add(splat(1), exponential(add(x, x))))); }
 
-// A GRU over frames, gates r, z, n as PyTorch orders them; units a multiple of 16.
-//   weight int8 [3 units][units]; scale float32 [3 units], of its sums; bias float32 [units], of n's hidden part
-//   gates float32 [frames][3 units], the input's part; h float32 [units], updated; scratch int16 [units]
-//   out float32 [frames][units]: h as whole numbers in [-127, 127]
-API void int8_recurrence(const int8_t *weight, const float *scale, const float *bias, const float *gates, float *h, int16_t *scratch,
-                         float *out, int frames, int units) {
-  v128_t levels = splat(127);
-  for (int t = 0; t < frames; t++, gates += 3 * units, out += units) {
-    for (int k = 0; k < units; k += 8) {
-      v128_t low = wasm_f32x4_nearest(mul(wasm_v128_load(h + k), levels));
-      v128_t high = wasm_f32x4_nearest(mul(wasm_v128_load(h + k + 4), levels));
-      wasm_v128_store(scratch + k, to_int16(low, high));
+// Whole numbers in [-127, 127] for values in [-1, 1].
+static inline v128_t quantise(v128_t x) { return wasm_f32x4_nearest(mul(x, splat(127))); }
+
+enum { NONE, CLAMP, TANH, SIGMOID };
+
+static inline v128_t activate(v128_t x, int activation) {
+  switch (activation) {
+    case CLAMP: return quantise(wasm_f32x4_min(wasm_f32x4_max(x, splat(0)), splat(1)));
+    case TANH: return quantise(tanh4(x));
+    case SIGMOID: return sigmoid(x);
+    default: return x;
+  }
+}
+
+static void to_int16_row(int16_t *to, const float *from, int n) {
+  for (int k = 0; k < n; k += 8) wasm_v128_store(to + k, to_int16(wasm_v128_load(from + k), wasm_v128_load(from + k + 4)));
+}
+
+// y[t] = activation(scale * (weight x[t]) + bias); CLAMP and TANH answer with whole numbers.
+//   outputs a multiple of 4; scale, bias float32 [outputs]; x float32 [frames][inputs]; scratch int16 [inputs]
+//   y float32 [frames][outputs]
+API void int8_affine(const int8_t *weight, const float *scale, const float *bias, const float *x, int16_t *scratch, float *y,
+                     int frames, int outputs, int inputs, int activation) {
+  for (int t = 0; t < frames; t++, x += inputs, y += outputs) {
+    to_int16_row(scratch, x, inputs);
+    for (int m = 0; m < outputs; m += 4) {
+      v128_t sums = four_rows(weight + m * inputs, scratch, inputs);
+      wasm_v128_store(y + m, activate(add(mul(sums, wasm_v128_load(scale + m)), wasm_v128_load(bias + m)), activation));
     }
+  }
+}
+
+// A GRU over frames, gates r, z, n as PyTorch orders them; units a multiple of 16.
+//   weight_ih int8 [3 units][inputs], weight_hh int8 [3 units][units]; scale_* float32 [3 units], of their sums
+//   bias float32 [3 units], of the gates but for n's hidden part; bias_n float32 [units], of that
+//   x float32 [frames][inputs]; h float32 [units], updated; scratch int16 [inputs or units, the larger]; gates float32 [3 units]
+//   out float32 [frames][units]: h as whole numbers in [-127, 127]
+API void int8_gru(const int8_t *weight_ih, const float *scale_ih, const float *bias, const int8_t *weight_hh, const float *scale_hh,
+                  const float *bias_n, const float *x, float *h, int16_t *scratch, float *gates, float *out, int frames, int inputs,
+                  int units) {
+  for (int t = 0; t < frames; t++, x += inputs, out += units) {
+    int8_affine(weight_ih, scale_ih, bias, x, scratch, gates, 1, 3 * units, inputs, NONE);
+    for (int k = 0; k < units; k += 8)
+      wasm_v128_store(scratch + k, to_int16(quantise(wasm_v128_load(h + k)), quantise(wasm_v128_load(h + k + 4))));
     for (int m = 0; m < units; m += 4) {
       v128_t part[3];
       for (int g = 0; g < 3; g++) {
         int row = g * units + m;
-        part[g] = mul(four_rows(weight + row * units, scratch, units), wasm_v128_load(scale + row));
+        part[g] = mul(four_rows(weight_hh + row * units, scratch, units), wasm_v128_load(scale_hh + row));
       }
       v128_t r = sigmoid(add(part[0], wasm_v128_load(gates + m)));
       v128_t z = sigmoid(add(part[1], wasm_v128_load(gates + units + m)));
-      v128_t n = tanh4(add(mul(add(part[2], wasm_v128_load(bias + m)), r), wasm_v128_load(gates + 2 * units + m)));
+      v128_t n = tanh4(add(mul(add(part[2], wasm_v128_load(bias_n + m)), r), wasm_v128_load(gates + 2 * units + m)));
       v128_t next = add(mul(wasm_f32x4_sub(wasm_v128_load(h + m), n), z), n);
       wasm_v128_store(h + m, next);
-      wasm_v128_store(out + m, wasm_f32x4_nearest(mul(next, levels)));
+      wasm_v128_store(out + m, quantise(next));
     }
   }
 }

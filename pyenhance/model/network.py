@@ -4,9 +4,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..nn import GRU, Conv1d, Linear, quantize_activation
-from ..nn.activations import clamp, sigmoid
+from ..nn import GRU, Conv1d, Linear
 from .topology import Topology
+
+_ACTIVATIONS = {
+    "dense": "clamp",
+    "conv1": "clamp",
+    "conv2": "tanh",
+    "gain": "sigmoid",
+    "strength": "sigmoid",
+    "vad": "sigmoid",
+}
 
 
 @dataclass
@@ -33,15 +41,19 @@ class Network:
         self.layers: dict[str, Linear | Conv1d | GRU] = {}
         for name, (kind, _, _) in topology.layers().items():
             own = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+            activation = _ACTIVATIONS.get(name)
             if kind == "gru":
                 self.layers[name] = GRU(**own, kernel=kernel)
             elif kind.startswith("conv"):
+                frames = int(kind[4:])
                 self.layers[name] = Conv1d(
-                    own["weight"], own["weight_scale"], own["bias"], int(kind[4:]), kernel=kernel
+                    own["weight"], own["weight_scale"], own["bias"], frames, activation, kernel=kernel
                 )
             else:
-                levels = {"input_levels": 1.0} if name == "dense" else {}
-                self.layers[name] = Linear(own["weight"], own["weight_scale"], own["bias"], **levels, kernel=kernel)
+                integers = name != "dense"  # which sees the features
+                self.layers[name] = Linear(
+                    own["weight"], own["weight_scale"], own["bias"], activation, integers=integers, kernel=kernel
+                )
 
     def new_state(self) -> NetworkState:
         """The state before the first frame."""
@@ -65,18 +77,17 @@ class Network:
         gain, strength : ndarray, shape (K, 34), float32, in [0, 1]
         vad : ndarray, shape (K,), float32, in [0, 1]
         """
-        dense = quantize_activation(clamp(self.layers["dense"](features)))
-        conv1 = quantize_activation(clamp(self._step("conv1", dense, state)))
+        dense = self.layers["dense"](features)
+        conv1 = self._step("conv1", dense, state)
         conv2 = self._step("conv2", conv1, state)
-        conv2 = quantize_activation(np.tanh(conv2, out=conv2))
         gru1 = self._step("gru1", conv2, state)
         gru2 = self._step("gru2", gru1, state)
         gru3 = self._step("gru3", gru2, state)
         gain_gru = self._step("gain_gru", gru3, state)
         strength_gru = self._step("strength_gru", np.concatenate((gru3, conv2), 1), state)
-        gain = sigmoid(self.layers["gain"](np.concatenate((conv2, gru1, gru2, gru3, gain_gru), 1)))
-        strength = sigmoid(self.layers["strength"](strength_gru))
-        vad = sigmoid(self.layers["vad"](strength_gru))
+        gain = self.layers["gain"](np.concatenate((conv2, gru1, gru2, gru3, gain_gru), 1))
+        strength = self.layers["strength"](strength_gru)
+        vad = self.layers["vad"](strength_gru)
         if trace is not None:
             trace.update(dense=dense, conv1=conv1, conv2=conv2, gru1=gru1, gru2=gru2, gru3=gru3, gain_gru=gain_gru)
             trace.update(strength_gru=strength_gru, gain=gain, strength=strength, vad=vad)

@@ -1,6 +1,10 @@
 """Element-wise functions, in place."""
 
+from collections.abc import Callable
+
 import numpy as np
+
+from .quantize import quantize_activation
 
 _HALF = np.float32(0.5)
 
@@ -17,3 +21,12 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     np.tanh(x, out=x)
     np.multiply(x, _HALF, out=x)
     return np.add(x, _HALF, out=x)
+
+
+ACTIVATIONS: dict[str | None, Callable[[np.ndarray], np.ndarray]] = {
+    None: lambda x: x,
+    "clamp": lambda x: quantize_activation(clamp(x)),
+    "tanh": lambda x: quantize_activation(np.tanh(x, out=x)),
+    "sigmoid": sigmoid,
+}
+"""What may follow a layer, in the SIMD kernel's order. Those of hidden layers end on the int8 grid."""

@@ -1,8 +1,8 @@
-"""The one product that inference spends its time on, int8 activations times int8 weights, and the GRU's recurrence.
+"""What inference spends its time on: int8 activations times int8 weights with scale, bias and activation, and the GRU.
 
 Activations are carried as integers in float32. Sums of products are exact in every kernel, so all give the same bits:
-the numpy kernel keeps its float32 sums below 2^24, where each addition is exact; the SIMD kernel sums in int32. In the
-recurrence its gates differ from numpy's in the last bits of tanh.
+the numpy kernel keeps its float32 sums below 2^24, where each addition is exact; the SIMD kernel sums in int32. Its
+tanh and sigmoid differ from numpy's in the last bits.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .activations import sigmoid
+from .activations import ACTIVATIONS, sigmoid
 from .quantize import quantize_activation
 
 EXACT_BELOW = 2**24
@@ -21,8 +21,8 @@ _LARGEST_ACTIVATION = 127
 _FRAMES = 64  # that the SIMD kernel's buffers hold
 _MODULE = Path(__file__).with_name("int8_simd.wasm")
 
-Product = Callable[[np.ndarray], np.ndarray]
-Recurrence = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+Affine = Callable[[np.ndarray], np.ndarray]
+Recurrent = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class _NumpyProduct:
@@ -58,14 +58,38 @@ def _einsum(x: np.ndarray, transposed: np.ndarray) -> np.ndarray:
 _multiply = _einsum if sys.platform == "emscripten" else np.matmul
 
 
-class _NumpyRecurrence:
+class _NumpyAffine:
+    """One call for each operation."""
+
+    def __init__(self, weight: np.ndarray, scale: np.ndarray, bias: np.ndarray, activation: str | None) -> None:
+        self._product = _NumpyProduct(weight)
+        self._scale, self._bias, self._activation = scale, bias, ACTIVATIONS[activation]
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        y = self._product(x)
+        y *= self._scale
+        y += self._bias
+        return self._activation(y)
+
+
+class _NumpyGru:
     """Frame by frame, one call for each operation."""
 
-    def __init__(self, weight: np.ndarray, scale: np.ndarray, bias: np.ndarray) -> None:
-        self._product = _NumpyProduct(weight)
-        self._scale, self._bias = scale, bias
+    def __init__(
+        self,
+        weight_ih: np.ndarray,
+        scale_ih: np.ndarray,
+        bias: np.ndarray,
+        weight_hh: np.ndarray,
+        scale_hh: np.ndarray,
+        bias_n: np.ndarray,
+    ) -> None:
+        self._input = _NumpyAffine(weight_ih, scale_ih, bias, None)
+        self._product = _NumpyProduct(weight_hh)
+        self._scale, self._bias = scale_hh, bias_n
 
-    def __call__(self, gates: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, x: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        gates = self._input(x)
         units = h.shape[1]
         out = np.empty((len(gates), units), np.float32)
         for k in range(len(gates)):
@@ -88,50 +112,72 @@ class _NumpyRecurrence:
         return quantize_activation(out), h
 
 
-class _SimdProduct:
-    """`wasm/int8_kernel.c` on numpy's memory, in place."""
+class _SimdAffine:
+    """`wasm/int8_kernel.c` on numpy's memory, in place: one call for all."""
 
-    def __init__(self, weight: np.ndarray) -> None:
+    def __init__(self, weight: np.ndarray, scale: np.ndarray, bias: np.ndarray, activation: str | None) -> None:
         self._outputs, self._inputs = weight.shape
-        rows, columns = -(-self._outputs // 4) * 4, -(-self._inputs // 16) * 16
-        self._weight = np.zeros((rows, columns), np.int8)
-        self._weight[: self._outputs, : self._inputs] = weight
+        padded = _pad(weight)
+        rows, columns = padded.shape
         self._x = np.zeros((_FRAMES, columns), np.float32)
-        self._scratch = np.empty(columns, np.int16)
         self._y = np.empty((_FRAMES, rows), np.float32)
-        self._addresses = [_address(buffer) for buffer in (self._weight, self._x, self._scratch, self._y)]
-        self._sizes = (rows, columns)
+        scales, biases = np.zeros((2, rows), np.float32)
+        scales[: self._outputs], biases[: self._outputs] = scale, bias
+        self._buffers = (padded, scales, biases, self._x, np.empty(columns, np.int16), self._y)
+        self._addresses = [_address(buffer) for buffer in self._buffers]
+        self._sizes = (rows, columns, list(ACTIVATIONS).index(activation))
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         if len(x) > _FRAMES:
-            return np.concatenate([self(x[i : i + _FRAMES]).copy() for i in range(0, len(x), _FRAMES)])
+            return np.concatenate([self(x[i : i + _FRAMES]) for i in range(0, len(x), _FRAMES)])
         self._x[: len(x), : self._inputs] = x
-        _simd.int8_product(*self._addresses, len(x), *self._sizes)
-        return self._y[: len(x), : self._outputs]
+        _simd.int8_affine(*self._addresses, len(x), *self._sizes)
+        return self._y[: len(x), : self._outputs].copy()
 
 
-class _SimdRecurrence:
+class _SimdGru:
     """All frames and gates in one call."""
 
-    def __init__(self, weight: np.ndarray, scale: np.ndarray, bias: np.ndarray) -> None:
-        units = weight.shape[1]
-        self._units = units
-        self._weight, self._scale = np.ascontiguousarray(weight), np.ascontiguousarray(scale, np.float32)
-        self._bias = np.ascontiguousarray(bias, np.float32)
-        self._gates, self._h = np.empty((_FRAMES, 3 * units), np.float32), np.empty((1, units), np.float32)
-        self._scratch, self._out = np.empty(units, np.int16), np.empty((_FRAMES, units), np.float32)
-        buffers = (self._weight, self._scale, self._bias, self._gates, self._h, self._scratch, self._out)
-        self._addresses = [_address(buffer) for buffer in buffers]
+    def __init__(
+        self,
+        weight_ih: np.ndarray,
+        scale_ih: np.ndarray,
+        bias: np.ndarray,
+        weight_hh: np.ndarray,
+        scale_hh: np.ndarray,
+        bias_n: np.ndarray,
+    ) -> None:
+        self._inputs, units = weight_ih.shape[1], weight_hh.shape[1]
+        padded = _pad(weight_ih)
+        columns = padded.shape[1]
+        self._x, self._h = np.zeros((_FRAMES, columns), np.float32), np.empty((1, units), np.float32)
+        self._out = np.empty((_FRAMES, units), np.float32)
+        scale_ih, bias, scale_hh, bias_n = (
+            np.ascontiguousarray(v, np.float32) for v in (scale_ih, bias, scale_hh, bias_n)
+        )
+        scratch, gates = np.empty(max(columns, units), np.int16), np.empty(3 * units, np.float32)
+        weights = (padded, scale_ih, bias, np.ascontiguousarray(weight_hh), scale_hh, bias_n)
+        self._buffers = (*weights, self._x, self._h, scratch, gates, self._out)
+        self._addresses = [_address(buffer) for buffer in self._buffers]
+        self._sizes = (columns, units)
 
-    def __call__(self, gates: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, x: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self._h[:] = h
         parts = []
-        for start in range(0, len(gates), _FRAMES):
-            part = gates[start : start + _FRAMES]
-            self._gates[: len(part)] = part
-            _simd.int8_recurrence(*self._addresses, len(part), self._units)
+        for start in range(0, len(x), _FRAMES):
+            part = x[start : start + _FRAMES]
+            self._x[: len(part), : self._inputs] = part
+            _simd.int8_gru(*self._addresses, len(part), *self._sizes)
             parts.append(self._out[: len(part)].copy())
         return parts[0] if len(parts) == 1 else np.concatenate(parts), self._h.copy()
+
+
+def _pad(weight: np.ndarray) -> np.ndarray:
+    """Rows to a multiple of 4, columns to one of 16."""
+    outputs, inputs = weight.shape
+    padded = np.zeros((-(-outputs // 4) * 4, -(-inputs // 16) * 16), np.int8)
+    padded[:outputs, :inputs] = weight
+    return padded
 
 
 def _address(array: np.ndarray) -> ctypes.c_void_p:
@@ -147,9 +193,9 @@ def _load_simd() -> ctypes.CDLL | None:
         library = ctypes.CDLL(str(_MODULE))
     except OSError:  # no such SIMD in this engine
         return None
-    library.int8_product.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_int] * 3
-    library.int8_recurrence.argtypes = [ctypes.c_void_p] * 7 + [ctypes.c_int] * 2
-    library.int8_product.restype = library.int8_recurrence.restype = None
+    library.int8_affine.argtypes = [ctypes.c_void_p] * 6 + [ctypes.c_int] * 4
+    library.int8_gru.argtypes = [ctypes.c_void_p] * 11 + [ctypes.c_int] * 3
+    library.int8_affine.restype = library.int8_gru.restype = None
     return library
 
 
@@ -159,21 +205,23 @@ def _agrees() -> bool:
     for outputs, inputs in ((4, 16), (7, 83)):
         weight = rng.integers(-127, 128, (outputs, inputs)).astype(np.int8)
         x = rng.integers(-127, 128, (3, inputs)).astype(np.float32)
-        if not np.array_equal(_SimdProduct(weight)(x), _NumpyProduct(weight)(x)):
+        scale, bias = rng.normal(size=(2, outputs)).astype(np.float32)
+        simd, expected = (kind(weight, scale, bias, None)(x) for kind in (_SimdAffine, _NumpyAffine))
+        if not np.array_equal(simd, expected):
             return False
-    weight = rng.integers(-127, 128, (48, 16)).astype(np.int8)
-    scale, bias = np.full(48, 1e-4, np.float32), rng.normal(size=16).astype(np.float32)
-    gates, h = rng.normal(size=(1, 48)).astype(np.float32), rng.uniform(-1, 1, (1, 16)).astype(np.float32)
-    found, expected = (kind(weight, scale, bias)(gates.copy(), h)[1] for kind in (_SimdRecurrence, _NumpyRecurrence))
+    weight_ih, weight_hh = (rng.integers(-127, 128, (48, n)).astype(np.int8) for n in (20, 16))
+    scale, bias = np.full(48, 1e-4, np.float32), rng.normal(size=48).astype(np.float32)
+    x, h = rng.integers(-127, 128, (1, 20)).astype(np.float32), rng.uniform(-1, 1, (1, 16)).astype(np.float32)
+    found, expected = (
+        kind(weight_ih, scale, bias, weight_hh, scale, bias[:16])(x, h)[1] for kind in (_SimdGru, _NumpyGru)
+    )
     return bool(np.abs(found - expected).max() < 1e-5)
 
 
-_KERNELS: dict[str, tuple[Callable[..., Product], Callable[..., Recurrence]]] = {
-    "numpy": (_NumpyProduct, _NumpyRecurrence)
-}
+_KERNELS: dict[str, tuple[Callable[..., Affine], Callable[..., Recurrent]]] = {"numpy": (_NumpyAffine, _NumpyGru)}
 _simd = _load_simd()
 if _simd is not None and _agrees():
-    _KERNELS["simd"] = (_SimdProduct, _SimdRecurrence)
+    _KERNELS["simd"] = (_SimdAffine, _SimdGru)
 
 
 def available_kernels() -> list[str]:
@@ -195,44 +243,60 @@ def choose_kernel(name: str | None = None) -> str:
     return wanted
 
 
-def integer_matrix(weight: np.ndarray, kernel: str | None = None) -> Product:
-    """Int8 weights laid out for the product ``x @ weight.T``.
+def affine(
+    weight: np.ndarray, scale: np.ndarray, bias: np.ndarray, activation: str | None = None, kernel: str | None = None
+) -> Affine:
+    """y = activation(scale * (weight x) + bias).
 
     Parameters
     ----------
     weight : ndarray, shape (outputs, inputs), int8
+    scale, bias : ndarray, shape (outputs,), float32
+        Value of one step of the integer sums; what is added.
+    activation : {None, "clamp", "tanh", "sigmoid"}
+        See `activations.ACTIVATIONS`.
     kernel : str, optional
         See `choose_kernel`.
 
     Returns
     -------
     callable
-        x (K, inputs) float32, whole numbers in [-127, 127] -> (K, outputs) float32: the exact integer sums, rounded to
-        float32 where they pass 2^24. Valid until the next call.
+        x (K, inputs) float32, whole numbers in [-127, 127] -> (K, outputs) float32. The integer sums are exact, rounded
+        to float32 where they pass 2^24.
     """
-    return _KERNELS[choose_kernel(kernel)][0](weight)
+    return _KERNELS[choose_kernel(kernel)][0](weight, scale, bias, activation)
 
 
-def recurrence(weight: np.ndarray, scale: np.ndarray, bias: np.ndarray, kernel: str | None = None) -> Recurrence:
-    """A GRU's step from its input's part of the gates (PyTorch's order r, z, n).
+def gru(
+    weight_ih: np.ndarray,
+    scale_ih: np.ndarray,
+    bias: np.ndarray,
+    weight_hh: np.ndarray,
+    scale_hh: np.ndarray,
+    bias_n: np.ndarray,
+    kernel: str | None = None,
+) -> Recurrent:
+    """A GRU (PyTorch's order of gates: r, z, n).
 
     Parameters
     ----------
-    weight : ndarray, shape (3 units, units), int8
-    scale : ndarray, shape (3 units,), float32
-        Value of one step of the integer sums.
-    bias : ndarray, shape (units,), float32
-        Of n's hidden part; those of r and z belong to the gates.
+    weight_ih, weight_hh : ndarray, shape (3 units, inputs) and (3 units, units), int8
+    scale_ih, scale_hh : ndarray, shape (3 units,), float32
+        Value of one step of their integer sums.
+    bias : ndarray, shape (3 units,), float32
+        Of the gates, but for n's hidden part.
+    bias_n : ndarray, shape (units,), float32
+        Of n's hidden part, inside the reset gate.
     kernel : str, optional
         See `choose_kernel`.
 
     Returns
     -------
     callable
-        gates (K, 3 units), which may be overwritten, and h (1, units), float32 -> (K, units), whole numbers in
-        [-127, 127], and the new h.
+        x (K, inputs) float32, whole numbers in [-127, 127], and h (1, units) float32 -> (K, units) whole numbers, and
+        the new h.
     """
     chosen = choose_kernel(kernel)
-    if weight.shape[1] % 16:  # the SIMD kernel takes sixteen units at a time
+    if weight_hh.shape[1] % 16:  # the SIMD kernel takes sixteen units at a time
         chosen = "numpy"
-    return _KERNELS[chosen][1](weight, scale, bias)
+    return _KERNELS[chosen][1](weight_ih, scale_ih, bias, weight_hh, scale_hh, bias_n)

@@ -6,20 +6,23 @@ works on K frames at once, and gives the same bits for any split of them into ca
 
 import numpy as np
 
-from .kernels import integer_matrix, recurrence
+from .activations import ACTIVATIONS
+from .kernels import affine, gru
 from .quantize import ACTIVATION_LEVELS
 
 
 class Linear:
-    """y = W x + b, activation left to the caller.
+    """y = activation(W x + b).
 
     Parameters
     ----------
     weight : ndarray, shape (outputs, inputs), int8
     scale : ndarray, shape (outputs,), float32
     bias : ndarray, shape (outputs,), float32
-    input_levels : float
-        Value that stands for 1 in the input: 127 for int8 activations, 1 for plain float32 features.
+    activation : {None, "clamp", "tanh", "sigmoid"}
+        clamp and tanh answer with int8 values; see `activations.ACTIVATIONS`.
+    integers : bool
+        Whether the input holds int8 values, or plain float32 features.
     kernel : str, optional
         What computes the products; see `kernels.choose_kernel`.
     """
@@ -29,22 +32,38 @@ class Linear:
         weight: np.ndarray,
         scale: np.ndarray,
         bias: np.ndarray,
-        input_levels: float = ACTIVATION_LEVELS,
+        activation: str | None = None,
         *,
+        integers: bool = True,
         kernel: str | None = None,
     ) -> None:
-        self._integers = input_levels != 1
-        self._matrix = integer_matrix(weight, kernel) if self._integers else None
-        self._transposed = None if self._integers else np.ascontiguousarray(weight.T, np.float32)
-        self._scale = (scale / np.float32(input_levels)).astype(np.float32)
-        self._bias = bias
+        if integers:
+            self._compute = affine(weight, _step(scale), bias, activation, kernel)
+        else:
+            self._compute = _FloatAffine(weight, scale, bias, activation)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """x (K, inputs) float32 -> (K, outputs) float32."""
-        # Float features are summed by einsum everywhere: BLAS would round them differently for one row and for many.
-        y = self._matrix(x) if self._integers else np.einsum("kj,ji->ki", x, self._transposed)
-        y = np.multiply(y, self._scale, dtype=np.float32, casting="same_kind")
-        return np.add(y, self._bias, out=y)
+        return self._compute(x)
+
+
+class _FloatAffine:
+    """Float features, whose sums einsum adds up: BLAS would round them differently for one row and for many."""
+
+    def __init__(self, weight: np.ndarray, scale: np.ndarray, bias: np.ndarray, activation: str | None) -> None:
+        self._transposed = np.ascontiguousarray(weight.T, np.float32)
+        self._scale, self._bias, self._activation = scale, bias, ACTIVATIONS[activation]
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        y = np.einsum("kj,ji->ki", x, self._transposed)
+        y *= self._scale
+        y += self._bias
+        return self._activation(y)
+
+
+def _step(scale: np.ndarray) -> np.ndarray:
+    """Value of one step of a sum of int8 weights times int8 activations."""
+    return (scale / ACTIVATION_LEVELS).astype(np.float32)
 
 
 class Conv1d(Linear):
@@ -56,14 +75,21 @@ class Conv1d(Linear):
     scale, bias : ndarray, shape (outputs,), float32
     frames : int
         Length of the convolution.
-    kernel : str, optional
+    activation, kernel
         As for `Linear`.
     """
 
     def __init__(
-        self, weight: np.ndarray, scale: np.ndarray, bias: np.ndarray, frames: int, *, kernel: str | None = None
+        self,
+        weight: np.ndarray,
+        scale: np.ndarray,
+        bias: np.ndarray,
+        frames: int,
+        activation: str | None = None,
+        *,
+        kernel: str | None = None,
     ) -> None:
-        super().__init__(weight, scale, bias, kernel=kernel)
+        super().__init__(weight, scale, bias, activation, kernel=kernel)
         self._frames = frames
         self._inputs = weight.shape[1] // frames
 
@@ -109,9 +135,9 @@ class GRU:
         # Biases of r and z only ever appear as their sum; n's hidden bias must stay inside the reset gate.
         joined = bias_ih.copy()
         joined[: 2 * self.units] += bias_hh[: 2 * self.units]
-        self._input = Linear(weight_ih, weight_ih_scale, joined, kernel=kernel)
-        scale = (weight_hh_scale / ACTIVATION_LEVELS).astype(np.float32)
-        self._recurrence = recurrence(weight_hh, scale, bias_hh[2 * self.units :], kernel)
+        scale_ih, scale_hh = _step(weight_ih_scale), _step(weight_hh_scale)
+        bias_n = bias_hh[2 * self.units :]
+        self._compute = gru(weight_ih, scale_ih, joined, weight_hh, scale_hh, bias_n, kernel)
 
     def new_state(self) -> np.ndarray:
         """Shape (1, units), float32, zeros."""
@@ -119,4 +145,4 @@ class GRU:
 
     def step(self, x: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """x (K, inputs) int8 values, h (1, units) -> (K, units) int8 values, new h (1, units) float32."""
-        return self._recurrence(self._input(x), h)
+        return self._compute(x, h)

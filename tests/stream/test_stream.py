@@ -186,7 +186,7 @@ def test_stats(signal: np.ndarray) -> None:
 
 
 def test_lean_path_keeps_time_and_speech() -> None:
-    """Held gains drift to one: speech that begins while the machine is behind is not muted by those of the pause before."""
+    """Held gains drift to one: speech that begins while the machine is behind is not muted by a pause's gains."""
     pause = 0.02 * np.random.default_rng(1).normal(size=48_000).astype(np.float32)
     x = np.concatenate((pause, noisy_voice(2.0, noise=0.002)))
     hops = x.reshape(-1, 480)

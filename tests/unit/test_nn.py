@@ -14,7 +14,7 @@ from pyenhance.nn import (
     quantize_activation,
     quantize_weight,
 )
-from pyenhance.nn.kernels import integer_matrix
+from pyenhance.nn.kernels import affine
 
 
 @given(st.integers(1, 70), st.integers(1, 1700), st.integers(1, 9), st.booleans(), st.integers(0, 2**31))
@@ -28,7 +28,8 @@ def test_integer_product_is_exact(outputs: int, inputs: int, frames: int, extrem
         weight = rng.integers(-127, 128, (outputs, inputs)).astype(np.int8)
         x = rng.integers(-127, 128, (frames, inputs)).astype(np.float32)
     exact = x.astype(np.int64) @ weight.T.astype(np.int64)
-    np.testing.assert_array_equal(integer_matrix(weight)(x), exact.astype(np.float32))
+    product = affine(weight, np.ones(outputs, np.float32), np.zeros(outputs, np.float32))
+    np.testing.assert_array_equal(product(x), exact.astype(np.float32))
 
 
 def test_kernels_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,6 +57,19 @@ def _random(rng: np.random.Generator, outputs: int, inputs: int) -> tuple[np.nda
     return q, scale, rng.normal(size=outputs).astype(np.float32)
 
 
+def test_activations() -> None:
+    x = np.linspace(-3, 3, 50, dtype=np.float32)
+    expected = {
+        None: x,
+        "clamp": np.rint(127 * np.clip(x, 0, 1)),
+        "tanh": np.rint(127 * np.tanh(x)),
+        "sigmoid": 1 / (1 + np.exp(-x)),
+    }
+    for name, y in expected.items():
+        layer = Linear(np.ones((50, 1), np.int8), np.zeros(50, np.float32), x, name)
+        np.testing.assert_allclose(layer(np.ones((1, 1), np.float32))[0], y, atol=1e-6)
+
+
 def test_convolution_sees_the_past_alone() -> None:
     rng = np.random.default_rng(1)
     layer = Conv1d(*_random(rng, 6, 3 * 4), 3)
@@ -70,7 +84,7 @@ def test_convolution_sees_the_past_alone() -> None:
 @pytest.mark.parametrize("k", [1, 2, 7])
 def test_layers_do_not_depend_on_the_split(k: int) -> None:
     rng = np.random.default_rng(2)
-    linear = Linear(*_random(rng, 5, 8), input_levels=1.0)
+    linear = Linear(*_random(rng, 5, 8), integers=False)
     conv = Conv1d(*_random(rng, 6, 5 * 8), 5)
     wi, si, bi = _random(rng, 27, 8)
     wh, sh, bh = _random(rng, 27, 9)

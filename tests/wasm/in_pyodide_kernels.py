@@ -1,4 +1,4 @@
-"""Run by test_kernels.py inside Pyodide: the SIMD kernel and numpy's against int64, its recurrence, the enhancer."""
+"""Run by test_kernels.py inside Pyodide: both kernels against int64, activations, the GRU, the enhancer."""
 
 import json
 
@@ -6,7 +6,8 @@ import numpy as np
 
 from pyenhance import Enhancer, load_model
 from pyenhance.nn import available_kernels
-from pyenhance.nn.kernels import integer_matrix, recurrence
+from pyenhance.nn.activations import ACTIVATIONS
+from pyenhance.nn.kernels import affine, gru
 
 rng = np.random.default_rng(0)
 shapes = [(1, 1), (3, 15), (4, 16), (5, 17), (34, 1280), (768, 256), (1, 1040), (9, 1041), (7, 2560), (130, 4000)]
@@ -26,7 +27,8 @@ for outputs, inputs in shapes:
             "least": np.full((frames, inputs), -127),
         }
         for kind, weight in weights.items():
-            products = [integer_matrix(weight.astype(np.int8), kernel) for kernel in ("simd", "numpy")]
+            one, nothing = np.ones(outputs, np.float32), np.zeros(outputs, np.float32)
+            products = [affine(weight.astype(np.int8), one, nothing, None, kernel) for kernel in ("simd", "numpy")]
             for other, x in inputs_of.items():
                 exact = (x.astype(np.int64) @ weight.T.astype(np.int64)).astype(np.float32)
                 for name, product in zip(("simd", "numpy"), products, strict=True):
@@ -35,28 +37,43 @@ for outputs, inputs in shapes:
         if frames == 5 and outputs * inputs > 100_000:
             break  # the large ones cost time
 
-# The recurrence: over one frame as numpy's to the last bits of its gates; over many the same bits for any split.
+# Scale, bias and clamp are numpy's to the bit; tanh and sigmoid to their last bits.
+after = {}
+weight = rng.integers(-127, 128, (70, 90)).astype(np.int8)
+x = rng.integers(-127, 128, (40, 90)).astype(np.float32)
+scale, bias = (rng.uniform(0.5, 2, 70) / 127**2).astype(np.float32), rng.normal(size=70).astype(np.float32)
+for activation in ACTIVATIONS:
+    simd, reference = (affine(weight, scale, bias, activation, kernel)(x) for kernel in ("simd", "numpy"))
+    after[str(activation)] = float(np.abs(simd - reference).max())
+
+# The GRU: over one frame as numpy's to the last bits of its gates; over many the same bits for any split.
 furthest, split_matters, carried_off = 0.0, False, 0.0
 for units in (16, 48, 64, 128, 256):
-    weight = rng.integers(-127, 128, (3 * units, units)).astype(np.int8)
-    scale = rng.uniform(0.5, 1.5, 3 * units).astype(np.float32) / 127 / 127 / np.float32(np.sqrt(units)) * 3
-    bias = rng.normal(size=units).astype(np.float32)
-    gates = (3 * rng.normal(size=(150, 3 * units))).astype(np.float32)
-    gates[::7] *= 40  # far into the flat ends of the gates
+    inputs = units // 2 + 3
+    weight_ih, weight_hh = (rng.integers(-127, 128, (3 * units, n)).astype(np.int8) for n in (inputs, units))
+    scale_ih, scale_hh = (
+        rng.uniform(0.5, 1.5, 3 * units).astype(np.float32) / 127 / 127 / np.float32(np.sqrt(n)) * 3
+        for n in (inputs, units)
+    )
+    bias, bias_n = rng.normal(size=3 * units).astype(np.float32), rng.normal(size=units).astype(np.float32)
+    bias[::7] *= 40  # far into the flat ends of the gates
+    x = rng.integers(-127, 128, (150, inputs)).astype(np.float32)
     h = rng.uniform(-1, 1, (1, units)).astype(np.float32)
-    simd, reference = (recurrence(weight, scale, bias, kernel) for kernel in ("simd", "numpy"))
-    for k in range(len(gates)):
-        difference = simd(gates[k : k + 1].copy(), h)[1] - reference(gates[k : k + 1].copy(), h)[1]
+    simd, reference = (
+        gru(weight_ih, scale_ih, bias, weight_hh, scale_hh, bias_n, kernel) for kernel in ("simd", "numpy")
+    )
+    for k in range(len(x)):
+        difference = simd(x[k : k + 1], h)[1] - reference(x[k : k + 1], h)[1]
         furthest = max(furthest, float(np.abs(difference).max()))
-    once, last = simd(gates.copy(), h)
+    once, last = simd(x, h)
     for size in (1, 7, 64, 65):
         state, parts = h, []
-        for i in range(0, len(gates), size):
-            part, state = simd(gates[i : i + size].copy(), state)
+        for i in range(0, len(x), size):
+            part, state = simd(x[i : i + size], state)
             parts.append(part)
         split_matters |= not (np.array_equal(np.concatenate(parts), once) and np.array_equal(state, last))
     assert np.abs(once).max() <= 127 and (once == np.rint(once)).all()
-    carried_off = max(carried_off, float(np.mean(np.abs(once - reference(gates.copy(), h)[0]))))
+    carried_off = max(carried_off, float(np.mean(np.abs(once - reference(x, h)[0]))))
 
 hops = (0.05 * rng.normal(size=(200, 480))).astype(np.float32)
 outputs = {}
@@ -69,6 +86,7 @@ json.dumps(
         "default": load_model().kernel,
         "shapes": len(shapes),
         "wrong": wrong[:10],
+        "after": after,
         "furthest": furthest,
         "split_matters": split_matters,
         "carried_off": carried_off,

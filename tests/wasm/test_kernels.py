@@ -7,6 +7,8 @@ def test_simd_computes_what_numpy_does(in_pyodide: Callable[[str], dict]) -> Non
     facts = in_pyodide("in_pyodide_kernels.py")
     assert facts["kernels"] == ["numpy", "simd"] and facts["default"] == "simd"
     assert facts["shapes"] > 60 and facts["wrong"] == [], "integer products are the same bit for bit"
+    assert facts["after"]["None"] == facts["after"]["clamp"] == 0
+    assert facts["after"]["tanh"] <= 1 and facts["after"]["sigmoid"] < 1e-6
     # tanh and its kin differ in their last bits, which now and then moves a rounding by one step of 1/127.
     assert facts["furthest"] < 1e-5 and not facts["split_matters"] and facts["carried_off"] < 0.5
     assert facts["enhanced_difference"] < 0.02 * facts["enhanced_rms"]
