@@ -20,6 +20,7 @@ DECIMATION = 4
 LAGS = np.arange(MIN_PERIOD // DECIMATION, MAX_PERIOD // DECIMATION + 1)
 """Candidate lags at 12 kHz, shape (169,)."""
 
+_REVERSED = slice(int(LAGS[-1] - LAGS[0]), None, -1)
 _DECIMATED_HOP = HOP // DECIMATION
 _CORRELATION_WINDOW = 320  # decimated samples, 26.7 ms
 _FFT_SIZE = _CORRELATION_WINDOW + int(LAGS[-1])  # 512: just enough that no lag wraps
@@ -106,14 +107,15 @@ def lag_correlation(decimated: np.ndarray) -> np.ndarray:
     # In place: numpy rounds a complex product by another path when it makes a large temporary, and K must not matter.
     np.conjugate(newest, out=newest)
     np.multiply(whole, newest, out=whole)
-    products = np.fft.irfft(whole, _FFT_SIZE)[:, longest - LAGS]
+    # Column c holds the lag longest - c; reversed slices cost less than index arrays.
+    products = np.fft.irfft(whole, _FFT_SIZE)[:, _REVERSED]
     # float64: a difference of two running sums of squares would lose the quiet windows in float32.
     energy = np.zeros((len(blocks), _FFT_SIZE + 1))
-    np.cumsum(blocks.astype(np.float64) ** 2, axis=1, out=energy[:, 1:])
+    np.cumsum(np.multiply(blocks, blocks, dtype=np.float64), axis=1, out=energy[:, 1:])
     total = energy[:, -1:]
     energy = energy[:, _CORRELATION_WINDOW:] - energy[:, :-_CORRELATION_WINDOW]
     # The floor keeps rounding of the transform from being divided by the energy of a silent window.
-    norm = np.sqrt(np.maximum(energy[:, longest - LAGS] * energy[:, longest:], 0)) + _NORM_FLOOR * total + _TINY
+    norm = np.sqrt(np.maximum(energy[:, _REVERSED] * energy[:, longest:], 0)) + _NORM_FLOOR * total + _TINY
     return (products / norm).astype(np.float32)
 
 
