@@ -87,7 +87,9 @@ build_site() {
     "$VENV/bin/python" wasm/fetch.py "$CACHE" "$VENV" --numpy source > dist/fetched.json
   elif [ $status != 0 ]; then exit $status; fi
   build_wheel "$pyodide"
-  "$VENV/bin/python" wasm/make_site.py dist/fetched.json "$WHEEL" dist/site
+  PATH=$CACHE/xbuildenv/bin:$CACHE/xbuildenv/venv/bin:$PATH PYODIDE_XBUILDENV_PATH=$CACHE/xbuildenv/xbuildenv \
+    "$VENV/bin/python" wasm/precompile.py dist/fetched.json dist/compiled > dist/compiled.json
+  "$VENV/bin/python" wasm/make_site.py dist/compiled.json "$WHEEL" dist/site
   echo "$inputs" > $stamp
 }
 
@@ -116,7 +118,8 @@ case $command in
   test)
     set_up_python test; need chromium:chromium
     build_site
-    "$VENV/bin/ruff" check . && "$VENV/bin/ruff" format --check .
+    "$VENV/bin/ruff" check .
+    "$VENV/bin/ruff" format --check .
     # One thread for numpy: the arrays are small, and the browser needs the other cores.
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH=$ROOT XDG_CACHE_HOME=${CACHE%/pyenhance} \
       exec "$VENV/bin/python" -m pytest "${rest[@]}";;

@@ -1,4 +1,4 @@
-"""Put the site together: make_site.py FETCHED.json WHEEL OUT.
+"""Put the site together: make_site.py COMPILED.json WHEEL OUT.
 
 OUT (``dist/site``) becomes a folder that any static server can serve, with everything the page loads:
 
@@ -20,7 +20,7 @@ from pathlib import Path
 from fetch import VERSIONS
 
 ROOT = Path(__file__).resolve().parent.parent
-CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip")
+CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
 SOURCE_ONLY = {".py", ".md"}
 
 
@@ -48,9 +48,9 @@ def describe(path: Path) -> dict:
     return {"bytes": len(data), "sha256": digest.hex(), "integrity": integrity}
 
 
-def main(fetched: Path, wheel: Path, out: Path) -> None:
+def main(compiled: Path, wheel: Path, out: Path) -> None:
     """Write the site beside its place, then move it there."""
-    facts = json.loads(fetched.read_text())
+    facts = json.loads(compiled.read_text())
     pyodide = Path(facts["pyodide"])
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
@@ -61,6 +61,7 @@ def main(fetched: Path, wheel: Path, out: Path) -> None:
     folder.mkdir()
     for name in CORE:
         shutil.copyfile(pyodide / name, folder / name)
+    shutil.copyfile(facts["stdlib"], folder / "python_stdlib.zip")
     lock = json.loads((pyodide / "pyodide-lock.json").read_text())
     lock["packages"] = {}
     depends: dict[str, list[str]] = {"numpy": [], "micropip": [], "pyenhance": ["numpy"]}
