@@ -1,5 +1,6 @@
 """The very wheel that the site carries, installed in a clean environment and in Pyodide."""
 
+import gzip
 import json
 import re
 import subprocess
@@ -14,6 +15,8 @@ import pytest
 
 import pyenhance
 from pyenhance import enhance
+
+BUDGET_BYTES = 12_000_000
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +88,13 @@ def test_wheel_in_pyodide_gives_cpythons_result(in_pyodide: Callable[[str], dict
     y = enhance(x, 48_000)
     difference = np.array(facts["y"]) - y[::100]
     assert np.std(difference) < 0.05 * np.std(y)
+
+
+def test_size_budget(site: Path, manifest: dict) -> None:
+    """What a first visit loads, as a compressing server sends it."""
+    page = [name for name in manifest["files"] if "/" not in name and not name.startswith(("sample", "how"))]
+    engine = [name for name in manifest["files"] if name.startswith("pyodide/")]
+    sizes = {name: len(gzip.compress((site / name).read_bytes())) for name in (*page, *engine)}
+    largest = sorted(sizes.items(), key=lambda item: -item[1])[:8]
+    assert sum(sizes.values()) < BUDGET_BYTES, largest
+    assert sum(sizes[name] for name in page) < 60_000, "the page itself must be there at once"
