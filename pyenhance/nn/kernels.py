@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +24,28 @@ _MODULE = Path(__file__).with_name("int8_simd.wasm")
 
 Affine = Callable[[np.ndarray], np.ndarray]
 Recurrent = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+class GruWeights(NamedTuple):
+    """A GRU's tensors, gates in PyTorch's order r, z, n.
+
+    Attributes
+    ----------
+    weight_ih, weight_hh : ndarray, shape (3 units, inputs) and (3 units, units), int8
+    scale_ih, scale_hh : ndarray, shape (3 units,), float32
+        Value of one step of their integer sums.
+    bias : ndarray, shape (3 units,), float32
+        Of the gates, but for n's hidden part.
+    bias_n : ndarray, shape (units,), float32
+        Of n's hidden part, inside the reset gate.
+    """
+
+    weight_ih: np.ndarray
+    scale_ih: np.ndarray
+    bias: np.ndarray
+    weight_hh: np.ndarray
+    scale_hh: np.ndarray
+    bias_n: np.ndarray
 
 
 class _NumpyProduct:
@@ -75,18 +98,10 @@ class _NumpyAffine:
 class _NumpyGru:
     """Frame by frame, one call for each operation."""
 
-    def __init__(
-        self,
-        weight_ih: np.ndarray,
-        scale_ih: np.ndarray,
-        bias: np.ndarray,
-        weight_hh: np.ndarray,
-        scale_hh: np.ndarray,
-        bias_n: np.ndarray,
-    ) -> None:
-        self._input = _NumpyAffine(weight_ih, scale_ih, bias, None)
-        self._product = _NumpyProduct(weight_hh)
-        self._scale, self._bias = scale_hh, bias_n
+    def __init__(self, weights: GruWeights) -> None:
+        self._input = _NumpyAffine(weights.weight_ih, weights.scale_ih, weights.bias, None)
+        self._product = _NumpyProduct(weights.weight_hh)
+        self._scale, self._bias = weights.scale_hh, weights.bias_n
 
     def __call__(self, x: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         gates = self._input(x)
@@ -138,26 +153,16 @@ class _SimdAffine:
 class _SimdGru:
     """All frames and gates in one call."""
 
-    def __init__(
-        self,
-        weight_ih: np.ndarray,
-        scale_ih: np.ndarray,
-        bias: np.ndarray,
-        weight_hh: np.ndarray,
-        scale_hh: np.ndarray,
-        bias_n: np.ndarray,
-    ) -> None:
-        self._inputs, units = weight_ih.shape[1], weight_hh.shape[1]
-        padded = _pad(weight_ih)
+    def __init__(self, weights: GruWeights) -> None:
+        self._inputs, units = weights.weight_ih.shape[1], weights.weight_hh.shape[1]
+        padded = _pad(weights.weight_ih)
         columns = padded.shape[1]
+        own = weights._replace(weight_ih=padded, weight_hh=np.ascontiguousarray(weights.weight_hh))
+        floats = {name: np.ascontiguousarray(v, np.float32) for name, v in own._asdict().items() if v.ndim == 1}
         self._x, self._h = np.zeros((_FRAMES, columns), np.float32), np.empty((1, units), np.float32)
         self._out = np.empty((_FRAMES, units), np.float32)
-        scale_ih, bias, scale_hh, bias_n = (
-            np.ascontiguousarray(v, np.float32) for v in (scale_ih, bias, scale_hh, bias_n)
-        )
         scratch, gates = np.empty(max(columns, units), np.int16), np.empty(3 * units, np.float32)
-        weights = (padded, scale_ih, bias, np.ascontiguousarray(weight_hh), scale_hh, bias_n)
-        self._buffers = (*weights, self._x, self._h, scratch, gates, self._out)
+        self._buffers = (*own._replace(**floats), self._x, self._h, scratch, gates, self._out)
         self._addresses = [_address(buffer) for buffer in self._buffers]
         self._sizes = (columns, units)
 
@@ -207,12 +212,11 @@ def _agrees() -> bool:
         simd, expected = (kind(weight, scale, bias, None)(x) for kind in (_SimdAffine, _NumpyAffine))
         if not np.array_equal(simd, expected):
             return False
-    weight_ih, weight_hh = (_spread(48, n).astype(np.int8) for n in (20, 16))
     scale, bias = np.full(48, 1e-4, np.float32), _spread(1, 48)[0] / 64
+    weight_ih, weight_hh = (_spread(48, n).astype(np.int8) for n in (20, 16))
+    weights = GruWeights(weight_ih, scale, bias, weight_hh, scale, bias[:16])
     x, h = _spread(1, 20), _spread(1, 16) / 127
-    found, expected = (
-        kind(weight_ih, scale, bias, weight_hh, scale, bias[:16])(x, h)[1] for kind in (_SimdGru, _NumpyGru)
-    )
+    found, expected = (kind(weights)(x, h)[1] for kind in (_SimdGru, _NumpyGru))
     return bool(np.abs(found - expected).max() < 1e-5)
 
 
@@ -270,26 +274,12 @@ def affine(
     return _KERNELS[choose_kernel(kernel)][0](weight, scale, bias, activation)
 
 
-def gru(
-    weight_ih: np.ndarray,
-    scale_ih: np.ndarray,
-    bias: np.ndarray,
-    weight_hh: np.ndarray,
-    scale_hh: np.ndarray,
-    bias_n: np.ndarray,
-    kernel: str | None = None,
-) -> Recurrent:
+def gru(weights: GruWeights, kernel: str | None = None) -> Recurrent:
     """A GRU (PyTorch's order of gates: r, z, n).
 
     Parameters
     ----------
-    weight_ih, weight_hh : ndarray, shape (3 units, inputs) and (3 units, units), int8
-    scale_ih, scale_hh : ndarray, shape (3 units,), float32
-        Value of one step of their integer sums.
-    bias : ndarray, shape (3 units,), float32
-        Of the gates, but for n's hidden part.
-    bias_n : ndarray, shape (units,), float32
-        Of n's hidden part, inside the reset gate.
+    weights : GruWeights
     kernel : str, optional
         See `choose_kernel`.
 
@@ -300,6 +290,6 @@ def gru(
         the new h.
     """
     chosen = choose_kernel(kernel)
-    if weight_hh.shape[1] % 16:  # the SIMD kernel takes sixteen units at a time
+    if weights.weight_hh.shape[1] % 16:  # the SIMD kernel takes sixteen units at a time
         chosen = "numpy"
-    return _KERNELS[chosen][1](weight_ih, scale_ih, bias, weight_hh, scale_hh, bias_n)
+    return _KERNELS[chosen][1](weights)

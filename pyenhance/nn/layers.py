@@ -7,7 +7,7 @@ works on K frames at once, and gives the same bits for any split of them into ca
 import numpy as np
 
 from .activations import ACTIVATIONS
-from .kernels import affine, gru
+from .kernels import GruWeights, affine, gru
 from .quantize import ACTIVATION_LEVELS
 
 
@@ -136,8 +136,8 @@ class GRU:
         joined = bias_ih.copy()
         joined[: 2 * self.units] += bias_hh[: 2 * self.units]
         scale_ih, scale_hh = _step(weight_ih_scale), _step(weight_hh_scale)
-        bias_n = bias_hh[2 * self.units :]
-        self._compute = gru(weight_ih, scale_ih, joined, weight_hh, scale_hh, bias_n, kernel)
+        weights = GruWeights(weight_ih, scale_ih, joined, weight_hh, scale_hh, bias_hh[2 * self.units :])
+        self._compute = gru(weights, kernel)
 
     def new_state(self) -> np.ndarray:
         """Shape (1, units), float32, zeros."""

@@ -8,7 +8,7 @@ import numpy as np
 from pyenhance import Enhancer, load_model
 from pyenhance.nn import available_kernels
 from pyenhance.nn.activations import ACTIVATIONS
-from pyenhance.nn.kernels import affine, gru
+from pyenhance.nn.kernels import GruWeights, affine, gru
 
 
 class Chance:
@@ -82,9 +82,8 @@ for units in (16, 48, 64, 128, 256):
     bias[::7] *= 40  # far into the flat ends of the gates
     x = rng.integers(-127, 128, (150, inputs)).astype(np.float32)
     h = rng.uniform(-1, 1, (1, units)).astype(np.float32)
-    simd, reference = (
-        gru(weight_ih, scale_ih, bias, weight_hh, scale_hh, bias_n, kernel) for kernel in ("simd", "numpy")
-    )
+    weights = GruWeights(weight_ih, scale_ih, bias, weight_hh, scale_hh, bias_n)
+    simd, reference = (gru(weights, kernel) for kernel in ("simd", "numpy"))
     for k in range(len(x)):
         difference = simd(x[k : k + 1], h)[1] - reference(x[k : k + 1], h)[1]
         furthest = max(furthest, float(np.abs(difference).max()))
