@@ -8,7 +8,8 @@ import numpy as np
 
 from .dsp.constants import HOP, SAMPLE_RATE
 from .enhancer import Enhancer
-from .model import load_model
+from .model import TOPOLOGIES, Model, Network, load_model
+from .nn import choose_kernel
 
 _WARM_UP_HOPS = 100
 _HOP_US = HOP / SAMPLE_RATE * 1e6
@@ -25,12 +26,38 @@ def _speech_like(seconds: float) -> np.ndarray:
     return (0.05 * voice + 0.03 * noise).astype(np.float32)
 
 
+def untrained(topology: str, kernel: str | None = None) -> Model:
+    """A model of a named shape with weights that mean nothing: good for measuring what such a network costs.
+
+    Parameters
+    ----------
+    topology : {"tiny", "default", "large"}
+    kernel : str, optional
+        See `load_model`.
+
+    Returns
+    -------
+    Model, named ``untrained-`` and the shape
+    """
+    shape = TOPOLOGIES[topology]
+    tensors = {}
+    for name, (kind, size) in shape.tensors().items():
+        count = int(np.prod(size))
+        if kind == "I8":
+            tensors[name] = (np.arange(count) * 89 % 255 - 127).reshape(size).astype(np.int8)
+        else:
+            tensors[name] = np.full(size, 1e-3 if name.endswith("scale") else 0, np.float32)
+    kernel = choose_kernel(kernel)
+    return Model(f"untrained-{topology}", Network(shape, tensors, kernel), {}, kernel)
+
+
 def benchmark(model: Any = "default", k: int = 1, seconds: float = 10.0, kernel: str | None = None) -> dict[str, Any]:
     """Time the whole enhancer.
 
     Parameters
     ----------
     model : str, path or Model
+        ``untrained-tiny``, ``untrained-default`` and ``untrained-large`` are accepted, too.
     k : int
         Hops in each call.
     seconds : float
@@ -51,7 +78,9 @@ def benchmark(model: Any = "default", k: int = 1, seconds: float = 10.0, kernel:
     """
     if k < 1 or not seconds > 0:
         raise ValueError(f"k is {k} and seconds {seconds}; accepted: both positive")
-    enhancer = Enhancer(load_model(model, kernel))
+    shape = str(model).removeprefix("untrained-")
+    untrained_shape = shape != str(model) and shape in TOPOLOGIES
+    enhancer = Enhancer(untrained(shape, kernel) if untrained_shape else load_model(model, kernel))
     hops = _speech_like(seconds + _WARM_UP_HOPS * HOP / SAMPLE_RATE).reshape(-1, HOP)
     for i in range(0, _WARM_UP_HOPS, k):
         enhancer.process_hops(hops[i : i + k])

@@ -12,6 +12,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import zipfile
@@ -48,6 +49,30 @@ def describe(path: Path) -> dict:
     return {"bytes": len(data), "sha256": digest.hex(), "integrity": integrity}
 
 
+def with_integrity(page: Path) -> str:
+    """A page whose scripts, the modules that they import and style sheets carry the sums that browsers check."""
+
+    def sum_of(name: str) -> str:
+        return describe(page.parent / name)["integrity"]
+
+    text = page.read_text()
+    scripts = re.findall(r'<script type="module" src="([^"]+)"', text)
+    modules, found = [], list(scripts)
+    while found:
+        script = found.pop()
+        if script not in modules:
+            modules.append(script)
+            found += re.findall(r'from "\./([^"]+)"', (page.parent / script).read_text())
+    text = re.sub(r'<script type="module" src="([^"]+)"', lambda m: f'{m[0]} integrity="{sum_of(m[1])}"', text)
+    text = re.sub(r'<link rel="stylesheet" href="([^"]+)"', lambda m: f'{m[0]} integrity="{sum_of(m[1])}"', text)
+    preloads = "".join(
+        f'    <link rel="modulepreload" href="{name}" integrity="{sum_of(name)}" />\n'
+        for name in sorted(set(modules) - set(scripts))
+    )
+    # Before the script: a module that is asked for first without a sum is not checked.
+    return text.replace('    <script type="module"', f'{preloads}    <script type="module"', 1)
+
+
 def main(compiled: Path, wheel: Path, out: Path) -> None:
     """Write the site beside its place, then move it there."""
     facts = json.loads(compiled.read_text())
@@ -69,6 +94,8 @@ def main(compiled: Path, wheel: Path, out: Path) -> None:
         shutil.copyfile(path, folder / path.name)
         lock["packages"][name] = lock_entry(path, name, depends[name])
     (folder / "pyodide-lock.json").write_text(json.dumps(lock, indent=1))
+    for page in part.glob("*.html"):
+        page.write_text(with_integrity(page))
     files = sorted(path for path in part.rglob("*") if path.is_file())
     manifest = {
         "pyenhance": wheel.name.split("-")[1],

@@ -95,6 +95,25 @@ def test_tampered_wheel_is_refused(browser: Browser, serve: Callable[[bool], str
     context.close()
 
 
+@pytest.mark.parametrize("name", ["pyenhance.js", "app.js", "style.css"])
+def test_tampered_page_is_refused(browser: Browser, serve: Callable[[bool], str], name: str) -> None:
+    context = browser.new_context()
+    page = watched(context)
+
+    def tamper(route) -> None:
+        reply = route.fetch()
+        route.fulfill(response=reply, body=reply.text() + "/* more */")
+
+    context.route(f"**/{name}", tamper)
+    page.goto(serve(True))
+    page.wait_for_timeout(1000)
+    if name.endswith(".css"):
+        assert page.evaluate("document.styleSheets.length") == 0
+    else:
+        assert page.evaluate("window.pyenhance === undefined")
+    context.close()
+
+
 def _enhance_file(page: Page, tmp_path: Path) -> None:
     x = np.stack((noisy_voice(4.0), noisy_voice(4.0, seed=9)), 1)
     path = tmp_path / "meeting <b>1.wav"

@@ -26,6 +26,7 @@ from tests.perf.peers import measure_peers
 
 BLOCKS = (1, 2, 10)
 KERNELS = ("numpy", "simd")
+OTHER_SHAPES = ("untrained-tiny", "untrained-large")
 FIRST_SAMPLE = """() => new Promise((resolve) => {
   const timer = setInterval(() => {
     if ((pyenhance.session?.node?.stats().hops ?? 0) < 1) return;
@@ -118,14 +119,16 @@ def _show(result: dict[str, Any]) -> None:
     print(f"{env['browser']} on {env['cores']} cores, {env['processor']}; numpy: {env['numpy_origin']}\n")
     stages = list(result["hop"][0]["breakdown_us"])
     columns = ["mean", "p50", "p99", "max", "RTF", *stages]
-    print(f"us a hop  kernel    K {''.join(f'{name:>10}' for name in columns)}")
+    print(f"us a hop  model            kernel    K {''.join(f'{name:>10}' for name in columns)}")
     for row in result["hop"]:
         values = [row["us_mean"], row["us_p50"], row["us_p99"], row["us_max"]]
         text = [f"{v:.0f}" for v in values] + [f"{row['real_time_factor']:.3f}"]
         text += [f"{row['breakdown_us'][stage]:.0f}" for stage in stages]
-        print(f"{row['engine']:9} {row['kernel']:7} {row['k']:3d} {''.join(f'{v:>10}' for v in text)}")
+        print(
+            f"{row['engine']:9} {row['model']:16} {row['kernel']:7} {row['k']:3d} {''.join(f'{v:>10}' for v in text)}"
+        )
     for row in result["peers"]:
-        print(f"chromium  {row['us_mean']:21.0f}  {row['name']} ({row['package']} {row['version']})")
+        print(f"chromium  {row['us_mean']:38.0f}  {row['name']} ({row['package']} {row['version']})")
     print(f"\nstart: {start['cold_ms'] / 1000:.1f} s cold, {start['cached_ms'] / 1000:.1f} s cached, to the first")
     print(f"enhanced sample; {start['bytes_total'] / 1e6:.1f} MB:")
     for name, size in list(start["bytes"].items())[:6]:
@@ -163,7 +166,10 @@ def main() -> None:
         page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
         bench = "([model, k, seconds, kernel]) => pyenhance.engine.bench({ model, k, seconds, kernel })"
         rows = [
-            page.evaluate(bench, [arguments.model, k, arguments.seconds, kernel]) for kernel in KERNELS for k in BLOCKS
+            page.evaluate(bench, [model, k, arguments.seconds, kernel])
+            for model in (arguments.model, *OTHER_SHAPES)
+            for kernel in KERNELS
+            for k in BLOCKS
         ]
         running, latency = live(page, arguments.seconds)
         version = f"Chromium {browser.version}"
