@@ -18,8 +18,8 @@ from pathlib import Path
 # an enhancer has no use for.
 LEFT_OUT = {
     "numpy": {
-        "numpy/_pyinstaller", "numpy/core", "numpy/doc", "numpy/f2py", "numpy/linalg/lapack_lite", "numpy/ma",
-        "numpy/matlib", "numpy/polynomial", "numpy/random", "numpy/testing", "numpy/typing", "numpy/conftest",
+        "numpy/_pyinstaller", "numpy/core", "numpy/doc", "numpy/f2py", "numpy/linalg/lapack_lite", "numpy/matlib",
+        "numpy/polynomial", "numpy/random", "numpy/testing", "numpy/typing", "numpy/conftest",
     },
     "python_stdlib": {
         "_pyrepl", "antigravity", "bdb", "cProfile", "cgi", "cmd", "compileall", "curses", "dbm", "doctest",

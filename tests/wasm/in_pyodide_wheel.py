@@ -6,6 +6,7 @@ import sys
 import numpy as np
 
 from pyenhance import Enhancer, __version__, enhance
+from pyenhance.bench import benchmark
 
 x = (0.05 * np.sin(1e-5 * np.arange(48_000.0) ** 2)).astype(np.float32)
 y = enhance(x, 48_000)
@@ -19,6 +20,7 @@ json.dumps(
         "platform": sys.platform,
         "numpy": np.__version__,
         "same": bool((once == split).all()),
+        "bench": benchmark("untrained-tiny", seconds=0.2),
         "y": y[::100].tolist(),
     }
 )
