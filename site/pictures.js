@@ -8,6 +8,7 @@ const TOP_HZ = 20000;
 const FLOOR_DB = -100;
 const CORNER_HZ = 24.7 * 9.265; // of the ERB-rate scale (Glasberg and Moore, 1990)
 const VOICED = 0.5;
+const OPEN = 0.15; // mean gain: below it nobody speaks, whatever the lasting voice activity says
 
 const rateOf = (hz) => Math.log1p(hz / CORNER_HZ) / Math.log1p(TOP_HZ / CORNER_HZ);
 const rowOf = (hz) => ROWS - 1 - Math.round(rateOf(hz) * (ROWS - 1));
@@ -51,7 +52,8 @@ export class Pictures {
     this.spectrumColumn(this.before);
     this.put(before, columns);
     this.spectrumColumn(this.after);
-    if (analysis.voice > VOICED && analysis.pitch_hz) this.mark(rowOf(analysis.pitch_hz));
+    const open = analysis.gains.reduce((sum, gain) => sum + gain, 0) / BANDS > OPEN;
+    if (open && analysis.voice > VOICED && analysis.pitch_hz) this.mark(rowOf(analysis.pitch_hz));
     this.put(after, columns);
     this.gainsColumn(analysis.gains);
     this.put(gains, columns);
