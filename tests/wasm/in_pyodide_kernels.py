@@ -97,7 +97,11 @@ for units in (16, 48, 64, 128, 256):
     assert np.abs(once).max() <= 127 and (once == np.rint(once)).all()
     carried_off = max(carried_off, float(np.mean(np.abs(once - reference(x, h)[0]))))
 
-hops = (0.05 * rng.normal(size=(200, 480))).astype(np.float32)
+# A gliding voice with pauses, in noise: what passes is large enough to be compared.
+phase = 2 * np.pi * np.cumsum(140 + 40 * np.sin(np.arange(96_000) / 9_000)) / 48_000
+voice = sum(np.sin(h * phase) / h for h in range(1, 20)) * (np.sin(np.arange(96_000) / 7_000) > -0.4)
+x = 0.08 * voice + 0.005 * rng.normal(96_000)
+hops = x.reshape(-1, 480).astype(np.float32)
 outputs = {}
 for kernel in available_kernels():
     enhancer = Enhancer(load_model("default", kernel))
