@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .audio import denoise_file
+from .model import load_model
 
 SUFFIXES = frozenset({".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".aiff", ".aif", ".mp3"})
 """What is taken from a folder; a file that is named may be anything that libsndfile reads."""
@@ -106,9 +107,10 @@ def denoise_files(
         The scheduler does not answer.
     """
     if cluster is None:
+        loaded = load_model(model)  # once: a weights file is read anew at every call
         for source, target in jobs:
             report = None if on_progress is None else lambda done, total, s=source: on_progress(s, done, total)
-            yield _denoise(source, target, model, strength_db, report)
+            yield _denoise(source, target, loaded, strength_db, report)
         return
     with ExitStack() as stack:
         client, as_completed = _connect(check_cluster(cluster), len(jobs), stack)
@@ -129,7 +131,7 @@ def denoise_files(
 def _denoise(
     source: Path,
     target: Path,
-    model: str,
+    model: Any,
     strength_db: float | None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:

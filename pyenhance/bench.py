@@ -10,6 +10,7 @@ from .dsp.constants import HOP, SAMPLE_RATE
 from .enhancer import Enhancer
 from .model import TOPOLOGIES, Model, Network, load_model
 from .nn import choose_kernel
+from .nn.kernels import spread
 
 _WARM_UP_HOPS = 100
 _HOP_US = HOP / SAMPLE_RATE * 1e6
@@ -42,9 +43,8 @@ def untrained(topology: str, kernel: str | None = None) -> Model:
     shape = TOPOLOGIES[topology]
     tensors = {}
     for name, (kind, size) in shape.tensors().items():
-        count = int(np.prod(size))
         if kind == "I8":
-            tensors[name] = (np.arange(count) * 89 % 255 - 127).reshape(size).astype(np.int8)
+            tensors[name] = spread(*size).astype(np.int8)
         else:
             tensors[name] = np.full(size, 1e-3 if name.endswith("scale") else 0, np.float32)
     kernel = choose_kernel(kernel)

@@ -122,9 +122,9 @@ def _denoise(arguments: argparse.Namespace) -> int:
         print(f"pyenhance denoise: {error}", file=sys.stderr)
         return EXIT_USAGE
     name = load_model(arguments.model).name
-    there = [] if arguments.force else [job for job in jobs if job[1].exists()]
+    there = set() if arguments.force else {job for job in jobs if job[1].exists()}
     if there and len(jobs) == 1:
-        raise FileExistsError(f"{there[0][1]} exists; --force overwrites it")
+        raise FileExistsError(f"{jobs[0][1]} exists; --force overwrites it")
     results = {source: {"input": str(source), "output": str(target), "skipped": True} for source, target in there}
     todo = [job for job in jobs if job not in there]
     quiet = arguments.quiet or arguments.json

@@ -274,8 +274,7 @@ $("start").addEventListener("click", onStart);
 $("sample").addEventListener("click", onSample);
 $("retry").addEventListener("click", () => {
   problem = false;
-  listDevices();
-loadEngine();
+  loadEngine();
 });
 $("ab").addEventListener("click", () => {
   setBypass(!session?.node.bypass);

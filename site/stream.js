@@ -131,10 +131,10 @@ export class Stream {
     engine.run(hops, lean);
     this.deliver(at, engine.block("output"), hops * HOP);
     this.count(hops, (1000 * (performance.now() - begin)) / hops);
-    const [period, voice, ...gains] = engine.block("facts");
-    ring.set(H.PITCH, Math.round(period));
-    ring.set(H.VOICE, Math.round(1000 * voice));
-    for (let band = 0; band < BANDS; band++) ring.set(H.GAINS + band, Math.round(1000 * gains[band]));
+    const facts = engine.block("facts"); // pitch period, voice activity, gains
+    ring.set(H.PITCH, Math.round(facts[0]));
+    ring.set(H.VOICE, Math.round(1000 * facts[1]));
+    for (let band = 0; band < BANDS; band++) ring.set(H.GAINS + band, Math.round(1000 * facts[2 + band]));
     if (lean) ring.add(H.LEAN_HOPS, hops);
     this.judge(hops, lean);
   }
@@ -207,7 +207,12 @@ export class Stream {
       ring.set(H.US_MAX, Math.round(this.max));
     }
     ring.set(H.HEAP_KB, this.engine.heapBytes() >> 10);
-    if (this.port) this.report({ type: "header", values: WORKER_FIELDS.map((field) => ring.get(field)) });
+    this.reportHeader();
+  }
+
+  // Without shared memory the page has a header of its own.
+  reportHeader() {
+    if (this.port) this.report({ type: "header", values: WORKER_FIELDS.map((field) => this.ring.get(field)) });
   }
 
   end(state = STATE.ENDED) {
@@ -215,7 +220,7 @@ export class Stream {
     this.ended = true;
     clearInterval(this.timer);
     this.ring.set(H.STATE, state);
-    if (this.port) this.report({ type: "header", values: WORKER_FIELDS.map((field) => this.ring.get(field)) });
+    this.reportHeader();
     this.port?.postMessage({ state });
     this.port?.close();
     this.engine.destroy();

@@ -207,20 +207,20 @@ def _load_simd() -> ctypes.CDLL | None:
 def _agrees() -> bool:
     """Whether the SIMD kernel computes what numpy does: engines have been seen whose SIMD does not."""
     for outputs, inputs in ((4, 16), (7, 83)):
-        weight, x = _spread(outputs, inputs).astype(np.int8), _spread(3, inputs)
-        scale, bias = _spread(2, outputs) / 64
+        weight, x = spread(outputs, inputs).astype(np.int8), spread(3, inputs)
+        scale, bias = spread(2, outputs) / 64
         simd, expected = (kind(weight, scale, bias, None)(x) for kind in (_SimdAffine, _NumpyAffine))
         if not np.array_equal(simd, expected):
             return False
-    scale, bias = np.full(48, 1e-4, np.float32), _spread(1, 48)[0] / 64
-    weight_ih, weight_hh = (_spread(48, n).astype(np.int8) for n in (20, 16))
+    scale, bias = np.full(48, 1e-4, np.float32), spread(1, 48)[0] / 64
+    weight_ih, weight_hh = (spread(48, n).astype(np.int8) for n in (20, 16))
     weights = GruWeights(weight_ih, scale, bias, weight_hh, scale, bias[:16])
-    x, h = _spread(1, 20), _spread(1, 16) / 127
+    x, h = spread(1, 20), spread(1, 16) / 127
     found, expected = (kind(weights)(x, h)[1] for kind in (_SimdGru, _NumpyGru))
     return bool(np.abs(found - expected).max() < 1e-5)
 
 
-def _spread(rows: int, columns: int) -> np.ndarray:
+def spread(rows: int, columns: int) -> np.ndarray:
     """Whole numbers all over [-127, 127], float32; numpy.random does not come along into the browser."""
     return (np.arange(rows * columns) * 89 % 255 - 127).reshape(rows, columns).astype(np.float32)
 
