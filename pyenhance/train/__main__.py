@@ -1,6 +1,7 @@
 """Make a model from recordings: pyenhance train STEP ... (or python -m pyenhance.train STEP ...)
 
-    dataset   mix a corpus into feature shards            --data CORPUS --out SHARDS --hours 40
+    debian    fetch more voices from Debian's archive     --out CORPUS
+    dataset   mix corpora into feature shards              --data CORPUS... --out SHARDS --hours 40
     fit       train on the shards                         --shards SHARDS --out RUN.pt --minutes 60
     export    turn the checkpoint into an int8 model      RUN.pt -o model.safetensors
 
@@ -13,7 +14,7 @@ evaluate.
 import sys
 from importlib import import_module
 
-STEPS = ("dataset", "fit", "export")
+STEPS = ("debian", "dataset", "fit", "export")
 
 
 def main(argv: list[str] | None = None) -> int:

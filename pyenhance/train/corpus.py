@@ -1,12 +1,13 @@
 """Speech, noise and rooms on disk, named by three CSV manifests.
 
-A corpus is a directory with ``manifest_speech.csv`` (columns file, speaker, eff_bw, group, split, ...),
+A corpus is one or more directories with ``manifest_speech.csv`` (columns file, speaker, eff_bw, group, split, ...),
 ``manifest_noise.csv`` and ``manifest_rir.csv`` (file, group, split, ...); `file` is relative to the directory.
 """
 
 import csv
 import hashlib
 from collections import defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,8 @@ class Corpus:
 
     Parameters
     ----------
-    directory : Path
+    directories : sequence of Path
+        Each has at least one manifest; together they have all three.
     split : str
         "train" or "valid".
     groups : tuple of str
@@ -50,14 +52,16 @@ class Corpus:
         A manifest is missing, or nothing in it fits.
     """
 
-    def __init__(self, directory: Path, split: str, groups: tuple[str, ...], cache: Path, workers: int = 2) -> None:
+    def __init__(
+        self, directories: Sequence[Path], split: str, groups: tuple[str, ...], cache: Path, workers: int = 2
+    ) -> None:
         self.speakers: dict[str, list[Clip]] = defaultdict(list)
         self.noises: list[Clip] = []
         self.rooms: list[Clip] = []
         self._audio: dict[str, np.ndarray] = {}
         for kind in KINDS:
-            rows = _rows(directory, kind, split, groups)
-            clips = self._load(directory, kind, rows, cache, workers)
+            rows = _rows(directories, kind, split, groups)
+            clips = self._load(kind, rows, cache, workers)
             if kind == "speech":
                 for clip in clips:
                     self.speakers[clip.speaker].append(clip)
@@ -66,13 +70,13 @@ class Corpus:
             else:
                 self.rooms = clips
 
-    def _load(self, directory: Path, kind: str, rows: list[dict], cache: Path, workers: int) -> list[Clip]:
+    def _load(self, kind: str, rows: list[dict], cache: Path, workers: int) -> list[Clip]:
         key = hashlib.sha256("\n".join(row["file"] for row in rows).encode()).hexdigest()[:16]
         data, index = cache / f"{kind}-{key}.npy", cache / f"{kind}-{key}-ends.npy"
         if not index.exists():
             cache.mkdir(parents=True, exist_ok=True)
             with ProcessPoolExecutor(workers) as pool:
-                decoded = list(pool.map(_decode, [directory / row["file"] for row in rows], chunksize=16))
+                decoded = list(pool.map(_decode, [row["path"] for row in rows], chunksize=16))
             np.save(data, np.concatenate(decoded))
             np.save(index, np.cumsum([len(x) for x in decoded]))
         self._audio[kind] = np.load(data, mmap_mode="r")
@@ -89,14 +93,20 @@ class Corpus:
         return self._audio[kind][clip.start : clip.start + clip.length].astype(np.float32) / 32768
 
 
-def _rows(directory: Path, kind: str, split: str, groups: tuple[str, ...]) -> list[dict]:
-    path = directory / f"manifest_{kind}.csv"
-    if not path.exists():
-        raise ValueError(f"{path} is missing; a corpus has manifest_{{speech,noise,rir}}.csv")
-    with open(path, newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == split and row["group"] in groups]
+def _rows(directories: Sequence[Path], kind: str, split: str, groups: tuple[str, ...]) -> list[dict]:
+    """Fitting rows of all manifests of a kind, each with the `path` of its recording."""
+    name = f"manifest_{kind}.csv"
+    found = [directory for directory in directories if (directory / name).exists()]
+    if not found:
+        where = ", ".join(map(str, directories))
+        raise ValueError(f"{name} is missing in {where}; a corpus has one for each of {KINDS}")
+    rows = []
+    for directory in found:
+        with open(directory / name, newline="") as file:
+            fitting = [row for row in csv.DictReader(file) if row["split"] == split and row["group"] in groups]
+        rows += [row | {"path": directory / row["file"]} for row in fitting]
     if not rows:
-        raise ValueError(f"{path} has no rows of split {split!r} in groups {groups}")
+        raise ValueError(f"{name} of {', '.join(map(str, found))} has no rows of split {split!r} in groups {groups}")
     return rows
 
 

@@ -151,7 +151,7 @@ class ShardStream:
 def main(argv: list[str] | None = None) -> None:
     """Write shards: ``pyenhance train dataset --data DIR --out DIR --hours H``."""
     parser = argparse.ArgumentParser(prog="pyenhance train dataset", description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="corpus: a folder with the three manifests")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="corpus: folders with the three manifests")
     parser.add_argument("--out", type=Path, required=True, help="folder of shards; those already there are kept")
     parser.add_argument("--hours", type=float, default=40, help="of mixed audio")
     parser.add_argument("--seconds", type=float, default=10, help="length of one sequence")

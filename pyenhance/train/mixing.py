@@ -102,15 +102,19 @@ class Mixer:
             bandwidth = min(bandwidth, other_bandwidth)
         return x, bandwidth
 
-    def _talker(self, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    def _talker(self, rng: np.random.Generator, vary: bool = True) -> tuple[np.ndarray, float]:
+        """One speaker's utterances; `vary`: often at another pitch and tempo, which makes many speakers of few."""
         clips = self.corpus.speakers[self._names[rng.choice(len(self._names), p=self._weights)]]
         speed = rng.uniform(0.85, 1.18) if rng.random() < 0.6 else 1.0
+        voice = (rng.uniform(-4, 4), rng.uniform(0.85, 1.2)) if vary and rng.random() < 0.4 else None
         out = np.zeros(self.length, np.float32)
         position = 0 if rng.random() < 0.5 else int(rng.exponential(0.7) * SAMPLE_RATE)
         bandwidth = SAMPLE_RATE / 2
         while position < self.length:
             clip = clips[rng.integers(len(clips))]
             x = _change_speed(self.corpus.read("speech", clip), speed)
+            if voice:
+                x = _change_voice(x, *voice)
             if position == 0:  # in the middle of a word
                 x = x[rng.integers(len(x)) :]
             n = min(len(x), self.length - position)
@@ -164,7 +168,7 @@ class Mixer:
     def _babble(self, rng: np.random.Generator) -> np.ndarray:
         x = np.zeros(self.length, np.float32)
         for _ in range(rng.integers(3, 9)):
-            voice, _bandwidth = self._talker(rng)
+            voice, _bandwidth = self._talker(rng, vary=False)
             x += voice * np.float32(10 ** (rng.uniform(-8, 0) / 20) / (active_rms(voice) + 1e-9))
         return x
 
@@ -176,6 +180,14 @@ def _change_speed(x: np.ndarray, speed: float) -> np.ndarray:
     import soxr
 
     return soxr.resample(x, SAMPLE_RATE * speed, SAMPLE_RATE, quality="MQ")
+
+
+def _change_voice(x: np.ndarray, semitones: float, tempo: float) -> np.ndarray:
+    """Move the pitch and leave the formants, talk faster (tempo > 1) or slower."""
+    from pedalboard import time_stretch
+
+    quick = {"high_quality": False, "preserve_formants": True}
+    return time_stretch(x, SAMPLE_RATE, tempo, pitch_shift_in_semitones=semitones, **quick)[0]
 
 
 def _tilt(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
+from scipy.signal import butter, sosfilt
 
 from pyenhance import dsp
-from pyenhance.train import dataset, mixing
+from pyenhance.train import dataset, debian, mixing
 from pyenhance.train.corpus import Corpus
 from pyenhance.train.mixing import Mixer, active_rms
 
@@ -16,15 +18,48 @@ from ..conftest import voiced
 
 @pytest.fixture(scope="module")
 def corpus(corpus_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    return Corpus(corpus_folder, "train", ("permissive",), tmp_path_factory.mktemp("cache"), workers=1)
+    return Corpus([corpus_folder], "train", ("permissive",), tmp_path_factory.mktemp("cache"), workers=1)
 
 
 def test_corpus_keeps_to_its_split_and_groups(corpus: Corpus, corpus_folder: Path, tmp_path: Path) -> None:
     assert set(corpus.speakers) == {"anna", "bert"} and len(corpus.noises) == 2 and len(corpus.rooms) == 1
     with pytest.raises(ValueError, match="gpl"):
-        Corpus(corpus_folder, "train", ("gpl",), tmp_path, workers=1)
+        Corpus([corpus_folder], "train", ("gpl",), tmp_path, workers=1)
     with pytest.raises(ValueError, match=r"manifest_speech\.csv is missing"):
-        Corpus(tmp_path, "train", ("permissive",), tmp_path, workers=1)
+        Corpus([tmp_path], "train", ("permissive",), tmp_path, workers=1)
+
+
+def test_corpora_add_up(corpus: Corpus, corpus_folder: Path, tmp_path: Path) -> None:
+    """A second folder may hold speech alone."""
+    soundfile.write(tmp_path / "dora.flac", np.clip(voiced(2, 180), -1, 1), 16_000)
+    row = "file,speaker,eff_bw,group,split\ndora.flac,dora,8000,permissive,train\n"
+    (tmp_path / "manifest_speech.csv").write_text(row)
+    both = Corpus([corpus_folder, tmp_path], "train", ("permissive",), tmp_path / "cache", workers=1)
+    assert set(both.speakers) == {"anna", "bert", "dora"} and len(both.noises) == 2
+    assert np.std(both.read("speech", both.speakers["dora"][0])) > 0.01
+
+
+def test_a_recording_is_measured_and_refused_when_noisy(tmp_path: Path) -> None:
+    """What makes a corpus of Debian's recordings: level, bandwidth, and no background."""
+    rate = 16_000
+    rng = np.random.default_rng(1)
+    hiss = sosfilt(butter(8, 3800, fs=rate, output="sos"), rng.normal(size=2 * rate))
+    speech = 0.1 * hiss * (np.arange(2 * rate) // 4000 % 2)  # bursts below 3.8 kHz, silence between them
+    for name, floor in (("clean", 1e-4), ("noisy", 1e-2)):
+        soundfile.write(tmp_path / f"{name}.wav", speech + floor * rng.normal(size=2 * rate), rate)
+    bandwidth = debian._convert((tmp_path / "clean.wav", tmp_path / "out.flac"))
+    assert bandwidth is not None and 3500 < bandwidth < 6000
+    written, _ = soundfile.read(tmp_path / "out.flac")
+    assert active_rms(written) == pytest.approx(10 ** (debian.LEVEL_DB / 20), rel=0.1)
+    assert debian._convert((tmp_path / "noisy.wav", tmp_path / "none.flac")) is None
+    assert not (tmp_path / "none.flac").exists()
+
+
+def test_another_voice_keeps_its_length_in_tempo() -> None:
+    voice = voiced(1, 120)
+    for semitones, tempo in ((4, 1.0), (-4, 1.2), (0, 0.85)):
+        changed = mixing._change_voice(voice, semitones, tempo)
+        assert len(changed) == pytest.approx(len(voice) / tempo, rel=0.02) and np.isfinite(changed).all()
 
 
 def test_mixes_are_seeded_and_in_range(corpus: Corpus) -> None:
