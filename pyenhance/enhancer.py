@@ -57,6 +57,7 @@ class Enhancer:
     def __init__(self, model: Any = "default", *, strength_db: float | None = None) -> None:
         self.model: Model = load_model(model)
         self.strength_db = strength_db
+        self._kernel = dsp.signal_kernel(self.model.kernel)
         self._timing: dict[str, int] | None = None
         self.reset()
 
@@ -142,14 +143,15 @@ class Enhancer:
             gain, strength, voice = 1 - held * (1 - state.gain), None, self._last[3]
             self._lean_hops += len(hops)
         else:
-            frames = dsp.analyse(state.analysis, hops, timing)
+            frames = self._kernel.analyse(state.analysis, hops)
             mark = perf_counter_ns()
             gain, strength, vad = self.model.network(frames.features, state.network)
             voice = float(vad[-1])
             if timing is not None:
+                timing["analysis"] += mark - begin
                 timing["network"] += perf_counter_ns() - mark
         mark = perf_counter_ns()
-        out = dsp.synthesise(state.synthesis, frames, gain, strength, dry=self._dry)
+        out = self._kernel.synthesise(state.synthesis, frames, gain, strength, dry=self._dry)
         state.gain = gain[-1:]
         self._last = (float(frames.pitch_period[-1]), float(frames.pitch_corr[-1]), gain[-1], voice)
         end = perf_counter_ns()
@@ -171,9 +173,9 @@ class Enhancer:
         Returns
         -------
         dict of str to int
-            Nanoseconds spent since now in stft, pitch, comb, features, network and synthesis; kept up to date.
+            Nanoseconds spent since now in analysis, network and synthesis; kept up to date.
         """
-        self._timing = dict.fromkeys(("stft", "pitch", "comb", "features", "network", "synthesis"), 0)
+        self._timing = dict.fromkeys(("analysis", "network", "synthesis"), 0)
         return self._timing
 
     @property
@@ -183,8 +185,8 @@ class Enhancer:
         Returns
         -------
         dict
-            hops, full_hops and lean_hops, mean and max microseconds a hop, kernel and model, and of the last hop:
-            pitch_period in samples, pitch_corr, voice activity and the 34 band gains.
+            hops, full_hops and lean_hops, mean and max microseconds a hop, model, the kernels of its network and of the
+            signal path, and of the last hop: pitch_period in samples, pitch_corr, voice activity and the 34 band gains.
         """
         period, corr, gain, voice = self._last
         return {
@@ -195,6 +197,7 @@ class Enhancer:
             "us_max": self._nanoseconds_max / 1000,
             "model": self.model.name,
             "kernel": self.model.kernel,
+            "signal_kernel": self._kernel.name,
             "pitch_period": period,
             "pitch_corr": corr,
             "voice": voice,

@@ -12,6 +12,7 @@ from .constants import (
     WINDOW,
 )
 from .features import AnalysisState, Frames, analyse, analyse_lean, ideal
+from .kernels import signal_kernel
 from .synthesis import SynthesisState, synthesise
 
 __all__ = [
@@ -30,5 +31,6 @@ __all__ = [
     "analyse",
     "analyse_lean",
     "ideal",
+    "signal_kernel",
     "synthesise",
 ]

@@ -33,7 +33,7 @@ def _tap_table() -> tuple[np.ndarray, np.ndarray]:
     return taps.astype(np.float32), (taps**2).sum(1).astype(np.float32)
 
 
-_TAPS, _TAP_POWER = _tap_table()
+TAPS, _TAP_POWER = _tap_table()
 
 
 def tap_power(period: np.ndarray) -> np.ndarray:
@@ -58,7 +58,7 @@ def comb_filter(views: np.ndarray, start: np.ndarray, period: np.ndarray) -> np.
     """
     # A tap whose future period is missing has weight zero; clip so that its (unused) copy still lies inside the signal.
     first = np.minimum(start[:, None] - _SHIFTS * period[:, None], start[:, None] + LOOKAHEAD_FRAMES * HOP)
-    return np.einsum("kj,kjn->kn", _TAPS[period - MIN_PERIOD], views[first])
+    return np.einsum("kj,kjn->kn", TAPS[period - MIN_PERIOD], views[first])
 
 
 def coherence(a: np.ndarray, b: np.ndarray, energy_a: np.ndarray, energy_b: np.ndarray) -> np.ndarray:

@@ -5,7 +5,6 @@ pitch tracker and the level follower step hop by hop.
 """
 
 from dataclasses import dataclass, field
-from time import perf_counter_ns
 
 import numpy as np
 
@@ -17,9 +16,15 @@ from .stft import sliding, stft
 HISTORY = COMB_REACH + WINDOW + (LOOKAHEAD_FRAMES - 1) * HOP
 """Samples before the newest hop that analysis looks at."""
 
-_LEVEL_MEMORY = 0.995  # a hop: the level follows over about two seconds
-_LEVEL_FLOOR = 1e-9  # of |Y|^2 summed over a frame: below this (about -120 dBFS) it is silence
-_ENERGY_FLOOR = np.float32(1e-7)  # of the level
+LEVEL_MEMORY = 0.995
+"""Of the level follower, a hop: about two seconds."""
+
+LEVEL_FLOOR = 1e-9
+"""Of |Y|^2 summed over a frame: below this (about -120 dBFS) it is silence."""
+
+ENERGY_FLOOR = np.float32(1e-7)
+"""Of a band, relative to the level."""
+
 _BLOCK_HOPS = 200  # of a whole recording at once: the comb gathers eleven windows for each
 
 
@@ -69,9 +74,9 @@ def _levels(state: AnalysisState, frame_energy: np.ndarray) -> np.ndarray:
     levels = np.empty(len(frame_energy), np.float32)
     total, weight = state.level_sum, state.level_weight
     for k, energy in enumerate(frame_energy.tolist()):
-        total = _LEVEL_MEMORY * total + (1 - _LEVEL_MEMORY) * energy
-        weight = _LEVEL_MEMORY * weight + (1 - _LEVEL_MEMORY)
-        levels[k] = max(total / weight, _LEVEL_FLOOR)
+        total = LEVEL_MEMORY * total + (1 - LEVEL_MEMORY) * energy
+        weight = LEVEL_MEMORY * weight + (1 - LEVEL_MEMORY)
+        levels[k] = max(total / weight, LEVEL_FLOOR)
     state.level_sum, state.level_weight = total, weight
     return levels
 
@@ -81,7 +86,7 @@ def _network_input(
 ) -> np.ndarray:
     """The 70 features, each roughly within [-2, 2]; shape (K, 70), float32."""
     features = np.empty((len(energy), NUM_FEATURES), np.float32)
-    relative = energy / levels[:, None] + _ENERGY_FLOOR
+    relative = energy / levels[:, None] + ENERGY_FLOOR
     features[:, :NUM_BANDS] = np.float32(0.5) * np.log10(relative) + np.float32(1.5)
     features[:, NUM_BANDS:-2] = 2 * q - 1
     features[:, -2] = np.log2(period / MIN_PERIOD) * (2 / np.log2(MAX_PERIOD / MIN_PERIOD)) - 1
@@ -98,7 +103,7 @@ def _spectra(state: AnalysisState, views: np.ndarray, count: int) -> tuple[np.nd
     return spectra, energies
 
 
-def analyse(state: AnalysisState, hops: np.ndarray, timing: dict[str, int] | None = None) -> Frames:
+def analyse(state: AnalysisState, hops: np.ndarray) -> Frames:
     """Analyse K more hops of a stream.
 
     Parameters
@@ -107,14 +112,11 @@ def analyse(state: AnalysisState, hops: np.ndarray, timing: dict[str, int] | Non
         Updated in place.
     hops : ndarray, shape (K, 480), float32
         The samples that follow those of the last call; K >= 1. Any split of a stream into calls gives the same rows.
-    timing : dict of str to int, optional
-        The nanoseconds spent are added to its entries stft, pitch, comb and features.
 
     Returns
     -------
     Frames
     """
-    marks = [perf_counter_ns()]
     count = len(hops)
     signal = np.concatenate((state.samples, hops.ravel()))
     state.samples = signal[count * HOP :]
@@ -122,23 +124,16 @@ def analyse(state: AnalysisState, hops: np.ndarray, timing: dict[str, int] | Non
     start = HISTORY - LATENCY_SAMPLES + HOP * np.arange(count)
     spectra, energies = _spectra(state, views, count)
     spectrum, energy = spectra[:count], energies[:count]
-    marks.append(perf_counter_ns())
 
     lag = LAGS[track(state.pitch, lag_correlation(decimate(state.pitch, signal[HISTORY - FILTER_REACH :])))]
     period, corr = refine(signal, start + HOP, lag)
-    marks.append(perf_counter_ns())
 
     comb_spectrum = stft(comb_filter(views, start, period))
     q = coherence(comb_spectrum, spectrum, band_energy(comb_spectrum), energy)
-    marks.append(perf_counter_ns())
 
     newest_energy = energies[LOOKAHEAD_FRAMES:]
     levels = _levels(state, np.einsum("kb->k", newest_energy))
     features = _network_input(newest_energy, levels, q, period, corr)
-    marks.append(perf_counter_ns())
-    if timing is not None:
-        for stage, begin, end in zip(("stft", "pitch", "comb", "features"), marks[:-1], marks[1:], strict=True):
-            timing[stage] += end - begin
     return Frames(spectrum, comb_spectrum, energy, q, period, corr, features)
 
 

@@ -32,9 +32,9 @@ _FILTER_TAPS = 64
 FILTER_REACH = _FILTER_TAPS - DECIMATION
 """Samples before a hop that its decimation needs."""
 
-_REACH = 12  # lags that a path may move by between hops without being charged a jump
+REACH = 12  # lags that a path may move by between hops without being charged a jump
 _SLOPE = 1.5  # charge for a change of lag, per relative change
-_JUMP = 1.5  # charge for a change of any size: an onset, or a return after a pause
+JUMP = 1.5  # charge for a change of any size: an onset, or a return after a pause
 _OCTAVE_BIAS = 0.06  # per octave of lag: twice the period always correlates nearly as well as the period
 
 _REFINE = 4  # samples at 48 kHz on either side
@@ -49,10 +49,10 @@ def _decimation_filter() -> np.ndarray:
     return (taps / taps.sum()).astype(np.float32)
 
 
-_DECIMATION_FILTER = _decimation_filter()
-_STEPS = np.arange(-_REACH, _REACH + 1)
-_STEP_COST = (-_SLOPE * np.abs(_STEPS) / LAGS[:, None]).astype(np.float32)
-_LAG_BIAS = (-_OCTAVE_BIAS * np.log2(LAGS / LAGS[0])).astype(np.float32)
+DECIMATION_FILTER = _decimation_filter()
+_STEPS = np.arange(-REACH, REACH + 1)
+STEP_COST = (-_SLOPE * np.abs(_STEPS) / LAGS[:, None]).astype(np.float32)
+LAG_BIAS = (-_OCTAVE_BIAS * np.log2(LAGS / LAGS[0])).astype(np.float32)
 _ROW = np.arange(len(LAGS))
 
 
@@ -61,11 +61,11 @@ class PitchState:
     """What the pitch search remembers between calls."""
 
     decimated: np.ndarray = field(default_factory=lambda: np.zeros(DECIMATED_HISTORY, np.float32))
-    score: np.ndarray = field(default_factory=lambda: np.full(len(LAGS) + 2 * _REACH, -np.inf, np.float32))
+    score: np.ndarray = field(default_factory=lambda: np.full(len(LAGS) + 2 * REACH, -np.inf, np.float32))
     previous: np.ndarray = field(default_factory=lambda: np.arange(len(LAGS)))
 
     def __post_init__(self) -> None:
-        self.score[_REACH:-_REACH] = 0
+        self.score[REACH:-REACH] = 0
 
 
 def decimate(state: PitchState, signal: np.ndarray) -> np.ndarray:
@@ -82,7 +82,7 @@ def decimate(state: PitchState, signal: np.ndarray) -> np.ndarray:
     -------
     ndarray, shape (DECIMATED_HISTORY + 120 K,), float32
     """
-    decimated = np.einsum("nt,t->n", sliding(signal, _FILTER_TAPS)[::DECIMATION], _DECIMATION_FILTER)
+    decimated = np.einsum("nt,t->n", sliding(signal, _FILTER_TAPS)[::DECIMATION], DECIMATION_FILTER)
     history = np.concatenate((state.decimated, decimated))
     state.decimated = history[len(decimated) :]
     return history
@@ -132,17 +132,17 @@ def track(state: PitchState, correlation: np.ndarray) -> np.ndarray:
     ndarray, shape (K,), int: index into `LAGS` of each hop's lag two hops earlier, as seen from now.
     """
     chosen = np.empty(len(correlation), np.intp)
-    local = correlation + _LAG_BIAS
+    local = correlation + LAG_BIAS
     score = state.score
-    inner = score[_REACH:-_REACH]
-    reachable = sliding(score, 2 * _REACH + 1)
+    inner = score[REACH:-REACH]
+    reachable = sliding(score, 2 * REACH + 1)
     for k in range(len(correlation)):
         best = inner.argmax()
-        jump = inner[best] - _JUMP
-        options = reachable + _STEP_COST
+        jump = inner[best] - JUMP
+        options = reachable + STEP_COST
         step = options.argmax(1)
         stay = options[_ROW, step]
-        pointer = np.where(stay >= jump, _ROW + step - _REACH, best)
+        pointer = np.where(stay >= jump, _ROW + step - REACH, best)
         np.maximum(stay, jump, out=inner)
         inner += local[k]
         now = inner.argmax()

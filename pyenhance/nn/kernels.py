@@ -5,7 +5,6 @@ the numpy kernel keeps its float32 sums below 2^24, where each addition is exact
 tanh and sigmoid differ from numpy's in the last bits.
 """
 
-import ctypes
 import os
 import sys
 from collections.abc import Callable
@@ -14,13 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..sidemodule import INT, POINTER, address, load_side_module
 from .activations import ACTIVATIONS, sigmoid
 from .quantize import quantize_activation
 
 EXACT_BELOW = 2**24
 _LARGEST_ACTIVATION = 127
 _FRAMES = 64  # that the SIMD kernel's buffers hold
-_MODULE = Path(__file__).with_name("int8_simd.wasm")
 
 Affine = Callable[[np.ndarray], np.ndarray]
 Recurrent = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -139,7 +138,7 @@ class _SimdAffine:
         scales, biases = np.zeros((2, rows), np.float32)
         scales[: self._outputs], biases[: self._outputs] = scale, bias
         self._buffers = (padded, scales, biases, self._x, np.empty(columns, np.int16), self._y)
-        self._addresses = [_address(buffer) for buffer in self._buffers]
+        self._addresses = [address(buffer) for buffer in self._buffers]
         self._sizes = (rows, columns, list(ACTIVATIONS).index(activation))
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
@@ -163,7 +162,7 @@ class _SimdGru:
         self._out = np.empty((_FRAMES, units), np.float32)
         scratch, gates = np.empty(max(columns, units), np.int16), np.empty(3 * units, np.float32)
         self._buffers = (*own._replace(**floats), self._x, self._h, scratch, gates, self._out)
-        self._addresses = [_address(buffer) for buffer in self._buffers]
+        self._addresses = [address(buffer) for buffer in self._buffers]
         self._sizes = (columns, units)
 
     def __call__(self, x: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -183,25 +182,6 @@ def _pad(weight: np.ndarray) -> np.ndarray:
     padded = np.zeros((-(-outputs // 4) * 4, -(-inputs // 16) * 16), np.int8)
     padded[:outputs, :inputs] = weight
     return padded
-
-
-def _address(array: np.ndarray) -> ctypes.c_void_p:
-    """Taken once: asking numpy for it costs more than the call that it is for."""
-    return ctypes.c_void_p(array.ctypes.data)
-
-
-def _load_simd() -> ctypes.CDLL | None:
-    """The compiled kernel, or None where it is missing or the engine cannot compile it."""
-    if sys.platform != "emscripten" or not _MODULE.exists():
-        return None
-    try:
-        library = ctypes.CDLL(str(_MODULE))
-    except OSError:  # no such SIMD in this engine
-        return None
-    library.int8_affine.argtypes = [ctypes.c_void_p] * 6 + [ctypes.c_int] * 4
-    library.int8_gru.argtypes = [ctypes.c_void_p] * 11 + [ctypes.c_int] * 3
-    library.int8_affine.restype = library.int8_gru.restype = None
-    return library
 
 
 def _agrees() -> bool:
@@ -226,7 +206,10 @@ def spread(rows: int, columns: int) -> np.ndarray:
 
 
 _KERNELS: dict[str, tuple[Callable[..., Affine], Callable[..., Recurrent]]] = {"numpy": (_NumpyAffine, _NumpyGru)}
-_simd = _load_simd()
+_simd = load_side_module(
+    Path(__file__).with_name("int8_simd.wasm"),
+    {"int8_affine": [POINTER] * 6 + [INT] * 4, "int8_gru": [POINTER] * 11 + [INT] * 3},
+)
 if _simd is not None and _agrees():
     _KERNELS["simd"] = (_SimdAffine, _SimdGru)
 
