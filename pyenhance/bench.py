@@ -9,7 +9,6 @@ import numpy as np
 from .dsp.constants import HOP, SAMPLE_RATE
 from .enhancer import Enhancer
 from .model import TOPOLOGIES, Model, Network, load_model
-from .nn import choose_kernel
 from .nn.kernels import spread
 
 _WARM_UP_HOPS = 100
@@ -47,8 +46,7 @@ def untrained(topology: str, kernel: str | None = None) -> Model:
             tensors[name] = spread(*size).astype(np.int8)
         else:
             tensors[name] = np.full(size, 1e-3 if name.endswith("scale") else 0, np.float32)
-    kernel = choose_kernel(kernel)
-    return Model(f"untrained-{topology}", Network(shape, tensors, kernel), {}, kernel)
+    return Model(f"untrained-{topology}", Network(shape, tensors, kernel), {})
 
 
 def benchmark(model: Any = "default", k: int = 1, seconds: float = 10.0, kernel: str | None = None) -> dict[str, Any]:

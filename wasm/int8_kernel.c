@@ -1,8 +1,8 @@
-// The network's layers for WebAssembly SIMD: int8 weights times int8 activations, summed exactly, then scale, bias and activation;
-// and a GRU, which is two such products with its gates.
+// The network for WebAssembly SIMD, all layers in one call: int8 weights times int8 activations, summed exactly, then scale, bias and
+// activation; and GRUs, which are two such products with their gates.
 //
 // Freestanding: no libc, no Python. Built by build_kernel.sh, called through ctypes on numpy's memory (pyenhance/nn/kernels.py).
-// Weights are int8 [rows][inputs], inputs a multiple of 16. Activations are whole numbers in [-127, 127] held in float32.
+// Activations between layers are whole numbers in [-127, 127] held in float32.
 #include <stdint.h>
 #include <wasm_simd128.h>
 
@@ -69,48 +69,94 @@ static inline v128_t activate(v128_t x, int activation) {
   }
 }
 
-static void to_int16_row(int16_t *to, const float *from, int n) {
-  for (int k = 0; k < n; k += 8) wasm_v128_store(to + k, to_int16(wasm_v128_load(from + k), wasm_v128_load(from + k + 4)));
+typedef intptr_t word;
+
+// What a layer sees of another's output, or of the features: `width` numbers of each frame, `stride` apart from frame to frame.
+struct source { const float *from; word width, stride; };
+
+// In the order of kernels.py's rows. Outputs and columns are padded, with zeros, to multiples of 4 and 16; a GRU's units are one of 16.
+struct layer {
+  word kind, activation, window, inputs, columns, outputs, sources;  // window: frames side by side; columns >= window * inputs
+  struct source source[5];                                           // side by side they are the inputs
+  const int8_t *weight; const float *scale, *bias;                   // [outputs][columns]; [outputs]: value of a step of the sums; [outputs]
+  const int8_t *weight_hh; const float *scale_hh, *bias_n;           // of a GRU: [3 units][units]; [3 units]; [units], in the reset gate
+  float *memory, *out;                                               // frames before, [window - 1][inputs], or h; [frames][outputs]
+};
+enum { FLOATS, INTEGERS, RECURRENT };  // what `kind` says of the inputs; the weights of a GRU have 3 units rows: gates r, z, n
+
+enum { WIDEST = 4096 };  // model.Topology allows no more
+static int16_t seen[5 * WIDEST], seen_hidden[WIDEST];
+static float gates[3 * WIDEST];
+
+static void whole(int16_t *to, const float *from, int n) {
+  for (int k = 0; k < n; k++) to[k] = (int16_t)from[k];
 }
 
-// y[t] = activation(scale * (weight x[t]) + bias); CLAMP and TANH answer with whole numbers.
-//   outputs a multiple of 4; scale, bias float32 [outputs]; x float32 [frames][inputs]; scratch int16 [inputs]
-//   y float32 [frames][outputs]
-API void int8_affine(const int8_t *weight, const float *scale, const float *bias, const float *x, int16_t *scratch, float *y,
-                     int frames, int outputs, int inputs, int activation) {
-  for (int t = 0; t < frames; t++, x += inputs, y += outputs) {
-    to_int16_row(scratch, x, inputs);
-    for (int m = 0; m < outputs; m += 4) {
-      v128_t sums = four_rows(weight + m * inputs, scratch, inputs);
-      wasm_v128_store(y + m, activate(add(mul(sums, wasm_v128_load(scale + m)), wasm_v128_load(bias + m)), activation));
+// The frame's inputs into `seen`, after those that a convolution remembers; it then remembers these.
+static void gather(const struct layer *l, int t) {
+  int remembered = (l->window - 1) * l->inputs, at = remembered;
+  whole(seen, l->memory, remembered);
+  for (int s = 0; s < l->sources; s++) {
+    whole(seen + at, l->source[s].from + t * l->source[s].stride, l->source[s].width);
+    at += l->source[s].width;
+  }
+  if (l->window > 1)
+    for (int k = 0; k < remembered; k++) l->memory[k] = seen[l->inputs + k];
+  for (; at < l->columns; at++) seen[at] = 0;
+}
+
+static inline v128_t scaled(v128_t sums, const float *scale, const float *bias) {
+  return add(mul(sums, wasm_v128_load(scale)), wasm_v128_load(bias));
+}
+
+// activation(scale * (weight seen) + bias)
+static void affine(const struct layer *l, float *out) {
+  for (int m = 0; m < l->outputs; m += 4)
+    wasm_v128_store(out + m, activate(scaled(four_rows(l->weight + m * l->columns, seen, l->columns), l->scale + m, l->bias + m), l->activation));
+}
+
+// The same of features, which are no whole numbers.
+static void affine_floats(const struct layer *l, const float *x, float *out) {
+#pragma clang fp reassociate(on) contract(fast)
+  for (int m = 0; m < l->outputs; m++) {
+    const int8_t *row = l->weight + m * l->columns;
+    float sum = 0;
+    for (int k = 0; k < l->columns; k++) sum += row[k] * x[k];
+    out[m] = sum;
+  }
+  for (int m = 0; m < l->outputs; m += 4) wasm_v128_store(out + m, activate(scaled(wasm_v128_load(out + m), l->scale + m, l->bias + m), l->activation));
+}
+
+// PyTorch's gated recurrent unit; h stays float, its copy that meets the weights is int8.
+static void gru(const struct layer *l, float *out) {
+  int units = l->outputs;
+  float *h = l->memory;
+  for (int m = 0; m < 3 * units; m += 4)
+    wasm_v128_store(gates + m, scaled(four_rows(l->weight + m * l->columns, seen, l->columns), l->scale + m, l->bias + m));
+  for (int k = 0; k < units; k += 8)
+    wasm_v128_store(seen_hidden + k, to_int16(quantise(wasm_v128_load(h + k)), quantise(wasm_v128_load(h + k + 4))));
+  for (int m = 0; m < units; m += 4) {
+    v128_t part[3];
+    for (int g = 0; g < 3; g++) {
+      int row = g * units + m;
+      part[g] = mul(four_rows(l->weight_hh + row * units, seen_hidden, units), wasm_v128_load(l->scale_hh + row));
     }
+    v128_t r = sigmoid(add(part[0], wasm_v128_load(gates + m)));
+    v128_t z = sigmoid(add(part[1], wasm_v128_load(gates + units + m)));
+    v128_t n = tanh4(add(mul(add(part[2], wasm_v128_load(l->bias_n + m)), r), wasm_v128_load(gates + 2 * units + m)));
+    v128_t next = add(mul(wasm_f32x4_sub(wasm_v128_load(h + m), n), z), n);
+    wasm_v128_store(h + m, next);
+    wasm_v128_store(out + m, quantise(next));
   }
 }
 
-// A GRU over frames, gates r, z, n as PyTorch orders them; units a multiple of 16.
-//   weight_ih int8 [3 units][inputs], weight_hh int8 [3 units][units]; scale_* float32 [3 units], of their sums
-//   bias float32 [3 units], of the gates but for n's hidden part; bias_n float32 [units], of that
-//   x float32 [frames][inputs]; h float32 [units], updated; scratch int16 [inputs or units, the larger]; gates float32 [3 units]
-//   out float32 [frames][units]: h as whole numbers in [-127, 127]
-API void int8_gru(const int8_t *weight_ih, const float *scale_ih, const float *bias, const int8_t *weight_hh, const float *scale_hh,
-                  const float *bias_n, const float *x, float *h, int16_t *scratch, float *gates, float *out, int frames, int inputs,
-                  int units) {
-  for (int t = 0; t < frames; t++, x += inputs, out += units) {
-    int8_affine(weight_ih, scale_ih, bias, x, scratch, gates, 1, 3 * units, inputs, NONE);
-    for (int k = 0; k < units; k += 8)
-      wasm_v128_store(scratch + k, to_int16(quantise(wasm_v128_load(h + k)), quantise(wasm_v128_load(h + k + 4))));
-    for (int m = 0; m < units; m += 4) {
-      v128_t part[3];
-      for (int g = 0; g < 3; g++) {
-        int row = g * units + m;
-        part[g] = mul(four_rows(weight_hh + row * units, scratch, units), wasm_v128_load(scale_hh + row));
-      }
-      v128_t r = sigmoid(add(part[0], wasm_v128_load(gates + m)));
-      v128_t z = sigmoid(add(part[1], wasm_v128_load(gates + units + m)));
-      v128_t n = tanh4(add(mul(add(part[2], wasm_v128_load(bias_n + m)), r), wasm_v128_load(gates + 2 * units + m)));
-      v128_t next = add(mul(wasm_f32x4_sub(wasm_v128_load(h + m), n), z), n);
-      wasm_v128_store(h + m, next);
-      wasm_v128_store(out + m, quantise(next));
+// Layer after layer, each over all frames, so that its weights are read from memory once.
+API void network(const struct layer *l, int count, int frames) {
+  for (; count; count--, l++)
+    for (int t = 0; t < frames; t++) {
+      float *out = l->out + t * l->outputs;
+      if (l->kind == FLOATS) { affine_floats(l, l->source[0].from + t * l->source[0].stride, out); continue; }
+      gather(l, t);
+      if (l->kind == RECURRENT) gru(l, out); else affine(l, out);
     }
-  }
 }

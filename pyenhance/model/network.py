@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..nn import GRU, Conv1d, Linear
-from .topology import Topology
+from ..dsp.constants import NUM_FEATURES
+from ..nn import GRU, Conv1d, Layer, Linear, Program, choose_kernel
+from .topology import SOURCES, Topology
 
 _ACTIVATIONS = {
     "dense": "clamp",
@@ -19,9 +20,15 @@ _ACTIVATIONS = {
 
 @dataclass
 class NetworkState:
-    """What the network remembers between calls, by layer: frames of a convolution, hidden state of a GRU."""
+    """What the network remembers between calls.
 
-    memory: dict[str, np.ndarray]
+    Attributes
+    ----------
+    memory : ndarray, shape (n,), float32
+        Frames of the convolutions and hidden states of the GRUs, end to end.
+    """
+
+    memory: np.ndarray
 
 
 class Network:
@@ -33,31 +40,40 @@ class Network:
     tensors : dict of str to ndarray
         As `Topology.tensors` names them.
     kernel : str, optional
-        What computes the integer products; see `nn.choose_kernel`.
+        See `nn.choose_kernel`.
+
+    Attributes
+    ----------
+    layers : dict of str to Layer
+    kernel : str
+        What runs: "numpy" also where "simd" was wanted and cannot run this topology.
     """
 
     def __init__(self, topology: Topology, tensors: dict[str, np.ndarray], kernel: str | None = None) -> None:
         self.topology = topology
-        self.layers: dict[str, Linear | Conv1d | GRU] = {}
+        self.layers: dict[str, Layer] = {}
         for name, (kind, _, _) in topology.layers().items():
             own = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
             activation = _ACTIVATIONS.get(name)
             if kind == "gru":
-                self.layers[name] = GRU(**own, kernel=kernel)
+                self.layers[name] = GRU(**own)
             elif kind.startswith("conv"):
-                frames = int(kind[4:])
-                self.layers[name] = Conv1d(
-                    own["weight"], own["weight_scale"], own["bias"], frames, activation, kernel=kernel
-                )
+                self.layers[name] = Conv1d(own["weight"], own["weight_scale"], own["bias"], int(kind[4:]), activation)
             else:
                 integers = name != "dense"  # which sees the features
                 self.layers[name] = Linear(
-                    own["weight"], own["weight_scale"], own["bias"], activation, integers=integers, kernel=kernel
+                    own["weight"], own["weight_scale"], own["bias"], activation, integers=integers
                 )
+        self.kernel, self._program = "numpy", None
+        if choose_kernel(kernel) == "simd" and all(
+            x.units % 16 == 0 for x in self.layers.values() if isinstance(x, GRU)
+        ):
+            self.kernel, self._program = "simd", Program(self.layers, SOURCES, NUM_FEATURES)
 
     def new_state(self) -> NetworkState:
         """The state before the first frame."""
-        return NetworkState({n: x.new_state() for n, x in self.layers.items() if isinstance(x, Conv1d | GRU)})
+        states = [x.new_state().ravel() for x in self.layers.values() if isinstance(x, Conv1d | GRU)]
+        return NetworkState(np.concatenate(states))
 
     def __call__(
         self, features: np.ndarray, state: NetworkState, trace: dict[str, np.ndarray] | None = None
@@ -77,22 +93,28 @@ class Network:
         gain, strength : ndarray, shape (K, 34), float32, in [0, 1]
         vad : ndarray, shape (K,), float32, in [0, 1]
         """
-        dense = self.layers["dense"](features)
-        conv1 = self._step("conv1", dense, state)
-        conv2 = self._step("conv2", conv1, state)
-        gru1 = self._step("gru1", conv2, state)
-        gru2 = self._step("gru2", gru1, state)
-        gru3 = self._step("gru3", gru2, state)
-        gain_gru = self._step("gain_gru", gru3, state)
-        strength_gru = self._step("strength_gru", np.concatenate((gru3, conv2), 1), state)
-        gain = self.layers["gain"](np.concatenate((conv2, gru1, gru2, gru3, gain_gru), 1))
-        strength = self.layers["strength"](strength_gru)
-        vad = self.layers["vad"](strength_gru)
+        names = ("gain", "strength", "vad") if trace is None else tuple(self.layers)
+        if self._program is not None:
+            outputs = dict(zip(names, self._program(features, state.memory, *names), strict=True))
+        else:
+            outputs = self._run(features, state.memory)
         if trace is not None:
-            trace.update(dense=dense, conv1=conv1, conv2=conv2, gru1=gru1, gru2=gru2, gru3=gru3, gain_gru=gain_gru)
-            trace.update(strength_gru=strength_gru, gain=gain, strength=strength, vad=vad)
-        return gain, strength, vad[:, 0]
+            trace.update((name, outputs[name]) for name in names)
+        return outputs["gain"], outputs["strength"], outputs["vad"][:, 0]
 
-    def _step(self, name: str, x: np.ndarray, state: NetworkState) -> np.ndarray:
-        y, state.memory[name] = self.layers[name].step(x, state.memory[name])
-        return y
+    def _run(self, features: np.ndarray, memory: np.ndarray) -> dict[str, np.ndarray]:
+        """Every layer's output, by numpy."""
+        outputs, first = {"features": features}, 0
+        for name, layer in self.layers.items():
+            seen = [outputs[source] for source in SOURCES[name]]
+            x = seen[0] if len(seen) == 1 else np.concatenate(seen, 1)
+            if isinstance(layer, Conv1d | GRU):
+                before = layer.new_state()
+                size = before.size
+                before.ravel()[:] = memory[first : first + size]
+                outputs[name], after = layer.step(x, before)
+                memory[first : first + size] = after.ravel()
+                first += size
+            else:
+                outputs[name] = layer(x)
+        return outputs

@@ -23,14 +23,16 @@ class Model:
     network : Network
     metadata : dict of str to str
         From the weights file: format, topology, sample_rate, training commit, sha256.
-    kernel : str
-        What computes the integer products.
     """
 
     name: str
     network: Network
     metadata: dict[str, str]
-    kernel: str
+
+    @property
+    def kernel(self) -> str:
+        """What runs the network."""
+        return self.network.kernel
 
     @property
     def weights(self) -> int:
@@ -56,7 +58,7 @@ def load_model(model: Any = "default", kernel: str | None = None) -> Model:
     model : str, path or Model
         A shipped model's name, a ``.safetensors`` path, or a `Model`, which is returned.
     kernel : str, optional
-        What computes the integer products: "numpy", or where it works "simd"; by default the environment's
+        What runs the network: "numpy", or where it works "simd"; by default the environment's
         ``PYENHANCE_KERNEL``, else the fastest.
 
     Returns
@@ -89,4 +91,4 @@ def _read(name: str, data: bytes, asked: str, kernel: str) -> Model:
         topology, tensors, metadata = read_weights(data)
     except ValueError as error:
         raise ValueError(f"model {asked!r}: {error}") from error
-    return Model(name, Network(topology, tensors, kernel), metadata, kernel)
+    return Model(name, Network(topology, tensors, kernel), metadata)

@@ -9,6 +9,22 @@ CONV1_KERNEL, CONV2_KERNEL = 5, 3
 """Frames that the two causal convolutions see."""
 
 
+SOURCES = {
+    "dense": ("features",),
+    "conv1": ("dense",),
+    "conv2": ("conv1",),
+    "gru1": ("conv2",),
+    "gru2": ("gru1",),
+    "gru3": ("gru2",),
+    "gain_gru": ("gru3",),
+    "gain": ("conv2", "gru1", "gru2", "gru3", "gain_gru"),
+    "strength_gru": ("gru3", "conv2"),
+    "strength": ("strength_gru",),
+    "vad": ("strength_gru",),
+}
+"""What each layer sees, side by side."""
+
+
 @dataclass(frozen=True)
 class Topology:
     """Widths of the PercepNet layers.

@@ -1,14 +1,54 @@
-"""Layers with int8 weights. Each is frozen; what it remembers is passed in and handed back.
+"""Layers with int8 weights, in numpy. Each is frozen; what it remembers is passed in and handed back.
 
 Activations between layers are whole numbers in [-127, 127] held in float32 and stand for values in [-1, 1]. Every layer
-works on K frames at once, and gives the same bits for any split of them into calls.
+works on K frames at once, and gives the same bits for any split of them into calls: sums of products are exact.
 """
+
+import sys
+from functools import cached_property
 
 import numpy as np
 
-from .activations import ACTIVATIONS
-from .kernels import GruWeights, affine, gru
-from .quantize import ACTIVATION_LEVELS
+from .activations import ACTIVATIONS, sigmoid
+from .quantize import ACTIVATION_LEVELS, quantize_activation
+
+EXACT_BELOW = 2**24
+"""float32 sums of whole numbers are exact below this."""
+
+_LARGEST_ACTIVATION = 127
+
+
+class _Product:
+    """float32 products, in parts where a sum could pass 2^24."""
+
+    def __init__(self, weight: np.ndarray) -> None:
+        self._outputs = len(weight)
+        magnitude = np.abs(weight.astype(np.int32))
+        blocks = 1
+        while any(
+            part.sum(1).max(initial=0) * _LARGEST_ACTIVATION >= EXACT_BELOW
+            for part in np.array_split(magnitude, blocks, axis=1)
+        ):
+            blocks += 1
+        self._parts = [np.ascontiguousarray(part.T, np.float32) for part in np.array_split(weight, blocks, axis=1)]
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        if len(self._parts) == 1:
+            return _multiply(x, self._parts[0])
+        total = np.zeros((len(x), self._outputs))
+        start = 0
+        for part in self._parts:
+            total += _multiply(np.ascontiguousarray(x[:, start : start + len(part)]), part)
+            start += len(part)
+        return total.astype(np.float32)
+
+
+def _einsum(x: np.ndarray, transposed: np.ndarray) -> np.ndarray:
+    return np.einsum("kj,ji->ki", x, transposed)
+
+
+# numpy for Pyodide has no BLAS: its matmul is a plain loop there, and einsum over rows is several times faster.
+_multiply = _einsum if sys.platform == "emscripten" else np.matmul
 
 
 class Linear:
@@ -23,8 +63,12 @@ class Linear:
         clamp and tanh answer with int8 values; see `activations.ACTIVATIONS`.
     integers : bool
         Whether the input holds int8 values, or plain float32 features.
-    kernel : str, optional
-        What computes the products; see `kernels.choose_kernel`.
+
+    Attributes
+    ----------
+    weight, bias, activation, integers : as given
+    step_scale : ndarray, shape (outputs,), float32
+        Value of one step of the sums.
     """
 
     def __init__(
@@ -35,30 +79,30 @@ class Linear:
         activation: str | None = None,
         *,
         integers: bool = True,
-        kernel: str | None = None,
     ) -> None:
-        if integers:
-            self._compute = affine(weight, _step(scale), bias, activation, kernel)
-        else:
-            self._compute = _FloatAffine(weight, scale, bias, activation)
+        self.weight, self.bias, self.activation, self.integers = weight, bias, activation, integers
+        self.step_scale = _step(scale) if integers else scale
+
+    @cached_property
+    def _product(self) -> "_Product | _FloatProduct":
+        return _Product(self.weight) if self.integers else _FloatProduct(self.weight)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """x (K, inputs) float32 -> (K, outputs) float32."""
-        return self._compute(x)
+        y = self._product(x)
+        y *= self.step_scale
+        y += self.bias
+        return ACTIVATIONS[self.activation](y)
 
 
-class _FloatAffine:
+class _FloatProduct:
     """Float features, whose sums einsum adds up: BLAS would round them differently for one row and for many."""
 
-    def __init__(self, weight: np.ndarray, scale: np.ndarray, bias: np.ndarray, activation: str | None) -> None:
+    def __init__(self, weight: np.ndarray) -> None:
         self._transposed = np.ascontiguousarray(weight.T, np.float32)
-        self._scale, self._bias, self._activation = scale, bias, ACTIVATIONS[activation]
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        y = np.einsum("kj,ji->ki", x, self._transposed)
-        y *= self._scale
-        y += self._bias
-        return self._activation(y)
+        return _einsum(x, self._transposed)
 
 
 def _step(scale: np.ndarray) -> np.ndarray:
@@ -75,34 +119,27 @@ class Conv1d(Linear):
     scale, bias : ndarray, shape (outputs,), float32
     frames : int
         Length of the convolution.
-    activation, kernel
+    activation
         As for `Linear`.
     """
 
     def __init__(
-        self,
-        weight: np.ndarray,
-        scale: np.ndarray,
-        bias: np.ndarray,
-        frames: int,
-        activation: str | None = None,
-        *,
-        kernel: str | None = None,
+        self, weight: np.ndarray, scale: np.ndarray, bias: np.ndarray, frames: int, activation: str | None = None
     ) -> None:
-        super().__init__(weight, scale, bias, activation, kernel=kernel)
-        self._frames = frames
-        self._inputs = weight.shape[1] // frames
+        super().__init__(weight, scale, bias, activation)
+        self.frames = frames
+        self.inputs = weight.shape[1] // frames
 
     def new_state(self) -> np.ndarray:
         """Frames before the first: silence, shape (frames - 1, inputs), float32."""
-        return np.zeros((self._frames - 1, self._inputs), np.float32)
+        return np.zeros((self.frames - 1, self.inputs), np.float32)
 
     def step(self, x: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """x (K, inputs), state -> (K, outputs) float32, new state."""
         past = np.concatenate((state, x))
         row = past.strides[0]
         # Row k of this view is rows k .. k + frames - 1 laid end to end; rows overlap.
-        windows = np.ndarray((len(x), self._frames * self._inputs), np.float32, past, 0, (row, past.itemsize))
+        windows = np.ndarray((len(x), self.frames * self.inputs), np.float32, past, 0, (row, past.itemsize))
         return self(windows), past[len(x) :]
 
 
@@ -116,8 +153,17 @@ class GRU:
     weight_hh : ndarray, shape (3 units, units), int8
     weight_hh_scale : ndarray, shape (3 units,), float32
     bias_ih, bias_hh : ndarray, shape (3 units,), float32
-    kernel : str, optional
-        As for `Linear`.
+
+    Attributes
+    ----------
+    units : int
+    weight_hh : as given
+    step_scale_hh : ndarray, shape (3 units,), float32
+        Value of one step of the hidden state's sums.
+    input : Linear
+        The gates' share of the input, with the biases of the hidden state but for n's.
+    bias_n : ndarray, shape (units,), float32
+        Of n's hidden part, inside the reset gate.
     """
 
     def __init__(
@@ -128,16 +174,18 @@ class GRU:
         weight_hh_scale: np.ndarray,
         bias_ih: np.ndarray,
         bias_hh: np.ndarray,
-        *,
-        kernel: str | None = None,
     ) -> None:
         self.units = weight_hh.shape[1]
         # Biases of r and z only ever appear as their sum; n's hidden bias must stay inside the reset gate.
         joined = bias_ih.copy()
         joined[: 2 * self.units] += bias_hh[: 2 * self.units]
-        scale_ih, scale_hh = _step(weight_ih_scale), _step(weight_hh_scale)
-        weights = GruWeights(weight_ih, scale_ih, joined, weight_hh, scale_hh, bias_hh[2 * self.units :])
-        self._compute = gru(weights, kernel)
+        self.input = Linear(weight_ih, weight_ih_scale, joined)
+        self.weight_hh, self.step_scale_hh = weight_hh, _step(weight_hh_scale)
+        self.bias_n = bias_hh[2 * self.units :]
+
+    @cached_property
+    def _product(self) -> "_Product":
+        return _Product(self.weight_hh)
 
     def new_state(self) -> np.ndarray:
         """Shape (1, units), float32, zeros."""
@@ -145,4 +193,23 @@ class GRU:
 
     def step(self, x: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """x (K, inputs) int8 values, h (1, units) -> (K, units) int8 values, new h (1, units) float32."""
-        return self._compute(x, h)
+        gates, units = self.input(x), self.units
+        out = np.empty((len(gates), units), np.float32)
+        for k in range(len(gates)):
+            hidden = self._product(quantize_activation(h.copy()))
+            hidden *= self.step_scale_hh
+            gate = gates[k : k + 1]
+            rz = gate[:, : 2 * units]
+            rz += hidden[:, : 2 * units]
+            sigmoid(rz)
+            n = hidden[:, 2 * units :]
+            n += self.bias_n
+            n *= rz[:, :units]
+            n += gate[:, 2 * units :]
+            np.tanh(n, out=n)
+            # h' = n + z (h - n)
+            h = h - n
+            h *= rz[:, units:]
+            h += n
+            out[k] = h
+        return quantize_activation(out), h

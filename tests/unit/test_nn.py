@@ -14,7 +14,6 @@ from pyenhance.nn import (
     quantize_activation,
     quantize_weight,
 )
-from pyenhance.nn.kernels import affine
 
 
 @given(st.integers(1, 70), st.integers(1, 1700), st.integers(1, 9), st.booleans(), st.integers(0, 2**31))
@@ -28,7 +27,7 @@ def test_integer_product_is_exact(outputs: int, inputs: int, frames: int, extrem
         weight = rng.integers(-127, 128, (outputs, inputs)).astype(np.int8)
         x = rng.integers(-127, 128, (frames, inputs)).astype(np.float32)
     exact = x.astype(np.int64) @ weight.T.astype(np.int64)
-    product = affine(weight, np.ones(outputs, np.float32), np.zeros(outputs, np.float32))
+    product = Linear(weight, np.full(outputs, 127, np.float32), np.zeros(outputs, np.float32))
     np.testing.assert_array_equal(product(x), exact.astype(np.float32))
 
 

@@ -1,4 +1,4 @@
-"""Run by test_kernels.py inside Pyodide: both kernels against int64, activations, the GRU, the enhancer."""
+"""Run by test_kernels.py inside Pyodide: both kernels, layer by layer, signal path and all."""
 
 import json
 import random
@@ -6,9 +6,9 @@ import random
 import numpy as np
 
 from pyenhance import Enhancer, load_model
-from pyenhance.nn import available_kernels
+from pyenhance.dsp import AnalysisState, SynthesisState, signal_kernel
+from pyenhance.nn import GRU, Conv1d, Linear, Program, available_kernels
 from pyenhance.nn.activations import ACTIVATIONS
-from pyenhance.nn.kernels import GruWeights, affine, gru
 
 
 class Chance:
@@ -32,6 +32,15 @@ class Chance:
         return np.sqrt(-2 * np.log(1 - self.random(size))) * np.cos(2 * np.pi * self.random(size))
 
 
+def compiled(layer, memory=None):
+    """A program of one layer, as a function of its inputs; it works on `memory`."""
+    linear = layer.input if isinstance(layer, GRU) else layer
+    width = linear.weight.shape[1] // (layer.frames if isinstance(layer, Conv1d) else 1)
+    program = Program({"y": layer}, {"y": ("features",)}, width)
+    memory = np.zeros(0, np.float32) if memory is None else memory
+    return lambda x: program(x, memory, "y")[0]
+
+
 rng = Chance()
 shapes = [(1, 1), (3, 15), (4, 16), (5, 17), (34, 1280), (768, 256), (1, 1040), (9, 1041), (7, 2560), (130, 4000)]
 shapes += [tuple(rng.integers(1, 300, 2)) for _ in range(60)]
@@ -50,8 +59,9 @@ for outputs, inputs in shapes:
             "least": np.full((frames, inputs), -127),
         }
         for kind, weight in weights.items():
-            one, nothing = np.ones(outputs, np.float32), np.zeros(outputs, np.float32)
-            products = [affine(weight.astype(np.int8), one, nothing, None, kernel) for kernel in ("simd", "numpy")]
+            one, nothing = np.full(outputs, 127, np.float32), np.zeros(outputs, np.float32)
+            layer = Linear(weight.astype(np.int8), one, nothing)
+            products = (compiled(layer), layer)
             for other, x in inputs_of.items():
                 exact = (x.astype(np.int64) @ weight.T.astype(np.int64)).astype(np.float32)
                 for name, product in zip(("simd", "numpy"), products, strict=True):
@@ -64,10 +74,26 @@ for outputs, inputs in shapes:
 after = {}
 weight = rng.integers(-127, 128, (70, 90)).astype(np.int8)
 x = rng.integers(-127, 128, (40, 90)).astype(np.float32)
-scale, bias = (rng.uniform(0.5, 2, 70) / 127**2).astype(np.float32), rng.normal(size=70).astype(np.float32)
+scale, bias = (rng.uniform(0.5, 2, 70) / 127).astype(np.float32), rng.normal(size=70).astype(np.float32)
 for activation in ACTIVATIONS:
-    simd, reference = (affine(weight, scale, bias, activation, kernel)(x) for kernel in ("simd", "numpy"))
-    after[str(activation)] = float(np.abs(simd - reference).max())
+    layer = Linear(weight, scale, bias, activation)
+    after[str(activation)] = float(np.abs(compiled(layer)(x) - layer(x)).max())
+layer = Linear(weight, scale, bias, integers=False)
+features = rng.normal((40, 90)).astype(np.float32)
+after["floats"] = float(np.abs(compiled(layer)(features) / layer(features) - 1).max())
+
+# A convolution remembers: the same bits as numpy's, for any split.
+layer = Conv1d(
+    rng.integers(-127, 128, (30, 5 * 19)).astype(np.int8), np.ones(30, np.float32), np.zeros(30, np.float32), 5
+)
+x = rng.integers(-127, 128, (150, 19)).astype(np.float32)
+convolved = layer.step(x, layer.new_state())[0]
+memory = np.zeros(4 * 19, np.float32)
+run = compiled(layer, memory)
+convolution_same = np.array_equal(
+    np.concatenate([run(x[a:b]) for a, b in ((0, 1), (1, 3), (3, 90), (90, 150))]), convolved
+)
+convolution_same &= np.array_equal(memory.reshape(4, 19), x[-4:])
 
 # The GRU: over one frame as numpy's to the last bits of its gates; over many the same bits for any split.
 furthest, split_matters, carried_off = 0.0, False, 0.0
@@ -75,33 +101,67 @@ for units in (16, 48, 64, 128, 256):
     inputs = units // 2 + 3
     weight_ih, weight_hh = (rng.integers(-127, 128, (3 * units, n)).astype(np.int8) for n in (inputs, units))
     scale_ih, scale_hh = (
-        rng.uniform(0.5, 1.5, 3 * units).astype(np.float32) / 127 / 127 / np.float32(np.sqrt(n)) * 3
-        for n in (inputs, units)
+        rng.uniform(0.5, 1.5, 3 * units).astype(np.float32) / 127 / np.float32(np.sqrt(n)) * 3 for n in (inputs, units)
     )
-    bias, bias_n = rng.normal(size=3 * units).astype(np.float32), rng.normal(size=units).astype(np.float32)
-    bias[::7] *= 40  # far into the flat ends of the gates
+    bias_ih, bias_hh = (rng.normal(size=3 * units).astype(np.float32) for _ in range(2))
+    bias_ih[::7] *= 40  # far into the flat ends of the gates
     x = rng.integers(-127, 128, (150, inputs)).astype(np.float32)
     h = rng.uniform(-1, 1, (1, units)).astype(np.float32)
-    weights = GruWeights(weight_ih, scale_ih, bias, weight_hh, scale_hh, bias_n)
-    simd, reference = (gru(weights, kernel) for kernel in ("simd", "numpy"))
+    layer = GRU(weight_ih, scale_ih, weight_hh, scale_hh, bias_ih, bias_hh)
     for k in range(len(x)):
-        difference = simd(x[k : k + 1], h)[1] - reference(x[k : k + 1], h)[1]
-        furthest = max(furthest, float(np.abs(difference).max()))
-    once, last = simd(x, h)
+        memory = h[0].copy()
+        compiled(layer, memory)(x[k : k + 1])
+        furthest = max(furthest, float(np.abs(memory - layer.step(x[k : k + 1], h)[1]).max()))
+    last = h[0].copy()
+    once = compiled(layer, last)(x)
     for size in (1, 7, 64, 65):
-        state, parts = h, []
-        for i in range(0, len(x), size):
-            part, state = simd(x[i : i + size], state)
-            parts.append(part)
-        split_matters |= not (np.array_equal(np.concatenate(parts), once) and np.array_equal(state, last))
+        memory = h[0].copy()
+        run = compiled(layer, memory)
+        parts = [run(x[i : i + size]) for i in range(0, len(x), size)]
+        split_matters |= not (np.array_equal(np.concatenate(parts), once) and np.array_equal(memory, last))
     assert np.abs(once).max() <= 127 and (once == np.rint(once)).all()
-    carried_off = max(carried_off, float(np.mean(np.abs(once - reference(x, h)[0]))))
+    carried_off = max(carried_off, float(np.mean(np.abs(once - layer.step(x, h)[0]))))
 
 # A gliding voice with pauses, in noise: what passes is large enough to be compared.
 phase = 2 * np.pi * np.cumsum(140 + 40 * np.sin(np.arange(96_000) / 9_000)) / 48_000
 voice = sum(np.sin(h * phase) / h for h in range(1, 20)) * (np.sin(np.arange(96_000) / 7_000) > -0.4)
 x = 0.08 * voice + 0.005 * rng.normal(96_000)
 hops = x.reshape(-1, 480).astype(np.float32)
+# The signal path: what both kernels make of it, how far apart they are, and whether a split matters.
+signal, states = {}, {}
+for name, size in (("numpy", 200), ("simd", 200), ("simd", 1), ("simd", 65)):
+    kernel, analysis, synthesis = signal_kernel(name), AnalysisState(), SynthesisState()
+    parts = []
+    for i in range(0, len(hops), size):
+        frames = kernel.analyse(analysis, hops[i : i + size])
+        q = frames.coherence
+        full = kernel.synthesise(synthesis, frames, q, q[:, ::-1], dry=0.1)
+        bare = kernel.synthesise(SynthesisState(), frames, q, None, postfilter=False)
+        parts.append((*vars(frames).values(), full, bare))
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    signal[name, size] = dict(zip((*vars(frames), "full", "bare"), columns, strict=True))
+reference = signal["numpy", 200]
+same_pitch = reference["pitch_period"] == signal["simd", 200]["pitch_period"]
+off = {
+    name: float(np.abs(signal["simd", 200][name] - value)[same_pitch[: len(value)]].max() / np.abs(value).max())
+    for name, value in reference.items()
+    if name not in ("full", "bare")  # a hop holds part of the frame before, whose pitch may be another
+}
+for name in ("full", "bare"):
+    off[name] = float(np.std(signal["simd", 200][name] - reference[name]) / np.std(reference[name]))
+signal_split_matters = not all(
+    np.array_equal(signal["simd", size][name], value)
+    for size in (1, 65)
+    for name, value in signal["simd", 200].items()
+    if name != "bare"
+)
+# One kernel goes on where the other stopped.
+analysis = AnalysisState()
+turns = [
+    signal_kernel(("numpy", "simd")[i % 2]).analyse(analysis, hops[10 * i : 10 * i + 10]).features for i in range(20)
+]
+taking_turns = float(np.abs(np.concatenate(turns) - reference["features"])[same_pitch].max())
+
 outputs = {}
 for kernel in available_kernels():
     enhancer = Enhancer(load_model("default", kernel))
@@ -116,6 +176,12 @@ json.dumps(
         "furthest": furthest,
         "split_matters": split_matters,
         "carried_off": carried_off,
+        "convolution_same": bool(convolution_same),
+        "signal_kernel": Enhancer().stats["signal_kernel"],
+        "same_pitch": float(same_pitch.mean()),
+        "signal_off": off,
+        "signal_split_matters": signal_split_matters,
+        "taking_turns": taking_turns,
         "enhanced_rms": float(np.std(outputs["numpy"])),
         "enhanced_difference": float(np.std(outputs["numpy"] - outputs["simd"])),
     }

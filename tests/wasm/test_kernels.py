@@ -11,4 +11,7 @@ def test_simd_computes_what_numpy_does(in_pyodide: Callable[[str], dict]) -> Non
     assert facts["after"]["tanh"] <= 1 and facts["after"]["sigmoid"] < 1e-6
     # tanh and its kin differ in their last bits, which now and then moves a rounding by one step of 1/127.
     assert facts["furthest"] < 1e-5 and not facts["split_matters"] and facts["carried_off"] < 0.5
+    assert facts["after"]["floats"] < 1e-3 and facts["convolution_same"]
+    assert facts["signal_kernel"] == "simd" and facts["same_pitch"] > 0.99 and not facts["signal_split_matters"]
+    assert max(facts["signal_off"].values()) < 1e-3 and facts["taking_turns"] < 1e-3, facts["signal_off"]
     assert facts["enhanced_difference"] < 0.02 * facts["enhanced_rms"]
