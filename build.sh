@@ -105,6 +105,7 @@ build_wheel() {
   local work; work=$(mktemp -d)
   cp -r pyproject.toml LICENSE README.md pyenhance "$work/"
   wasm/build_kernel.sh wasm/int8_kernel.c "$work/pyenhance/nn/int8_simd.wasm"
+  wasm/build_kernel.sh wasm/int8_kernel.c "$work/pyenhance/nn/int8_relaxed.wasm" -mrelaxed-simd
   wasm/build_kernel.sh wasm/signal_kernel.c "$work/pyenhance/dsp/signal_simd.wasm"
   find "$work" -name __pycache__ -prune -exec rm -rf {} +
   (cd "$work" && PATH=$xb/bin:$xb/venv/bin:$PATH PYODIDE_XBUILDENV_PATH=$xb/xbuildenv \

@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="microseconds a hop on this machine, by stage")
     bench.add_argument("--model", default="default")
     bench.add_argument("-k", type=int, nargs="+", default=[1, 2, 10], metavar="K", help="hops a call")
-    bench.add_argument("--kernel", help="numpy or simd (the fastest that works here)")
+    bench.add_argument("--kernel", help="numpy, simd or relaxed (the fastest that works here)")
     bench.add_argument("--seconds", type=float, default=10, help="of audio for each K")
     bench.add_argument("--json", action="store_true")
     bench.set_defaults(run=_bench)

@@ -92,7 +92,7 @@ export class Engine extends EventTarget {
     return result.type === "recording" ? result.channels : null;
   }
 
-  // Microseconds a hop, by stage: a row of bench.json. kernel: "numpy", "simd" or null, the fastest.
+  // Microseconds a hop, by stage: a row of bench.json. kernel: "numpy", "simd", "relaxed" or null, the fastest.
   async bench({ model = this.model, k = 1, seconds = 10, kernel = null } = {}) {
     await this.ready;
     return (await this.job({ type: "bench", model, k, seconds, kernel })).row;

@@ -1,30 +1,42 @@
 // The network for WebAssembly SIMD, all layers in one call: int8 weights times int8 activations, summed exactly, then scale, bias and
 // activation; and GRUs, which are two such products with their gates.
 //
-// Freestanding: no libc, no Python. Built by build_kernel.sh, called through ctypes on numpy's memory (pyenhance/nn/kernels.py).
+// Freestanding: no libc, no Python. Built by build_kernel.sh, for SIMD and for relaxed SIMD (a quarter faster or more), called through ctypes on numpy's memory (pyenhance/nn/kernels.py).
 // Activations between layers are whole numbers in [-127, 127] held in float32.
 #include <stdint.h>
 #include <wasm_simd128.h>
 
 #define API __attribute__((visibility("default")))
 
-// Whole numbers as int16, eight at a time.
-static inline v128_t to_int16(v128_t low, v128_t high) {
-  return wasm_i16x8_narrow_i32x4(wasm_i32x4_trunc_sat_f32x4(low), wasm_i32x4_trunc_sat_f32x4(high));
+// An activation beside the weights, and sums of 16 products in four lanes: v is a row's weights, x the activations.
+#ifdef __wasm_relaxed_simd__
+// The relaxed product wants its second operand within [0, 127]: the sign of the activation goes to the weight, which is never -128.
+typedef int8_t cell;
+struct cells { v128_t magnitude, sign; };
+static inline struct cells load_cells(const cell *x) {
+  v128_t v = wasm_v128_load(x);
+  return (struct cells){wasm_i8x16_abs(v), wasm_i8x16_shr(v, 7)};
 }
+static inline v128_t add_products(v128_t sum, v128_t v, struct cells x) {
+  return wasm_i32x4_relaxed_dot_i8x16_i7x16_add(wasm_i8x16_sub(wasm_v128_xor(v, x.sign), x.sign), x.magnitude, sum);
+}
+#else
+typedef int16_t cell;
+struct cells { v128_t low, high; };
+static inline struct cells load_cells(const cell *x) { return (struct cells){wasm_v128_load(x), wasm_v128_load(x + 8)}; }
+static inline v128_t add_products(v128_t sum, v128_t v, struct cells x) {
+  return wasm_i32x4_add(sum, wasm_i32x4_add(wasm_i32x4_dot_i16x8(wasm_i16x8_extend_low_i8x16(v), x.low),
+                                            wasm_i32x4_dot_i16x8(wasm_i16x8_extend_high_i8x16(v), x.high)));
+}
+#endif
 
-// Four rows of weights times x (int16 [inputs]): four sums, int32, as float32.
-static inline v128_t four_rows(const int8_t *w, const int16_t *x, int inputs) {
+// Four rows of weights times x: four sums, int32, as float32.
+static inline v128_t four_rows(const int8_t *w, const cell *x, int inputs) {
   v128_t sum[4] = {wasm_i32x4_const_splat(0), wasm_i32x4_const_splat(0), wasm_i32x4_const_splat(0), wasm_i32x4_const_splat(0)};
   for (int k = 0; k < inputs; k += 16) {
-    v128_t x0 = wasm_v128_load(x + k), x1 = wasm_v128_load(x + k + 8);
+    struct cells cells = load_cells(x + k);
 #pragma clang loop unroll(full)
-    for (int r = 0; r < 4; r++) {
-      v128_t bytes = wasm_v128_load(w + r * inputs + k);
-      v128_t products = wasm_i32x4_add(wasm_i32x4_dot_i16x8(wasm_i16x8_extend_low_i8x16(bytes), x0),
-                                       wasm_i32x4_dot_i16x8(wasm_i16x8_extend_high_i8x16(bytes), x1));
-      sum[r] = wasm_i32x4_add(sum[r], products);
-    }
+    for (int r = 0; r < 4; r++) sum[r] = add_products(sum[r], wasm_v128_load(w + r * inputs + k), cells);
   }
   // Four sums of four lanes each become one vector of four sums.
   v128_t a = wasm_i32x4_add(wasm_i32x4_shuffle(sum[0], sum[1], 0, 4, 2, 6), wasm_i32x4_shuffle(sum[0], sum[1], 1, 5, 3, 7));
@@ -85,11 +97,11 @@ struct layer {
 enum { FLOATS, INTEGERS, RECURRENT };  // what `kind` says of the inputs; the weights of a GRU have 3 units rows: gates r, z, n
 
 enum { WIDEST = 4096 };  // model.Topology allows no more
-static int16_t seen[5 * WIDEST], seen_hidden[WIDEST];
-static float gates[3 * WIDEST];
+static cell seen[5 * WIDEST], seen_hidden[WIDEST];
+static float gates[3 * WIDEST], rounded[WIDEST];
 
-static void whole(int16_t *to, const float *from, int n) {
-  for (int k = 0; k < n; k++) to[k] = (int16_t)from[k];
+static void whole(cell *to, const float *from, int n) {
+  for (int k = 0; k < n; k++) to[k] = (cell)from[k];
 }
 
 // The frame's inputs into `seen`, after those that a convolution remembers; it then remembers these.
@@ -133,8 +145,8 @@ static void gru(const struct layer *l, float *out) {
   float *h = l->memory;
   for (int m = 0; m < 3 * units; m += 4)
     wasm_v128_store(gates + m, scaled(four_rows(l->weight + m * l->columns, seen, l->columns), l->scale + m, l->bias + m));
-  for (int k = 0; k < units; k += 8)
-    wasm_v128_store(seen_hidden + k, to_int16(quantise(wasm_v128_load(h + k)), quantise(wasm_v128_load(h + k + 4))));
+  for (int k = 0; k < units; k += 4) wasm_v128_store(rounded + k, quantise(wasm_v128_load(h + k)));
+  whole(seen_hidden, rounded, units);
   for (int m = 0; m < units; m += 4) {
     v128_t part[3];
     for (int g = 0; g < 3; g++) {

@@ -46,7 +46,7 @@ class Network:
     ----------
     layers : dict of str to Layer
     kernel : str
-        What runs: "numpy" also where "simd" was wanted and cannot run this topology.
+        What runs: "numpy" also where a compiled one was wanted and cannot run this topology.
     """
 
     def __init__(self, topology: Topology, tensors: dict[str, np.ndarray], kernel: str | None = None) -> None:
@@ -64,11 +64,11 @@ class Network:
                 self.layers[name] = Linear(
                     own["weight"], own["weight_scale"], own["bias"], activation, integers=integers
                 )
-        self.kernel, self._program = "numpy", None
-        if choose_kernel(kernel) == "simd" and all(
-            x.units % 16 == 0 for x in self.layers.values() if isinstance(x, GRU)
-        ):
-            self.kernel, self._program = "simd", Program(self.layers, SOURCES, NUM_FEATURES)
+        self.kernel, self._program = choose_kernel(kernel), None
+        if any(layer.units % 16 for layer in self.layers.values() if isinstance(layer, GRU)):
+            self.kernel = "numpy"
+        if self.kernel != "numpy":
+            self._program = Program(self.layers, SOURCES, NUM_FEATURES, self.kernel)
 
     def new_state(self) -> NetworkState:
         """The state before the first frame."""

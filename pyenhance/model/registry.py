@@ -58,7 +58,7 @@ def load_model(model: Any = "default", kernel: str | None = None) -> Model:
     model : str, path or Model
         A shipped model's name, a ``.safetensors`` path, or a `Model`, which is returned.
     kernel : str, optional
-        What runs the network: "numpy", or where it works "simd"; by default the environment's
+        What runs the network: "numpy", or where they work "simd" and "relaxed"; by default the environment's
         ``PYENHANCE_KERNEL``, else the fastest.
 
     Returns

@@ -67,6 +67,8 @@ def read_weights(data: bytes) -> tuple[Topology, dict[str, np.ndarray], dict[str
         tensor = np.frombuffer(payload, _DTYPES[kind], count=size // _DTYPES[kind].itemsize, offset=begin)
         if kind == "F32" and not np.isfinite(tensor).all():
             raise ValueError(f"weights: {name} holds NaN or Inf")
+        if kind == "I8" and tensor.min(initial=0) == -128:  # a kernel may turn the sign of a weight
+            raise ValueError(f"weights: {name} holds -128; accepted: -127 to 127")
         tensors[name] = tensor.reshape(shape)
         end = stop
     if end != len(payload):

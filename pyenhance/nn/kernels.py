@@ -1,9 +1,11 @@
 """A whole network in one compiled call, where that works: the layers of `layers.py` for WebAssembly SIMD.
 
-numpy's layers are the reference and complete. `Program` runs the same layers by `wasm/int8_kernel.c`. Its sums of int8
-products are exact, as numpy's are; its tanh and sigmoid, and the sums of float features, differ in their last bits.
+numpy's layers are the reference and complete. `Program` runs the same layers by `wasm/int8_kernel.c`, which is compiled
+for SIMD, and for the relaxed SIMD that fewer engines have. Its sums of int8 products are exact, as numpy's are; its
+tanh and sigmoid, and the sums of float features, differ in their last bits.
 """
 
+import ctypes
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,6 +34,8 @@ class Program:
         What each layer sees, side by side: layers before it, or "features".
     features : int
         Width of the features.
+    kernel : str
+        "simd" or "relaxed", one of `available_kernels`.
 
     Raises
     ------
@@ -39,7 +43,10 @@ class Program:
         The kernel cannot run these layers: a GRU whose units are no multiple of 16.
     """
 
-    def __init__(self, layers: Mapping[str, Layer], sources: Mapping[str, tuple[str, ...]], features: int) -> None:
+    def __init__(
+        self, layers: Mapping[str, Layer], sources: Mapping[str, tuple[str, ...]], features: int, kernel: str
+    ) -> None:
+        self._run = _COMPILED[kernel].network
         self._width = features
         self._features = np.zeros((_FRAMES, _padded(features, 16)), np.float32)
         self._memory = np.zeros(
@@ -114,7 +121,7 @@ class Program:
         for first in range(0, len(features), _FRAMES):
             count = min(_FRAMES, len(features) - first)
             self._features[:count, : self._width] = features[first : first + count]
-            _library.network(*self._arguments, count)
+            self._run(*self._arguments, count)
             parts.append([self._out[name][:count, : self._outputs[name]].copy() for name in names])
         memory[:] = self._memory
         return parts[0] if len(parts) == 1 else [np.concatenate(column) for column in zip(*parts, strict=True)]
@@ -128,7 +135,7 @@ def _padded(n: int, multiple: int) -> int:
     return -(-n // multiple) * multiple
 
 
-def _agrees() -> bool:
+def _agrees(kernel: str) -> bool:
     """Whether the compiled kernel computes what numpy does: engines have been seen whose SIMD does not."""
     fine, coarse = np.full(48, 1e-3, np.float32), np.full(48, 0.05, np.float32)
     layers: dict[str, Layer] = {
@@ -138,7 +145,7 @@ def _agrees() -> bool:
         "sums": Linear(spread(6, 34).astype(np.int8), fine[:6], coarse[:6]),
     }
     sources = {"dense": ("features",), "conv": ("dense",), "gru": ("conv", "dense"), "sums": ("gru", "conv")}
-    program, memory = Program(layers, sources, 5), np.zeros(2 * 7 + 16, np.float32)
+    program, memory = Program(layers, sources, 5, kernel), np.zeros(2 * 7 + 16, np.float32)
     x = spread(9, 5) / 127
     found = np.concatenate([program(part, memory, "sums")[0] for part in (x[:4], x[4:])])
     dense = layers["dense"](x)
@@ -154,15 +161,18 @@ def spread(rows: int, columns: int) -> np.ndarray:
     return (np.arange(rows * columns) * 89 % 255 - 127).reshape(rows, columns).astype(np.float32)
 
 
-_KERNELS = ["numpy"]
-_library = load_side_module(Path(__file__).with_name("int8_simd.wasm"), {"network": [POINTER, INT, INT]})
-if _library is not None and _agrees():
-    _KERNELS.append("simd")
+_COMPILED: dict[str, ctypes.CDLL] = {}
+for _kernel in ("simd", "relaxed"):
+    _library = load_side_module(Path(__file__).with_name(f"int8_{_kernel}.wasm"), {"network": [POINTER, INT, INT]})
+    if _library is not None:
+        _COMPILED[_kernel] = _library
+        if not _agrees(_kernel):
+            del _COMPILED[_kernel]
 
 
 def available_kernels() -> list[str]:
-    """Names of the kernels that work here, the fastest last: "numpy", and "simd" (see `Program`)."""
-    return list(_KERNELS)
+    """Names of the kernels that work here, the fastest last: "numpy", and in a browser "simd" and "relaxed"."""
+    return ["numpy", *_COMPILED]
 
 
 def choose_kernel(name: str | None = None) -> str:
@@ -174,6 +184,6 @@ def choose_kernel(name: str | None = None) -> str:
         There is no such kernel here.
     """
     wanted = name or os.environ.get("PYENHANCE_KERNEL") or available_kernels()[-1]
-    if wanted not in _KERNELS:
+    if wanted not in available_kernels():
         raise ValueError(f"kernel is {wanted!r}; accepted here: {', '.join(available_kernels())}")
     return wanted

@@ -25,7 +25,7 @@ from tests.browser.conftest import READY_MS, ROOT, launch, make_server
 from tests.perf.peers import measure_peers
 
 BLOCKS = (1, 2, 10)
-KERNELS = ("numpy", "simd")
+KERNELS = ("numpy", "simd", "relaxed")
 OTHER_SHAPES = ("untrained-tiny", "untrained-large")
 FIRST_SAMPLE = """() => new Promise((resolve) => {
   const timer = setInterval(() => {

@@ -56,7 +56,14 @@ def test_wheel_is_pure_and_complete(site: Path, manifest: dict) -> None:
     path = site / manifest["wheels"]["pyenhance"]
     assert path.name.endswith("-py3-none-any.whl")
     names = zipfile.ZipFile(path).namelist()
-    for needed in ("weights/default.safetensors", "weights/default.md", "live.py", "nn/int8_simd.wasm"):
+    for needed in (
+        "weights/default.safetensors",
+        "weights/default.md",
+        "live.py",
+        "nn/int8_simd.wasm",
+        "nn/int8_relaxed.wasm",
+        "dsp/signal_simd.wasm",
+    ):
         assert f"pyenhance/{needed}" in names
     assert not [name for name in names if name.endswith((".so", ".pyc"))]
 

@@ -1,0 +1,29 @@
+"""The kernels in Chromium, which has relaxed SIMD."""
+
+import json
+from collections.abc import Callable
+
+from playwright.sync_api import Browser
+
+from ..wasm.test_kernels import SCRIPT, check_kernels
+
+PAGE = """<!doctype html><script type="module">
+  import { loadPyodide } from "/pyodide/pyodide.mjs";
+  const pyodide = await loadPyodide({ indexURL: "/pyodide/", packageBaseUrl: location.origin + "/pyodide/" });
+  await pyodide.loadPackage(["numpy", "micropip"]);
+  const { wheels } = await (await fetch("/manifest.json")).json();
+  await pyodide.pyimport("micropip").install(`${location.origin}/${wheels.pyenhance}`);
+  window.run = (source) => pyodide.runPythonAsync(source);
+  document.title = "ready";
+</script>"""
+
+
+def test_relaxed_simd_computes_what_numpy_does(browser: Browser, serve: Callable[[bool], str]) -> None:
+    page = browser.new_page()
+    page.route("**/kernels.html", lambda route: route.fulfill(body=PAGE, content_type="text/html"))
+    page.goto(f"{serve(True)}kernels.html")
+    page.wait_for_function("document.title === 'ready'", timeout=120_000)
+    facts = json.loads(page.evaluate("(source) => run(source)", SCRIPT.read_text()))
+    page.close()
+    assert facts["kernels"] == ["numpy", "simd", "relaxed"] and facts["default"] == "relaxed"
+    check_kernels(facts)
