@@ -1,6 +1,7 @@
 // The audio thread's side: writes what it hears into the input ring and plays enhanced sound at a constant delay. When enhanced
 // sound is not there in time it plays the dry signal of the same moment, so speech is never lost.
-import { CAPACITY, H, HOP, LATENCY, PROCESSOR_FIELDS, Ring, STATE, put } from "./ring.js";
+import { Resampler, SLACK } from "./resample.js";
+import { CAPACITY, H, HOP, LATENCY, PROCESSOR_FIELDS, Ring, SAMPLE_RATE, STATE, put } from "./ring.js";
 
 const MASK = CAPACITY - 1;
 const FADE = 1 / 240; // a sample: 5 ms from dry to enhanced
@@ -17,6 +18,13 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     this.ring = buffer ? new Ring(buffer) : Ring.create(false);
     this.ring.set(H.DELAY, delay);
     this.mono = new Float32Array(4096);
+    this.played = new Float32Array(8192);
+    if (sampleRate !== SAMPLE_RATE) {
+      this.up = new Resampler(sampleRate, SAMPLE_RATE);
+      this.down = new Resampler(SAMPLE_RATE, sampleRate);
+      this.waiting = new Float32Array(8192); // at the context's rate
+      this.waits = SLACK;
+    }
     this.wetGain = 0;
     this.residual = 0; // what is left of a jump
     this.lastOut = 0;
@@ -54,17 +62,21 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     const n = channels[0].length;
     if (this.mono.length < n) this.mono = new Float32Array(n);
     this.listen(inputs[0], n);
+    const sound = this.up ? this.up.process(this.mono, n) : this.mono;
+    const m = this.up ? sound.length : n; // at 48 kHz
     const heard = ring.get(H.IN_WRITE);
-    put(ring.input, heard, this.mono, 0, n);
-    ring.set(H.IN_WRITE, (heard + n) | 0);
+    put(ring.input, heard, sound, 0, m);
+    ring.set(H.IN_WRITE, (heard + m) | 0);
     ring.set(H.BLOCK, n);
-    this.play(channels[0], n, (heard - ring.get(H.DELAY)) | 0);
+    if (this.played.length < m) this.played = new Float32Array(2 * m);
+    this.play(this.down ? this.played : channels[0], m, (heard - ring.get(H.DELAY)) | 0);
+    if (this.down) this.resampled(channels[0], m);
     for (let c = 1; c < channels.length; c++) channels[c].set(channels[0]);
-    this.meter(n);
-    this.sinceHop += n;
+    this.meter(m);
+    this.sinceHop += m;
     if (this.sinceHop >= HOP) {
       this.sinceHop %= HOP;
-      this.announce(heard + n);
+      this.announce(heard + m);
     }
     return this.alive && ring.get(H.QUIT) === 0;
   }
@@ -79,6 +91,22 @@ class DenoiserProcessor extends AudioWorkletProcessor {
       for (let i = 0; i < n; i++) mono[i] += scale * channel[i];
     }
     for (let i = 0; i < n; i++) this.peakIn = Math.max(this.peakIn, Math.abs(mono[i]));
+  }
+
+  // A block at the context's rate from what was played at 48 kHz.
+  resampled(out, m) {
+    const fresh = this.down.process(this.played, m);
+    if (this.waiting.length < this.waits + fresh.length) {
+      const larger = new Float32Array(2 * (this.waits + fresh.length));
+      larger.set(this.waiting.subarray(0, this.waits));
+      this.waiting = larger;
+    }
+    this.waiting.set(fresh, this.waits);
+    this.waits += fresh.length;
+    const n = Math.min(out.length, this.waits);
+    out.set(this.waiting.subarray(0, n));
+    this.waiting.copyWithin(0, n, this.waits);
+    this.waits -= n;
   }
 
   play(out, n, at) {

@@ -6,11 +6,13 @@
 //
 // The node passes sound through, untouched, until its engine has loaded ("ready"). Input channels are mixed to one; every output
 // channel carries the enhanced sound.
+import { conversionDelay } from "./resample.js";
 import { BANDS, H, HOP, LATENCY, PROCESSOR_FIELDS, Ring, SAMPLE_RATE, STATE, WORKER_FIELDS } from "./ring.js";
 
 const BASE = new URL("./", import.meta.url);
 const TRANSPORT_DELAY = 2 * HOP;
 const STATS_MS = 250;
+const MIN_RATE = 8000;
 
 const canShare = () => typeof SharedArrayBuffer === "function" && globalThis.crossOriginIsolated === true;
 
@@ -189,7 +191,7 @@ class Denoiser extends AudioWorkletNode {
   stats() {
     const get = (field) => this.ring.get(field);
     const ms = (samples) => (1000 * samples) / SAMPLE_RATE;
-    const delay = get(H.DELAY) || TRANSPORT_DELAY;
+    const transport = ms(get(H.DELAY) || TRANSPORT_DELAY) + 1000 * conversionDelay(this.context.sampleRate, SAMPLE_RATE);
     const device = 1000 * ((this.context.baseLatency || 0) + (this.context.outputLatency || 0));
     const names = Object.keys(STATE);
     return {
@@ -202,9 +204,9 @@ class Denoiser extends AudioWorkletNode {
       us_p99: get(H.US_P99),
       us_max: get(H.US_MAX),
       real_time_factor: (get(H.US_MEAN) * SAMPLE_RATE) / HOP / 1e6,
-      latency_ms: ms(LATENCY + delay) + device,
+      latency_ms: ms(LATENCY) + transport + device,
       latency_algorithm_ms: ms(LATENCY),
-      latency_transport_ms: ms(delay),
+      latency_transport_ms: transport,
       latency_device_ms: device,
       in_fill: Math.max(0, this.ring.distance(H.IN_WRITE, H.IN_READ)),
       out_fill: Math.max(0, this.ring.distance(H.OUT_WRITE, H.OUT_READ)),
@@ -251,8 +253,8 @@ const withProcessor = new WeakSet();
 
 // An AudioNode that enhances speech. Resolves when it can be connected; it is "ready" once its engine has loaded.
 export async function createDenoiser(context, { model = "default", strengthDb = null, onProgress, engine } = {}) {
-  if (context.sampleRate !== SAMPLE_RATE) {
-    throw new RangeError(`sampleRate is ${context.sampleRate}; accepted: new AudioContext({ sampleRate: ${SAMPLE_RATE} })`);
+  if (!Number.isInteger(context.sampleRate) || context.sampleRate < MIN_RATE) {
+    throw new RangeError(`sampleRate is ${context.sampleRate}; accepted: a whole number of at least ${MIN_RATE} Hz`);
   }
   if (!context.audioWorklet) throw new Error("AudioWorklet is missing: the page must come over https or from localhost");
   const strength = strengthToHeader(strengthDb);

@@ -164,8 +164,56 @@ def test_node_refuses_what_it_cannot_do(page: Page) -> None:
         await context.close();
       }
     }"""
-    assert "44100" in page.evaluate(script, {"rate": 44_100, "strength": None})
+    assert "3000.5" in page.evaluate(
+        script.replace("context, {", "{ sampleRate: 3000.5 }, {"), {"strength": None, "rate": 48_000}
+    )
     assert "-1" in page.evaluate(script, {"rate": 48_000, "strength": -1})
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100, 96_000])
+def test_other_sample_rates(page: Page, rate: int) -> None:
+    """A node in a context that is not at 48 kHz: bypassed it is a delay, the one that it states; live it enhances."""
+    outcome = page.evaluate(
+        """async (rate) => {
+      const { createDenoiser, engine } = pyenhance;
+      const offline = new OfflineAudioContext(1, rate, rate);
+      const buffer = offline.createBuffer(1, rate, rate);
+      const x = buffer.getChannelData(0);
+      for (let i = 0; i < rate; i++) x[i] = 0.3 * Math.sin(2000 * (i / rate) ** 2) + 0.2 * Math.sin((9000 * i) / rate);
+      const source = new AudioBufferSourceNode(offline, { buffer });
+      const still = await createDenoiser(offline, { engine });
+      still.bypass = true;
+      source.connect(still).connect(offline.destination);
+      source.start();
+      const y = (await offline.startRendering()).getChannelData(0);
+      const stated = still.stats();
+      still.dispose();
+
+      const context = new AudioContext({ sampleRate: rate });
+      const node = await createDenoiser(context, { engine });
+      const noise = context.createBuffer(1, rate, rate);
+      noise.getChannelData(0).forEach((_, i, z) => { z[i] = 0.2 * (Math.random() - 0.5); });
+      const loop = new AudioBufferSourceNode(context, { buffer: noise, loop: true });
+      const sink = new GainNode(context, { gain: 0 });
+      loop.connect(node).connect(sink).connect(context.destination);
+      loop.start();
+      await new Promise((resolve) => setTimeout(resolve, 4000));
+      const live = node.stats();
+      node.dispose();
+      await context.close();
+      return { x: [...x], y: [...y], live, delay_ms: stated.latency_ms - stated.latency_device_ms };
+    }""",
+        rate,
+    )
+    x, y = (np.array(outcome[name]) for name in "xy")
+    delay = outcome["delay_ms"] / 1000 * rate
+    n = np.arange(len(x))
+    expected = np.interp(n - delay, n, x)  # as good as the interpolation: the tones are low
+    settled = slice(int(delay) + rate // 20, None)
+    assert np.std(y[settled] - expected[settled]) < 0.03 * np.std(x)
+    live = outcome["live"]
+    assert live["state"] == "running" and live["hops"] > 200 and live["overruns"] == 0
+    assert live["peak_out"] < 0.5 * live["peak_in"]
 
 
 def test_bypassed_node_is_an_exact_delay(page: Page) -> None:
