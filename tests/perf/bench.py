@@ -1,6 +1,7 @@
 """Measure in headless Chromium and in CPython, print a table and write bench.json: ``./build.sh bench``."""
 
 import argparse
+import gzip
 import json
 import os
 import platform
@@ -9,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from tests.browser.conftest import READY_MS, ROOT, launch, make_server
 from tests.perf.peers import measure_peers
 
 BLOCKS = (1, 2, 10)
+HOUR = 3600
 KERNELS = ("numpy", "simd", "relaxed")
 OTHER_SHAPES = ("untrained-tiny", "untrained-large")
 FIRST_SAMPLE = """() => new Promise((resolve) => {
@@ -60,7 +63,15 @@ def startup(browser: Browser, address: str) -> dict[str, Any]:
     cached = _first_enhanced_ms(page, address)
     context.close()
     largest_first = dict(sorted(sizes.items(), key=lambda item: -item[1]))
-    return {"cold_ms": cold, "cached_ms": cached, "bytes_total": sum(sizes.values()), "bytes": largest_first}
+    site = ROOT / "dist" / "site"
+    compressed = sum(len(gzip.compress((site / name).read_bytes())) for name in sizes)
+    return {
+        "cold_ms": cold,
+        "cached_ms": cached,
+        "bytes_total": sum(sizes.values()),
+        "bytes_compressed": compressed,
+        "bytes": largest_first,
+    }
 
 
 def live(page: Page, seconds: float) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -91,20 +102,81 @@ def _delay_ms(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.argmax(correlation[:9600])) / 48
 
 
-def files(seconds: float = 120) -> dict[str, Any]:
-    """`pyenhance denoise` on a long recording: real-time factor and highest memory, start of Python included."""
+def files() -> dict[str, Any]:
+    """`pyenhance denoise` on one core, start of Python included: real-time factor and highest memory, by length; and
+    many files over local Dask workers."""
+    single = [_denoise(seconds) for seconds in (120, HOUR)]
+    return {"single": single, "cluster": [_cluster(workers) for workers in (1, 2, 4)]}
+
+
+def _denoise(seconds: int) -> dict[str, Any]:
+    code = (
+        "import resource, sys; from pyenhance.cli import main; status = main(sys.argv[1:]); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024); sys.exit(status)"
+    )
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "noisy.wav"
-        soundfile.write(source, np.random.default_rng(0).normal(0, 0.05, int(48_000 * seconds)), 48_000)
-        code = (
-            "import resource, sys; from pyenhance.cli import main; status = main(sys.argv[1:]); "
-            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024); sys.exit(status)"
-        )
+        _write_noise(source, seconds)
         command = [sys.executable, "-c", code, "denoise", source, "-o", Path(folder) / "clean.wav", "--quiet"]
         begin = time.perf_counter()
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         spent = time.perf_counter() - begin
-    return {"real_time_factor": spent / seconds, "peak_mb": float(done.stdout.split()[-1]), "seconds": seconds}
+    return {"seconds": seconds, "real_time_factor": spent / seconds, "peak_mb": float(done.stdout.split()[-1])}
+
+
+def _cluster(workers: int, count: int = 16, seconds: int = 60) -> dict[str, Any]:
+    """So many files; the start of the workers is part of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "noisy", Path(folder) / "clean"
+        source.mkdir()
+        for k in range(count):
+            _write_noise(source / f"{k}.wav", seconds)
+        command = [sys.executable, "-m", "pyenhance.cli", "denoise", source, "-o", target, "--quiet"]
+        begin = time.perf_counter()
+        subprocess.run([*command, "--cluster", f"local:{workers}"], check=True, capture_output=True)
+        spent = time.perf_counter() - begin
+        assert len(list(target.glob("*.wav"))) == count
+    return {"workers": workers, "files": count, "real_time_factor": spent / (count * seconds)}
+
+
+def _write_noise(path: Path, seconds: int) -> None:
+    rng = np.random.default_rng(0)
+    with soundfile.SoundFile(path, "w", 48_000, 1) as file:
+        for _ in range(seconds):
+            file.write(rng.normal(0, 0.05, 48_000))
+
+
+def overhead(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What a call costs whatever it does, from one hop a call against ten; and what only memory's speed would allow.
+
+    A call of K hops costs F + K V; a hop of it F / K + V.
+    """
+    weights = np.zeros(8_000_000, np.int8).view(np.int64)
+    best = min(_seconds(lambda: np.add.reduce(weights)) for _ in range(20))
+    bytes_a_us = weights.nbytes / best / 1e6
+    cost = {(row["engine"], row["model"], row["kernel"], row["k"]): row for row in rows}
+    facts = []
+    for (engine, model, kernel, k), row in cost.items():
+        if k != 1:
+            continue
+        fixed = (row["us_mean"] - cost[engine, model, kernel, 10]["us_mean"]) * 10 / 9
+        facts.append(
+            {
+                "engine": engine,
+                "model": model,
+                "kernel": kernel,
+                "fixed_us": fixed,
+                "fixed_share": fixed / row["us_mean"],
+                "reading_weights_us": row["weights"] / bytes_a_us,
+            }
+        )
+    return facts
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
 
 
 def _processor() -> str:
@@ -127,15 +199,21 @@ def _show(result: dict[str, Any]) -> None:
         print(
             f"{row['engine']:9} {row['model']:16} {row['kernel']:7} {row['k']:3d} {''.join(f'{v:>10}' for v in text)}"
         )
+    for row in result["overhead"]:
+        print(
+            f"{row['engine']:9} {row['model']:16} {row['kernel']:7}  {row['fixed_us']:.0f} us a call are fixed, "
+            f"{row['fixed_share']:.0%} of one with one hop; to read the weights {row['reading_weights_us']:.0f} us"
+        )
     for row in result["peers"]:
         print(f"chromium  {row['us_mean']:38.0f}  {row['name']} ({row['package']} {row['version']})")
     print(f"\nstart: {start['cold_ms'] / 1000:.1f} s cold, {start['cached_ms'] / 1000:.1f} s cached, to the first")
-    print(f"enhanced sample; {start['bytes_total'] / 1e6:.1f} MB:")
+    print(f"enhanced sample; {start['bytes_total'] / 1e6:.1f} MB, {start['bytes_compressed'] / 1e6:.1f} MB compressed:")
     for name, size in list(start["bytes"].items())[:6]:
         print(f"  {size / 1e6:6.2f} MB  {name}")
     print("live:    " + ", ".join(f"{k} {v:.0f}" for k, v in result["live"].items()))
     print("latency: " + ", ".join(f"{k} {v:.1f} ms" for k, v in result["latency_ms"].items()))
-    print("files:   " + ", ".join(f"{k} {v:.3f}" for k, v in result["files"].items()))
+    for row in result["files"]["single"] + result["files"]["cluster"]:
+        print("files:   " + ", ".join(f"{k} {v:.4g}" for k, v in row.items()))
 
 
 def main() -> None:
@@ -188,6 +266,7 @@ def main() -> None:
             "numpy": np.__version__,
         },
         "hop": rows,
+        "overhead": overhead(rows),
         "peers": peers,
         "startup": start,
         "latency_ms": latency,
