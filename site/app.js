@@ -1,11 +1,11 @@
 // The page: one Start button and honest read-outs. All sound work is in pyenhance.js, recordings are in files.js.
 import { addResult, watchFiles } from "./files.js";
+import { $, explainMicrophone, openEngine } from "./page.js";
 import { Pictures } from "./pictures.js";
 import { Engine, createDenoiser } from "./pyenhance.js";
 import { SAMPLE_RATE } from "./ring.js";
 import { TEXT } from "./strings.js";
 
-const $ = (id) => document.getElementById(id);
 const MICROPHONE = { echoCancellation: false, noiseSuppression: false, autoGainControl: false, channelCount: 1 };
 const NO_LIMIT = 42; // the slider's right end
 const CLIP = 0.99;
@@ -35,23 +35,15 @@ const sayLoading = (text) => {
 
 function loadEngine() {
   $("retry-row").hidden = true;
-  $("progress").classList.remove("done");
-  engine = new Engine({
-    onProgress: ({ stage, done, total }) => {
-      sayLoading(TEXT.loading[stage](done, total));
-      $("progress").value = stage === "download" ? 0.7 * (done / total) : { python: 0.75, numpy: 0.85, model: 0.95 }[stage];
-    },
-  });
+  engine = openEngine(sayLoading);
   engine.ready.then(
     ({ load_ms }) => {
-      $("progress").classList.add("done");
       document.body.dataset.engine = "ready";
       keepOffline();
       sayLoading(TEXT.ready(load_ms));
       announce();
     },
     (error) => {
-      $("progress").classList.add("done");
       document.body.dataset.engine = "failed";
       warn(TEXT.loadFailed(error.message));
       $("retry-row").hidden = false;
@@ -169,11 +161,6 @@ async function noisySample(context) {
   return { node, close: () => node.stop() };
 }
 
-function explain(error) {
-  const known = { NotAllowedError: TEXT.denied, NotFoundError: TEXT.absent, OverconstrainedError: TEXT.absent, NotReadableError: TEXT.busy };
-  warn(known[error.name] ?? TEXT.failed(error.message));
-}
-
 async function onStart() {
   if (session) return stop();
   if (!window.isSecureContext || !navigator.mediaDevices) return warn(TEXT.insecure);
@@ -182,7 +169,7 @@ async function onStart() {
   try {
     await start(microphone, false);
   } catch (error) {
-    explain(error);
+    warn(explainMicrophone(error));
   } finally {
     $("start").disabled = false;
   }
@@ -221,7 +208,7 @@ async function onSample() {
   try {
     await start(noisySample, true);
   } catch (error) {
-    explain(error);
+    warn(explainMicrophone(error));
   }
 }
 

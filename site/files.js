@@ -1,29 +1,23 @@
 // Recordings: decoded by the browser, enhanced in the worker, given back as WAV.
+import { $, decodeSound } from "./page.js";
 import { drawLevels } from "./palette.js";
 import { SAMPLE_RATE } from "./ring.js";
 import { TEXT } from "./strings.js";
 import { encodeWav } from "./wav.js";
 import { zip } from "./zip.js";
 
-const $ = (id) => document.getElementById(id);
 const PICTURE_S = 600; // longer ones get no picture, which would need them whole in the engine's memory
 const results = []; // {name, blob}, newest last
 let cancel = null;
 
 const say = (text) => ($("file-status").textContent = text);
 
-async function decode(file) {
-  // A context of 48 kHz decodes to 48 kHz, whatever the file's rate.
-  const sound = await new OfflineAudioContext(1, 1, SAMPLE_RATE).decodeAudioData(await file.arrayBuffer());
-  return Array.from({ length: sound.numberOfChannels }, (_, c) => sound.getChannelData(c).slice());
-}
-
 async function enhanceFile(file, engine, strengthDb, signal) {
   say(TEXT.decoding(file.name));
   $("file-progress").value = 0;
   let channels;
   try {
-    channels = await decode(file);
+    channels = await decodeSound(await file.arrayBuffer());
   } catch {
     return say(TEXT.undecodable(file.name));
   }

@@ -1,11 +1,9 @@
 // The playable article: every step computed by pyenhance.lab in the worker, heard in step with the others, and seen.
+import { $, decodeSound, explainMicrophone, openEngine } from "./page.js";
 import { drawLevels } from "./palette.js";
 import { Player } from "./player.js";
-import { Engine } from "./pyenhance.js";
-import { SAMPLE_RATE } from "./ring.js";
 import { HOW, TEXT } from "./strings.js";
 
-const $ = (id) => document.getElementById(id);
 const RECORD_S = 5;
 const PATIENCE_MS = 30000; // for code that never ends
 const STEPS = [...document.querySelectorAll("[data-step]")].map((item) => item.dataset.step);
@@ -140,32 +138,19 @@ function explain(message) {
 }
 
 async function load() {
-  $("progress").classList.remove("done");
-  engine = new Engine({
-    onProgress: ({ stage, done, total }) => {
-      say(TEXT.loading[stage](done, total));
-      $("progress").value = stage === "download" ? 0.7 * (done / total) : { python: 0.75, numpy: 0.85, model: 0.95 }[stage];
-    },
-  });
+  engine = openEngine(say);
   try {
     await engine.ready;
   } catch (error) {
     say(TEXT.loadFailed(error.message));
     throw error;
-  } finally {
-    $("progress").classList.add("done");
   }
-}
-
-async function decode(data) {
-  const sound = await new OfflineAudioContext(1, 1, SAMPLE_RATE).decodeAudioData(data);
-  return sound.getChannelData(0).slice();
 }
 
 async function fetchSound(name) {
   const reply = await fetch(name);
   if (!reply.ok) throw new Error(`${name}: ${reply.status}`);
-  return decode(await reply.arrayBuffer());
+  return (await decodeSound(await reply.arrayBuffer()))[0];
 }
 
 async function record() {
@@ -184,13 +169,13 @@ async function record() {
     recorder.stop();
     await stopped;
     stream.getTracks().forEach((track) => track.stop());
-    const voice = await decode(await new Blob(pieces).arrayBuffer());
+    const [voice] = await decodeSound(await new Blob(pieces).arrayBuffer());
     if (!voice.some((value) => Math.abs(value) > 1e-4)) throw new Error(HOW.silent);
     clips.own = { clean: voice, noise: clips.bundled.noise };
     $("bundled").hidden = false;
     next(open);
   } catch (error) {
-    say({ NotAllowedError: TEXT.denied, NotFoundError: TEXT.absent }[error.name] ?? TEXT.failed(error.message));
+    say(explainMicrophone(error));
   } finally {
     $("record").disabled = false;
   }

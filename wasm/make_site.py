@@ -12,6 +12,7 @@ import base64
 import hashlib
 import json
 import os
+import posixpath
 import re
 import shutil
 import sys
@@ -23,6 +24,21 @@ from fetch import VERSIONS
 ROOT = Path(__file__).resolve().parent.parent
 CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
 SOURCE_ONLY = {".py", ".md"}
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self' 'wasm-unsafe-eval'",
+        "worker-src 'self'",
+        "connect-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "media-src 'self' blob:",
+        "manifest-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+    )
+)
+"""Content-Security-Policy of every page: no inline script, no other host."""
 
 
 def lock_entry(wheel: Path, name: str, depends: list[str]) -> dict:
@@ -49,8 +65,8 @@ def describe(path: Path) -> dict:
     return {"bytes": len(data), "sha256": digest.hex(), "integrity": integrity}
 
 
-def with_integrity(page: Path) -> str:
-    """A page whose scripts, the modules that they import and style sheets carry the sums that browsers check."""
+def finished(page: Path) -> str:
+    """A page with the site's policy, whose scripts, the modules that they import and style sheets carry their sums."""
 
     def sum_of(name: str) -> str:
         return describe(page.parent / name)["integrity"]
@@ -62,7 +78,8 @@ def with_integrity(page: Path) -> str:
         script = found.pop()
         if script not in modules:
             modules.append(script)
-            found += re.findall(r'from "\./([^"]+)"', (page.parent / script).read_text())
+            imported = re.findall(r'from "(\.\.?/[^"]+)"', (page.parent / script).read_text())
+            found += [posixpath.normpath(posixpath.join(posixpath.dirname(script), name)) for name in imported]
     text = re.sub(r'<script type="module" src="([^"]+)"', lambda m: f'{m[0]} integrity="{sum_of(m[1])}"', text)
     text = re.sub(r'<link rel="stylesheet" href="([^"]+)"', lambda m: f'{m[0]} integrity="{sum_of(m[1])}"', text)
     preloads = "".join(
@@ -70,7 +87,10 @@ def with_integrity(page: Path) -> str:
         for name in sorted(set(modules) - set(scripts))
     )
     # Before the script: a module that is asked for first without a sum is not checked.
-    return text.replace('    <script type="module"', f'{preloads}    <script type="module"', 1)
+    text = text.replace('    <script type="module"', f'{preloads}    <script type="module"', 1)
+    charset = '    <meta charset="utf-8" />\n'
+    assert text.count(charset) == 1, f"{page.name} must name its charset once"
+    return text.replace(charset, f'{charset}    <meta http-equiv="Content-Security-Policy" content="{POLICY}" />\n')
 
 
 def main(compiled: Path, wheel: Path, out: Path) -> None:
@@ -94,8 +114,8 @@ def main(compiled: Path, wheel: Path, out: Path) -> None:
         shutil.copyfile(path, folder / path.name)
         lock["packages"][name] = lock_entry(path, name, depends[name])
     (folder / "pyodide-lock.json").write_text(json.dumps(lock, indent=1))
-    for page in part.glob("*.html"):
-        page.write_text(with_integrity(page))
+    for page in part.rglob("*.html"):
+        page.write_text(finished(page))
     files = sorted(path for path in part.rglob("*") if path.is_file())
     manifest = {
         "pyenhance": wheel.name.split("-")[1],

@@ -1,0 +1,40 @@
+// What both pages do alike.
+import { Engine } from "./pyenhance.js";
+import { SAMPLE_RATE } from "./ring.js";
+import { TEXT } from "./strings.js";
+
+export const $ = (id) => document.getElementById(id);
+
+const STAGES = { python: 0.75, numpy: 0.85, model: 0.95 }; // how far the bar is; before them, the download
+
+// An engine whose loading the progress bar follows; say: shows a sentence.
+export function openEngine(say) {
+  const bar = $("progress");
+  bar.classList.remove("done");
+  const engine = new Engine({
+    onProgress: ({ stage, done, total }) => {
+      say(TEXT.loading[stage](done, total));
+      bar.value = stage === "download" ? 0.7 * (done / total) : STAGES[stage];
+    },
+  });
+  const finish = () => bar.classList.add("done");
+  engine.ready.then(finish, finish);
+  return engine;
+}
+
+// Channels of a recording, Float32Arrays at 48 kHz: a context of that rate decodes to it, whatever the file's own.
+export async function decodeSound(data) {
+  const sound = await new OfflineAudioContext(1, 1, SAMPLE_RATE).decodeAudioData(data);
+  return Array.from({ length: sound.numberOfChannels }, (_, c) => sound.getChannelData(c).slice());
+}
+
+// Why there is no microphone, in words that help.
+export function explainMicrophone({ name, message }) {
+  const known = {
+    NotAllowedError: TEXT.denied,
+    NotFoundError: TEXT.absent,
+    OverconstrainedError: TEXT.absent,
+    NotReadableError: TEXT.busy,
+  };
+  return known[name] ?? TEXT.failed(message);
+}
