@@ -87,7 +87,7 @@ export interface Denoiser extends AudioWorkletNode {
   ): void;
 }
 
-/** An AudioNode that enhances speech. RangeError for a context that is not at 48 kHz, Error without AudioWorklet. */
+/** An AudioNode that enhances speech. Best at 48 kHz; other whole rates from 8 kHz are converted. RangeError for any other rate, Error without AudioWorklet. */
 export function createDenoiser(
   context: AudioContext | OfflineAudioContext,
   options?: {

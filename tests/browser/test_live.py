@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page
+import soundfile
+from playwright.sync_api import Page, Playwright
 
 from . import tap
+from .conftest import READY_MS, launch
 
 pytestmark = pytest.mark.browser
 WARM_UP_SECONDS = 6
@@ -56,6 +58,37 @@ def test_microphone_to_output(page: Page, screenshot: Callable[[Page, str], None
     page.click("#start")
     page.wait_for_selector("#ab[disabled]")
     assert page.evaluate("pyenhance.session") is None
+
+
+def test_a_click_takes_as_long_as_the_page_says(
+    playwright: Playwright, serve: Callable[[bool], str], tmp_path: Path
+) -> None:
+    """Clicks into the microphone come out of the enhanced path after the stated delay, to a render quantum."""
+    clicks = np.zeros(48_000, np.float32)
+    clicks[::12_000] = 0.9
+    soundfile.write(tmp_path / "clicks.wav", clicks, 48_000, subtype="PCM_16")
+    fake = f"--use-file-for-fake-audio-capture={tmp_path / 'clicks.wav'}"
+    browser = launch(playwright, "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", fake)
+    page = browser.new_page()
+    page.goto(serve(True))
+    page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+    page.click("#start")
+    page.wait_for_selector("#ab:not([disabled])")
+    page.evaluate("pyenhance.session.node.strengthDb = 0")  # through the enhancer, which is to take nothing away
+    tap.start(page)
+    time.sleep(4)
+    delays = []
+    for _ in range(WINDOWS):
+        begin, end, heard, enhanced = tap.record(page, 5)
+        if end["latency_transport_ms"] != begin["latency_transport_ms"]:
+            continue
+        size = 2 * len(heard)
+        likeness = np.fft.irfft(np.fft.rfft(enhanced, size) * np.conj(np.fft.rfft(heard, size)), size)
+        delays.append(int(np.argmax(likeness[:9600])) - 48 * (end["latency_ms"] - end["latency_device_ms"]))
+        assert np.abs(heard).max() > 0.2, "the fake microphone was silent"
+        break
+    browser.close()
+    assert delays and abs(delays[0]) <= 128, f"{delays} samples off"
 
 
 def test_sample_ab_and_strength(page: Page, screenshot: Callable[[Page, str], None]) -> None:
