@@ -29,7 +29,7 @@ from tests.perf.peers import measure_peers
 BLOCKS = (1, 2, 10)
 HOUR = 3600
 KERNELS = ("numpy", "simd", "relaxed")
-OTHER_SHAPES = ("untrained-tiny", "untrained-large")
+OTHER_MODELS = ("tiny", "untrained-large")
 FIRST_SAMPLE = """() => new Promise((resolve) => {
   const timer = setInterval(() => {
     if ((pyenhance.session?.node?.stats().hops ?? 0) < 1) return;
@@ -245,7 +245,7 @@ def main() -> None:
         bench = "([model, k, seconds, kernel]) => pyenhance.engine.bench({ model, k, seconds, kernel })"
         rows = [
             page.evaluate(bench, [model, k, arguments.seconds, kernel])
-            for model in (arguments.model, *OTHER_SHAPES)
+            for model in (arguments.model, *OTHER_MODELS)
             for kernel in KERNELS
             for k in BLOCKS
         ]
