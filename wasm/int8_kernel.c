@@ -1,8 +1,8 @@
 // The network for WebAssembly SIMD, all layers in one call: int8 weights times int8 activations, summed exactly, then scale, bias and
 // activation; and GRUs, which are two such products with their gates.
 //
-// Freestanding: no libc, no Python. Built by build_kernel.sh, for SIMD and for relaxed SIMD (a quarter faster or more), called through ctypes on numpy's memory (pyenhance/nn/kernels.py).
-// Activations between layers are whole numbers in [-127, 127] held in float32.
+// Freestanding: no libc, no Python. Built by build_kernel.sh, for SIMD and for relaxed SIMD; called through ctypes on numpy's memory
+// (pyenhance/nn/kernels.py). Activations between layers are whole numbers in [-127, 127] held in float32.
 #include <stdint.h>
 #include <wasm_simd128.h>
 
