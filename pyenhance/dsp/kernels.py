@@ -1,4 +1,4 @@
-"""The signal path behind one door: numpy's functions, or one compiled call in place of some two hundred.
+"""The signal path behind one door: numpy's functions, or one compiled call in place of many.
 
 In a browser most of a hop's cost is the fixed price of small numpy calls. `features.analyse` and
 `synthesis.synthesise` are the reference and complete; the compiled kernel (`wasm/signal_kernel.c`) does the same, is
