@@ -1,6 +1,6 @@
 // The audio thread's side: writes what it hears into the input ring and plays enhanced sound at a constant delay. When enhanced
 // sound is not there in time it plays the dry signal of the same moment, so speech is never lost.
-import { Resampler, SLACK } from "./resample.js";
+import { Resampler, SLACK, grown } from "./resample.js";
 import { CAPACITY, H, HOP, LATENCY, PROCESSOR_FIELDS, Ring, SAMPLE_RATE, STATE, put } from "./ring.js";
 
 const MASK = CAPACITY - 1;
@@ -60,7 +60,7 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     const ring = this.ring;
     const channels = outputs[0];
     const n = channels[0].length;
-    if (this.mono.length < n) this.mono = new Float32Array(n);
+    this.mono = grown(this.mono, 0, n);
     this.listen(inputs[0], n);
     const sound = this.up ? this.up.process(this.mono, n) : this.mono;
     const m = this.up ? sound.length : n; // at 48 kHz
@@ -68,7 +68,7 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     put(ring.input, heard, sound, 0, m);
     ring.set(H.IN_WRITE, (heard + m) | 0);
     ring.set(H.BLOCK, n);
-    if (this.played.length < m) this.played = new Float32Array(2 * m);
+    this.played = grown(this.played, 0, m);
     this.play(this.down ? this.played : channels[0], m, (heard - ring.get(H.DELAY)) | 0);
     if (this.down) this.resampled(channels[0], m);
     for (let c = 1; c < channels.length; c++) channels[c].set(channels[0]);
@@ -96,11 +96,7 @@ class DenoiserProcessor extends AudioWorkletProcessor {
   // A block at the context's rate from what was played at 48 kHz.
   resampled(out, m) {
     const fresh = this.down.process(this.played, m);
-    if (this.waiting.length < this.waits + fresh.length) {
-      const larger = new Float32Array(2 * (this.waits + fresh.length));
-      larger.set(this.waiting.subarray(0, this.waits));
-      this.waiting = larger;
-    }
+    this.waiting = grown(this.waiting, this.waits, this.waits + fresh.length);
     this.waiting.set(fresh, this.waits);
     this.waits += fresh.length;
     const n = Math.min(out.length, this.waits);

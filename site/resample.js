@@ -28,6 +28,14 @@ export function conversionDelay(rate, inner) {
   return rate === inner ? 0 : reach(rate, inner) / rate + reach(inner, rate) / inner + SLACK / rate;
 }
 
+// An array with room for `needed` samples, whose first `kept` are the old one's.
+export function grown(array, kept, needed) {
+  if (array.length >= needed) return array;
+  const larger = new Float32Array(2 * needed);
+  larger.set(array.subarray(0, kept));
+  return larger;
+}
+
 export class Resampler {
   // from, to: Hz, whole numbers
   constructor(from, to) {
@@ -48,10 +56,11 @@ export class Resampler {
   phases(cutoff) {
     const { up, half, taps } = this;
     const filter = new Float32Array(up * taps);
+    const peak = bessel(KAISER_BETA);
     for (let phase = 0; phase < up; phase++) {
       for (let j = 0; j < taps; j++) {
         const t = j - half + 1 - phase / up; // in input samples, from the middle
-        const window = bessel(KAISER_BETA * Math.sqrt(Math.max(0, 1 - (t / half) ** 2))) / bessel(KAISER_BETA);
+        const window = bessel(KAISER_BETA * Math.sqrt(Math.max(0, 1 - (t / half) ** 2))) / peak;
         const x = Math.PI * cutoff * t;
         filter[phase * taps + j] = cutoff * (x ? Math.sin(x) / x : 1) * window;
       }
@@ -62,13 +71,8 @@ export class Resampler {
   // All that n more samples make possible; the result is valid until the next call.
   process(x, n = x.length) {
     const { taps, filter, up, down } = this;
-    if (this.buffer.length < this.kept + n) {
-      const larger = new Float32Array(2 * (this.kept + n));
-      larger.set(this.buffer.subarray(0, this.kept));
-      this.buffer = larger;
-    }
-    const most = Math.ceil((n * up) / down) + 1;
-    if (this.output.length < most) this.output = new Float32Array(2 * most);
+    this.buffer = grown(this.buffer, this.kept, this.kept + n);
+    this.output = grown(this.output, 0, Math.ceil((n * up) / down) + 1);
     const { buffer, output } = this;
     buffer.set(n === x.length ? x : x.subarray(0, n), this.kept);
     const end = this.kept + n;

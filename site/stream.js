@@ -9,7 +9,7 @@ const OVERLOADED = 0.5; // share of them that were lean or dropped
 const REST_MS = 5000; // bypassed for so long before the next try
 const BUCKET_US = 20;
 const SNAPSHOT_MS = 50;
-const SORTED_EVERY = 5; // snapshots: percentiles walk the whole histogram
+const PERCENTILES_EVERY = 5; // snapshots: they walk the whole histogram
 
 export class Stream {
   // engine: see worker.js; {buffer} shared memory, or {port} to the processor; report: posts to the page
@@ -204,7 +204,7 @@ export class Stream {
     if (this.spentHops) {
       ring.set(H.US_MEAN, Math.round(this.spent / this.spentHops));
       if (this.spentHops > 500) this.spent = this.spentHops = 0;
-      if (this.snapshots++ % SORTED_EVERY === 0) {
+      if (this.snapshots++ % PERCENTILES_EVERY === 0) {
         ring.set(H.US_P50, this.percentile(0.5));
         ring.set(H.US_P99, this.percentile(0.99));
       }

@@ -16,7 +16,7 @@ enum {
   HISTORY = ORDER * MAX_PERIOD + WINDOW + (AHEAD - 1) * HOP,
 };
 
-// Addresses of numpy's arrays, in the order of kernels.py's _ARRAYS. K is how many frames they hold.
+// Addresses of numpy's arrays, in the order of _arrays in kernels.py. K is how many frames they hold.
 struct arrays {
   const float *window, *roots;                                     // [960]; [960][2]: e^(-2 pi i k / 960)
   const float *filter, *bias, *step_cost, *taps;                   // [TAPS]; [LAGS]; [2 REACH + 1][LAGS]; [periods][2 ORDER + 1]

@@ -64,6 +64,14 @@ class Network:
                 self.layers[name] = Linear(
                     own["weight"], own["weight_scale"], own["bias"], activation, integers=integers
                 )
+        self._memory: dict[str, tuple[slice, tuple[int, ...]]] = {}  # where in the memory a layer's lies, and its shape
+        end = 0
+        for name, layer in self.layers.items():
+            if isinstance(layer, Conv1d | GRU):
+                before = layer.new_state()
+                self._memory[name] = (slice(end, end + before.size), before.shape)
+                end += before.size
+        self._memory_size = end
         self.kernel, self._program = choose_kernel(kernel), None
         if any(layer.units % 16 for layer in self.layers.values() if isinstance(layer, GRU)):
             self.kernel = "numpy"
@@ -72,8 +80,7 @@ class Network:
 
     def new_state(self) -> NetworkState:
         """The state before the first frame."""
-        states = [x.new_state().ravel() for x in self.layers.values() if isinstance(x, Conv1d | GRU)]
-        return NetworkState(np.concatenate(states))
+        return NetworkState(np.zeros(self._memory_size, np.float32))
 
     def __call__(
         self, features: np.ndarray, state: NetworkState, trace: dict[str, np.ndarray] | None = None
@@ -104,17 +111,14 @@ class Network:
 
     def _run(self, features: np.ndarray, memory: np.ndarray) -> dict[str, np.ndarray]:
         """Every layer's output, by numpy."""
-        outputs, first = {"features": features}, 0
+        outputs = {"features": features}
         for name, layer in self.layers.items():
             seen = [outputs[source] for source in SOURCES[name]]
             x = seen[0] if len(seen) == 1 else np.concatenate(seen, 1)
-            if isinstance(layer, Conv1d | GRU):
-                before = layer.new_state()
-                size = before.size
-                before.ravel()[:] = memory[first : first + size]
-                outputs[name], after = layer.step(x, before)
-                memory[first : first + size] = after.ravel()
-                first += size
+            if name in self._memory:
+                place, shape = self._memory[name]
+                outputs[name], after = layer.step(x, memory[place].reshape(shape))
+                memory[place] = after.ravel()
             else:
                 outputs[name] = layer(x)
         return outputs
