@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -66,6 +67,10 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("--json", action="store_true")
     info.set_defaults(run=_info)
 
+    compiling = commands.add_parser("compile", help="compile the enhancer for this machine: files twice as fast")
+    compiling.add_argument("--compiler", metavar="CC", help="a C compiler (gcc, clang or cc)")
+    compiling.set_defaults(run=_compile)
+
     model = commands.add_parser("model", help="list or verify models")
     actions = model.add_subparsers(required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="shipped models")
@@ -89,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="microseconds a hop on this machine, by stage")
     bench.add_argument("--model", default="default")
     bench.add_argument("-k", type=int, nargs="+", default=[1, 2, 10], metavar="K", help="hops a call")
-    bench.add_argument("--kernel", help="numpy, simd or relaxed (the fastest that works here)")
+    bench.add_argument("--kernel", help="numpy, or native once compiled (the fastest that works here)")
     bench.add_argument("--seconds", type=float, default=10, help="of audio for each K")
     bench.add_argument("--json", action="store_true")
     bench.set_defaults(run=_bench)
@@ -205,6 +210,19 @@ def _info(arguments: argparse.Namespace) -> int:
     else:
         models = ", ".join(f"{name} ({weights:,} weights)" for name, weights in facts.pop("models").items())
         print("\n".join(f"{key:10}{value}" for key, value in (facts | {"models": models}).items()))
+    return EXIT_OK
+
+
+def _compile(arguments: argparse.Namespace) -> int:
+    from .compiled import compile_native
+
+    for path in compile_native(arguments.compiler):
+        print(path)
+    code = "from pyenhance.nn import available_kernels; print(*available_kernels())"  # a new start looks for them
+    kernels = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    if "native" not in kernels:
+        print("pyenhance compile: what was compiled does not compute what numpy does; numpy stays", file=sys.stderr)
+        return EXIT_FAILED
     return EXIT_OK
 
 

@@ -10,6 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 
+os.environ["PYENHANCE_KERNEL"] = "numpy"  # the reference, also where the user has compiled another
+
 if not os.environ.get("PYENHANCE_TORCH"):
     collect_ignore = ["train"]
 

@@ -4,6 +4,7 @@ set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 source "$HERE/versions.env"
 object=$(mktemp --suffix=.o); trap 'rm -f "$object"' EXIT
-"clang-$LLVM" --target=wasm32-unknown-emscripten -fPIC -fvisibility=hidden -O3 -msimd128 -mbulk-memory -ffreestanding -Wall -Werror \
+"clang-$LLVM" --target=wasm32-unknown-emscripten -fPIC -fvisibility=hidden -O3 -msimd128 -mbulk-memory \
+  -ffreestanding -ffp-contract=off -Wall -Werror \
   "${@:3}" -c "$1" -o "$object"
 "wasm-ld-$LLVM" -shared --experimental-pic --no-entry --strip-debug -o "$2" "$object"

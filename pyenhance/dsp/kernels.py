@@ -1,19 +1,20 @@
 """The signal path behind one door: numpy's functions, or one compiled call in place of many.
 
 In a browser most of a hop's cost is the fixed price of small numpy calls. `features.analyse` and
-`synthesis.synthesise` are the reference and complete; the compiled kernel (`wasm/signal_kernel.c`) does the same, is
+`synthesis.synthesise` are the reference and complete; the compiled kernel (`signal_kernel.c`) does the same, is
 compared with them when it is loaded, and is left out where it cannot run. It works on the same states, so that one may
 take over from the other. Sums are added up in another order: results agree to rounding, and each kernel gives the same
 bits for any split of a stream into calls.
 """
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ..sidemodule import FLOAT, INT, POINTER, address, load_side_module
+from ..compiled import FLOAT, IN_BROWSER, INT, POINTER, address, load_library
 from . import bands, comb, features, pitch, postfilter, stft, synthesis
 from .constants import HOP, LOOKAHEAD_FRAMES, NUM_BANDS, NUM_BINS, NUM_FEATURES, WINDOW
 from .features import HISTORY, AnalysisState, Frames
@@ -38,7 +39,7 @@ class Kernel(NamedTuple):
     synthesise: Callable[..., np.ndarray]
 
 
-class _Simd:
+class _Compiled:
     """Buffers, whose addresses are taken once, and the calls."""
 
     def __init__(self) -> None:
@@ -79,6 +80,7 @@ class _Simd:
             *(self._period, self._correlation, self._features),
             *(self._gain, self._strength, self._shaped, self._tail, self._out),
         )
+        self._lock = threading.Lock()  # streams in several threads share these
         self._table = np.array([array.ctypes.data for array in self._arrays], np.uintp)
         self._address = address(self._table)
 
@@ -87,27 +89,28 @@ class _Simd:
         if count > _FRAMES:
             parts = [self.analyse(state, hops[i : i + _FRAMES]) for i in range(0, count, _FRAMES)]
             return Frames(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
-        tracker, moved = state.pitch, count * HOP
-        self._signal[:HISTORY], self._signal[HISTORY : HISTORY + moved] = state.samples, hops.ravel()
-        self._decimated[:], self._score[:], self._previous[:] = tracker.decimated, tracker.score, tracker.previous
-        self._level[:] = state.level_sum, state.level_weight
-        self._spectra[:LOOKAHEAD_FRAMES], self._energies[:LOOKAHEAD_FRAMES] = state.spectra, state.energies
-        _library.analyse(self._address, count)
-        state.samples = self._signal[moved : HISTORY + moved].copy()
-        tracker.decimated, tracker.previous = self._decimated.copy(), self._previous.astype(np.intp)
-        tracker.score[:] = self._score
-        state.level_sum, state.level_weight = self._level.tolist()
-        spectra, energies = (x[: LOOKAHEAD_FRAMES + count].copy() for x in (self._spectra, self._energies))
-        state.spectra, state.energies = spectra[count:], energies[count:]
-        return Frames(
-            spectra[:count],
-            self._comb_spectra[:count].copy(),
-            energies[:count],
-            self._coherence[:count].copy(),
-            self._period[:count].astype(np.intp),
-            self._correlation[:count].copy(),
-            self._features[:count].copy(),
-        )
+        with self._lock:
+            tracker, moved = state.pitch, count * HOP
+            self._signal[:HISTORY], self._signal[HISTORY : HISTORY + moved] = state.samples, hops.ravel()
+            self._decimated[:], self._score[:], self._previous[:] = tracker.decimated, tracker.score, tracker.previous
+            self._level[:] = state.level_sum, state.level_weight
+            self._spectra[:LOOKAHEAD_FRAMES], self._energies[:LOOKAHEAD_FRAMES] = state.spectra, state.energies
+            _library.analyse(self._address, count)
+            state.samples = self._signal[moved : HISTORY + moved].copy()
+            tracker.decimated, tracker.previous = self._decimated.copy(), self._previous.astype(np.intp)
+            tracker.score[:] = self._score
+            state.level_sum, state.level_weight = self._level.tolist()
+            spectra, energies = (x[: LOOKAHEAD_FRAMES + count].copy() for x in (self._spectra, self._energies))
+            state.spectra, state.energies = spectra[count:], energies[count:]
+            return Frames(
+                spectra[:count],
+                self._comb_spectra[:count].copy(),
+                energies[:count],
+                self._coherence[:count].copy(),
+                self._period[:count].astype(np.intp),
+                self._correlation[:count].copy(),
+                self._features[:count].copy(),
+            )
 
     def synthesise(
         self,
@@ -120,18 +123,19 @@ class _Simd:
         postfilter: bool = True,
     ) -> np.ndarray:
         parts = []
-        self._tail[:] = state.tail
-        for first in range(0, len(gain), _FRAMES):
-            rows = slice(first, first + _FRAMES)
-            count = len(gain[rows])
-            self._spectra[:count], self._energies[:count] = frames.spectrum[rows], frames.energy[rows]
-            self._gain[:count] = gain[rows]
-            if strength is not None:
-                self._comb_spectra[:count], self._strength[:count] = frames.comb_spectrum[rows], strength[rows]
-            beta = _BETA if postfilter else _NO_POSTFILTER
-            _library.synthesise(self._address, count, strength is not None, beta, dry)
-            parts.append(self._out[:count].copy())
-        state.tail = self._tail.copy()
+        with self._lock:
+            self._tail[:] = state.tail
+            for first in range(0, len(gain), _FRAMES):
+                rows = slice(first, first + _FRAMES)
+                count = len(gain[rows])
+                self._spectra[:count], self._energies[:count] = frames.spectrum[rows], frames.energy[rows]
+                self._gain[:count] = gain[rows]
+                if strength is not None:
+                    self._comb_spectra[:count], self._strength[:count] = frames.comb_spectrum[rows], strength[rows]
+                beta = _BETA if postfilter else _NO_POSTFILTER
+                _library.synthesise(self._address, count, strength is not None, beta, dry)
+                parts.append(self._out[:count].copy())
+            state.tail = self._tail.copy()
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
@@ -157,18 +161,20 @@ def _agrees(kernel: Kernel, reference: Kernel) -> bool:
 
 
 _NUMPY = Kernel("numpy", features.analyse, synthesis.synthesise)
-_KERNELS = {"numpy": _NUMPY}
-_library = load_side_module(
-    Path(__file__).with_name("signal_simd.wasm"),
+_KIND = "simd" if IN_BROWSER else "native"
+_best = _NUMPY
+_library = load_library(
+    Path(__file__).with_name("signal_kernel.c"),
+    _KIND,
     {"analyse": [POINTER, INT], "synthesise": [POINTER, INT, INT, FLOAT, FLOAT]},
 )
 if _library is not None:
-    _simd = _Simd()
-    _candidate = Kernel("simd", _simd.analyse, _simd.synthesise)
+    _compiled = _Compiled()
+    _candidate = Kernel(_KIND, _compiled.analyse, _compiled.synthesise)
     if _agrees(_candidate, _NUMPY):
-        _KERNELS["simd"] = _candidate
+        _best = _candidate
 
 
 def signal_kernel(name: str) -> Kernel:
     """The signal path that goes with a network's kernel: numpy's with "numpy", else the compiled one where it works."""
-    return _NUMPY if name == "numpy" else _KERNELS.get("simd", _NUMPY)
+    return _NUMPY if name == "numpy" else _best

@@ -1,18 +1,19 @@
-"""A whole network in one compiled call, where that works: the layers of `layers.py` for WebAssembly SIMD.
+"""A whole network in one compiled call, where that works: the layers of `layers.py` as machine code.
 
-numpy's layers are the reference and complete. `Program` runs the same layers by `wasm/int8_kernel.c`, which is compiled
-for SIMD, and for the relaxed SIMD that fewer engines have. Its sums of int8 products are exact, as numpy's are; its
-tanh and sigmoid, and the sums of float features, differ in their last bits.
+numpy's layers are the reference and complete. `Program` runs the same layers by `int8_kernel.c`, which is compiled for
+a browser's SIMD, for the relaxed SIMD that fewer engines have, and for the machine itself. Its sums of int8 products
+are exact, as numpy's are; its tanh and sigmoid, and the sums of float features, differ in their last bits.
 """
 
 import ctypes
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from ..sidemodule import INT, POINTER, address, load_side_module
+from ..compiled import INT, POINTER, address, load_library
 from .activations import ACTIVATIONS
 from .layers import GRU, Conv1d, Linear
 
@@ -35,7 +36,7 @@ class Program:
     features : int
         Width of the features.
     kernel : str
-        "simd" or "relaxed", one of `available_kernels`.
+        "simd", "relaxed" or "native", one of `available_kernels`.
 
     Raises
     ------
@@ -47,6 +48,7 @@ class Program:
         self, layers: Mapping[str, Layer], sources: Mapping[str, tuple[str, ...]], features: int, kernel: str
     ) -> None:
         self._run = _COMPILED[kernel].network
+        self._lock = threading.Lock()  # streams in several threads may share a model, and so these buffers
         self._width = features
         self._features = np.zeros((_FRAMES, _padded(features, 16)), np.float32)
         self._memory = np.zeros(
@@ -116,14 +118,15 @@ class Program:
         -------
         list of ndarray, shape (K, outputs), float32
         """
-        self._memory[:] = memory
         parts = []
-        for first in range(0, len(features), _FRAMES):
-            count = min(_FRAMES, len(features) - first)
-            self._features[:count, : self._width] = features[first : first + count]
-            self._run(*self._arguments, count)
-            parts.append([self._out[name][:count, : self._outputs[name]].copy() for name in names])
-        memory[:] = self._memory
+        with self._lock:
+            self._memory[:] = memory
+            for first in range(0, len(features), _FRAMES):
+                count = min(_FRAMES, len(features) - first)
+                self._features[:count, : self._width] = features[first : first + count]
+                self._run(*self._arguments, count)
+                parts.append([self._out[name][:count, : self._outputs[name]].copy() for name in names])
+            memory[:] = self._memory
         return parts[0] if len(parts) == 1 else [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
@@ -162,8 +165,8 @@ def spread(rows: int, columns: int) -> np.ndarray:
 
 
 _COMPILED: dict[str, ctypes.CDLL] = {}
-for _kernel in ("simd", "relaxed"):
-    _library = load_side_module(Path(__file__).with_name(f"int8_{_kernel}.wasm"), {"network": [POINTER, INT, INT]})
+for _kernel in ("simd", "relaxed", "native"):
+    _library = load_library(Path(__file__).with_name("int8_kernel.c"), _kernel, {"network": [POINTER, INT, INT]})
     if _library is not None:
         _COMPILED[_kernel] = _library
         if not _agrees(_kernel):
@@ -171,7 +174,10 @@ for _kernel in ("simd", "relaxed"):
 
 
 def available_kernels() -> list[str]:
-    """Names of the kernels that work here, the fastest last: "numpy", and in a browser "simd" and "relaxed"."""
+    """Names of the kernels that work here, the fastest last.
+
+    They are "numpy"; in a browser "simd" and "relaxed"; elsewhere, once compiled, "native".
+    """
     return ["numpy", *_COMPILED]
 
 

@@ -1,9 +1,18 @@
 """The compiled kernels in the engines that they are made for."""
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
-SCRIPT = Path(__file__).with_name("in_pyodide_kernels.py")
+import pytest
+
+from ..conftest import ROOT
+
+LLVM = dict(line.split("=", 1) for line in (ROOT / "wasm" / "versions.env").read_text().split() if "=" in line)["LLVM"]
+SCRIPT = Path(__file__).with_name("kernels_agree.py")
 
 
 def check_kernels(facts: dict) -> None:
@@ -14,7 +23,7 @@ def check_kernels(facts: dict) -> None:
     assert facts["after"]["floats"] < 1e-3 and facts["convolution_same"]
     # tanh and its kin differ in their last bits, which now and then moves a rounding by one step of 1/127.
     assert facts["furthest"] < 1e-5 and not facts["split_matters"] and facts["carried_off"] < 0.5
-    assert facts["signal_kernel"] == "simd" and facts["same_pitch"] > 0.99 and not facts["signal_split_matters"]
+    assert facts["signal_kernel"] in ("simd", "native") and facts["same_pitch"] > 0.99 and not facts["signal_split_matters"]
     assert max(facts["signal_off"].values()) < 1e-3 and facts["taking_turns"] < 1e-3, facts["signal_off"]
     assert facts["relaxed_same"] and facts["enhanced_difference"] < 0.02 * facts["enhanced_rms"]
 
@@ -24,3 +33,40 @@ def test_simd_computes_what_numpy_does(in_pyodide: Callable[[str], dict]) -> Non
     facts = in_pyodide(SCRIPT.name)
     assert facts["kernels"][:2] == ["numpy", "simd"] and facts["default"] == facts["kernels"][-1]
     check_kernels(facts)
+
+
+@pytest.fixture
+def native(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
+    """Run Python with an empty cache of its own; PYENHANCE_KERNEL is not set."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYENHANCE_KERNEL"}
+    environment["XDG_CACHE_HOME"] = str(tmp_path / "cache")
+
+    def run(*arguments: str) -> subprocess.CompletedProcess:
+        return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False)
+
+    return run
+
+
+@pytest.mark.parametrize("compiler", ["gcc", f"clang-{LLVM}"])
+def test_native_computes_what_numpy_does(compiler: str, native: Callable[..., subprocess.CompletedProcess]) -> None:
+    cli = ("-m", "pyenhance.cli")
+    assert json.loads(native(*cli, "info", "--json").stdout)["kernel"] == "numpy", "nothing is compiled unasked"
+    done = native(*cli, "compile", "--compiler", compiler)
+    if "not found" in done.stderr:
+        pytest.skip(f"no {compiler} here")
+    assert done.returncode == 0, done.stderr
+    script = SCRIPT.read_text().rstrip()
+    last = script.rindex("\njson.dumps(")
+    done = native("-c", f"{script[:last]}\nprint({script[last + 1:]})")
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["kernels"] == ["numpy", "native"] and facts["default"] == "native"
+    check_kernels(facts)
+    assert json.loads(native(*cli, "info", "--json").stdout)["kernel"] == "native"
+
+
+def test_compile_says_what_is_missing(native: Callable[..., subprocess.CompletedProcess]) -> None:
+    done = native("-m", "pyenhance.cli", "compile", "--compiler", "no-such-compiler")
+    assert done.returncode == 1 and "no-such-compiler not found; accepted" in done.stderr
+    done = native("-m", "pyenhance.cli", "compile", "--compiler", "false")
+    assert done.returncode == 1 and "could not compile signal_kernel.c" in done.stderr

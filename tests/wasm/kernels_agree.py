@@ -1,4 +1,4 @@
-"""Run by the tests of kernels inside Pyodide, in Node and in Chromium."""
+"""Run by the tests of kernels: inside Pyodide in Node and in Chromium, and in CPython for the native kernel."""
 
 import json
 import random
@@ -32,7 +32,10 @@ class Chance:
         return np.sqrt(-2 * np.log(1 - self.random(size))) * np.cos(2 * np.pi * self.random(size))
 
 
-def compiled(layer, memory=None, kernel="simd"):
+COMPILED = available_kernels()[1:]
+
+
+def compiled(layer, memory=None, kernel=COMPILED[0]):
     """A program of one layer, as a function of its inputs; it works on `memory`."""
     linear = layer.input if isinstance(layer, GRU) else layer
     width = linear.weight.shape[1] // (layer.frames if isinstance(layer, Conv1d) else 1)
@@ -61,7 +64,7 @@ for outputs, inputs in shapes:
         for kind, weight in weights.items():
             one, nothing = np.full(outputs, 127, np.float32), np.zeros(outputs, np.float32)
             layer = Linear(weight.astype(np.int8), one, nothing)
-            products = (layer, *(compiled(layer, None, kernel) for kernel in available_kernels()[1:]))
+            products = (layer, *(compiled(layer, None, kernel) for kernel in COMPILED))
             for other, x in inputs_of.items():
                 exact = (x.astype(np.int64) @ weight.T.astype(np.int64)).astype(np.float32)
                 for name, product in zip(available_kernels(), products, strict=True):
@@ -116,7 +119,7 @@ for units in (16, 48, 64, 128, 256):
     once = compiled(layer, last)(x)
     for size in (1, 7, 64, 65):
         memory = h[0].copy()
-        run = compiled(layer, memory, available_kernels()[-1])
+        run = compiled(layer, memory, COMPILED[-1])
         parts = [run(x[i : i + size]) for i in range(0, len(x), size)]
         split_matters |= not (np.array_equal(np.concatenate(parts), once) and np.array_equal(memory, last))
     assert np.abs(once).max() <= 127 and (once == np.rint(once)).all()
@@ -129,7 +132,7 @@ x = 0.08 * voice + 0.005 * rng.normal(96_000)
 hops = x.reshape(-1, 480).astype(np.float32)
 # The signal path: what both kernels make of it, how far apart they are, and whether a split matters.
 signal, states = {}, {}
-for name, size in (("numpy", 200), ("simd", 200), ("simd", 1), ("simd", 65)):
+for name, size in (("numpy", 200), ("compiled", 200), ("compiled", 1), ("compiled", 65)):
     kernel, analysis, synthesis = signal_kernel(name), AnalysisState(), SynthesisState()
     parts = []
     for i in range(0, len(hops), size):
@@ -141,24 +144,24 @@ for name, size in (("numpy", 200), ("simd", 200), ("simd", 1), ("simd", 65)):
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     signal[name, size] = dict(zip((*vars(frames), "full", "bare"), columns, strict=True))
 reference = signal["numpy", 200]
-same_pitch = reference["pitch_period"] == signal["simd", 200]["pitch_period"]
+same_pitch = reference["pitch_period"] == signal["compiled", 200]["pitch_period"]
 off = {
-    name: float(np.abs(signal["simd", 200][name] - value)[same_pitch[: len(value)]].max() / np.abs(value).max())
+    name: float(np.abs(signal["compiled", 200][name] - value)[same_pitch[: len(value)]].max() / np.abs(value).max())
     for name, value in reference.items()
     if name not in ("full", "bare")  # a hop holds part of the frame before, whose pitch may be another
 }
 for name in ("full", "bare"):
-    off[name] = float(np.std(signal["simd", 200][name] - reference[name]) / np.std(reference[name]))
+    off[name] = float(np.std(signal["compiled", 200][name] - reference[name]) / np.std(reference[name]))
 signal_split_matters = not all(
-    np.array_equal(signal["simd", size][name], value)
+    np.array_equal(signal["compiled", size][name], value)
     for size in (1, 65)
-    for name, value in signal["simd", 200].items()
+    for name, value in signal["compiled", 200].items()
     if name != "bare"
 )
 # One kernel goes on where the other stopped.
 analysis = AnalysisState()
 turns = [
-    signal_kernel(("numpy", "simd")[i % 2]).analyse(analysis, hops[10 * i : 10 * i + 10]).features for i in range(20)
+    signal_kernel(("numpy", "compiled")[i % 2]).analyse(analysis, hops[10 * i : 10 * i + 10]).features for i in range(20)
 ]
 taking_turns = float(np.abs(np.concatenate(turns) - reference["features"])[same_pitch].max())
 
@@ -183,7 +186,7 @@ json.dumps(
         "signal_split_matters": signal_split_matters,
         "taking_turns": taking_turns,
         "enhanced_rms": float(np.std(outputs["numpy"])),
-        "enhanced_difference": float(np.std(outputs["numpy"] - outputs["simd"])),
-        "relaxed_same": bool(np.array_equal(outputs["simd"], outputs[available_kernels()[-1]])),
+        "enhanced_difference": float(np.std(outputs["numpy"] - outputs[COMPILED[0]])),
+        "relaxed_same": bool(np.array_equal(outputs[COMPILED[0]], outputs[COMPILED[-1]])),
     }
 )

@@ -1,14 +1,17 @@
-// The network for WebAssembly SIMD, all layers in one call: int8 weights times int8 activations, summed exactly, then scale, bias and
+// The network as compiled code, all layers in one call: int8 weights times int8 activations, summed exactly, then scale, bias and
 // activation; and GRUs, which are two such products with their gates.
 //
-// Freestanding: no libc, no Python. Built by build_kernel.sh, for SIMD and for relaxed SIMD; called through ctypes on numpy's memory
-// (pyenhance/nn/kernels.py). Activations between layers are whole numbers in [-127, 127] held in float32.
+// Freestanding: no libc, no Python. Built by wasm/build_kernel.sh for a browser's SIMD and relaxed SIMD, and by pyenhance/native.py for
+// the machine itself; called through ctypes on numpy's memory (kernels.py). Activations between layers are whole numbers in
+// [-127, 127] held in float32. Apart from the products it is plain C, which compilers turn into SIMD.
 #include <stdint.h>
-#include <wasm_simd128.h>
 
 #define API __attribute__((visibility("default")))
 
-// An activation beside the weights, and sums of 16 products in four lanes: v is a row's weights, x the activations.
+// four_rows: the int32 sums of four rows of weights times x; `inputs` is a multiple of 16.
+#ifdef __wasm_simd128__
+#include <wasm_simd128.h>
+// Sums of 16 products in four lanes: v is a row's weights, x the activations.
 #ifdef __wasm_relaxed_simd__
 // The relaxed product wants its second operand within [0, 127]: the sign of the activation goes to the weight, which is never -128.
 typedef int8_t cell;
@@ -29,9 +32,7 @@ static inline v128_t add_products(v128_t sum, v128_t v, struct cells x) {
                                             wasm_i32x4_dot_i16x8(wasm_i16x8_extend_high_i8x16(v), x.high)));
 }
 #endif
-
-// Four rows of weights times x: four sums, int32, as float32.
-static inline v128_t four_rows(const int8_t *w, const cell *x, int inputs) {
+static inline void four_rows(const int8_t *w, const cell *x, int inputs, int32_t *sums) {
   v128_t sum[4] = {wasm_i32x4_const_splat(0), wasm_i32x4_const_splat(0), wasm_i32x4_const_splat(0), wasm_i32x4_const_splat(0)};
   for (int k = 0; k < inputs; k += 16) {
     struct cells cells = load_cells(x + k);
@@ -41,43 +42,49 @@ static inline v128_t four_rows(const int8_t *w, const cell *x, int inputs) {
   // Four sums of four lanes each become one vector of four sums.
   v128_t a = wasm_i32x4_add(wasm_i32x4_shuffle(sum[0], sum[1], 0, 4, 2, 6), wasm_i32x4_shuffle(sum[0], sum[1], 1, 5, 3, 7));
   v128_t b = wasm_i32x4_add(wasm_i32x4_shuffle(sum[2], sum[3], 0, 4, 2, 6), wasm_i32x4_shuffle(sum[2], sum[3], 1, 5, 3, 7));
-  return wasm_f32x4_convert_i32x4(wasm_i32x4_add(wasm_i32x4_shuffle(a, b, 0, 1, 4, 5), wasm_i32x4_shuffle(a, b, 2, 3, 6, 7)));
+  wasm_v128_store(sums, wasm_i32x4_add(wasm_i32x4_shuffle(a, b, 0, 1, 4, 5), wasm_i32x4_shuffle(a, b, 2, 3, 6, 7)));
 }
+#else
+typedef int16_t cell;  // for the 16-bit products with 32-bit sums that processors have
+static inline void four_rows(const int8_t *restrict w, const cell *restrict x, int inputs, int32_t *sums) {
+  for (int r = 0; r < 4; r++, w += inputs) {
+    int32_t sum = 0;
+    for (int k = 0; k < inputs; k++) sum += w[k] * x[k];
+    sums[r] = sum;
+  }
+}
+#endif
 
-static inline v128_t splat(float x) { return wasm_f32x4_splat(x); }
-static inline v128_t add(v128_t a, v128_t b) { return wasm_f32x4_add(a, b); }
-static inline v128_t mul(v128_t a, v128_t b) { return wasm_f32x4_mul(a, b); }
+// To the nearest whole number, halves to even, for |x| < 2^22: a sum of this size holds no fraction.
+static inline float nearest(float x) { return (x + 12582912.0f) - 12582912.0f; }
+
+static inline float clamp(float x, float low, float high) {
+  x = x > low ? x : low;
+  return x < high ? x : high;
+}
 
 // e^x to 2e-7, relative: 2^n e^f with |f| <= ln(2)/2, e^f by its series.
-static inline v128_t exponential(v128_t x) {
-  x = wasm_f32x4_min(wasm_f32x4_max(x, splat(-87.0f)), splat(87.0f));
-  v128_t n = wasm_f32x4_nearest(mul(x, splat(1.44269504f)));
-  v128_t f = wasm_f32x4_sub(wasm_f32x4_sub(x, mul(n, splat(0.693145752f))), mul(n, splat(1.42860677e-6f)));
-  v128_t p = splat(1.0f / 720);
-  p = add(mul(p, f), splat(1.0f / 120));
-  p = add(mul(p, f), splat(1.0f / 24));
-  p = add(mul(p, f), splat(1.0f / 6));
-  p = add(mul(p, f), splat(0.5f));
-  p = add(mul(p, f), splat(1.0f));
-  p = add(mul(p, f), splat(1.0f));
-  v128_t power = wasm_i32x4_shl(wasm_i32x4_add(wasm_i32x4_trunc_sat_f32x4(n), wasm_i32x4_splat(127)), 23);
-  return mul(p, power);
+static inline float exponential(float x) {
+  x = clamp(x, -87, 87);
+  float n = nearest(x * 1.44269504f), f = x - n * 0.693145752f - n * 1.42860677e-6f;
+  float p = 1 + f * (1 + f * (0.5f + f * (1.0f / 6 + f * (1.0f / 24 + f * (1.0f / 120 + f * (1.0f / 720))))));
+  union { int32_t bits; float value; } power = {((int32_t)n + 127) << 23};
+  return p * power.value;
 }
 
-static inline v128_t sigmoid(v128_t x) { return wasm_f32x4_div(splat(1), add(splat(1), exponential(wasm_f32x4_neg(x)))); }
-static inline v128_t tanh4(v128_t x) { return wasm_f32x4_sub(splat(1), wasm_f32x4_div(splat(2), add(splat(1), exponential(add(x, x))))); }
+static inline float sigmoid(float x) { return 1 / (1 + exponential(-x)); }
+static inline float tangent(float x) { return 1 - 2 / (1 + exponential(2 * x)); }  // the hyperbolic one
 
 // Whole numbers in [-127, 127] for values in [-1, 1].
-static inline v128_t quantise(v128_t x) { return wasm_f32x4_nearest(mul(x, splat(127))); }
+static inline float quantise(float x) { return nearest(127 * x); }
 
 enum { NONE, CLAMP, TANH, SIGMOID };
 
-static inline v128_t activate(v128_t x, int activation) {
+static void activate(float *x, int n, int activation) {
   switch (activation) {
-    case CLAMP: return quantise(wasm_f32x4_min(wasm_f32x4_max(x, splat(0)), splat(1)));
-    case TANH: return quantise(tanh4(x));
-    case SIGMOID: return sigmoid(x);
-    default: return x;
+    case CLAMP: for (int k = 0; k < n; k++) x[k] = quantise(clamp(x[k], 0, 1)); break;
+    case TANH: for (int k = 0; k < n; k++) x[k] = quantise(tangent(x[k])); break;
+    case SIGMOID: for (int k = 0; k < n; k++) x[k] = sigmoid(x[k]); break;
   }
 }
 
@@ -98,10 +105,11 @@ enum { FLOATS, INTEGERS, RECURRENT };  // what `kind` says of the inputs; the we
 
 enum { WIDEST = 4096 };  // model.Topology allows no more
 static cell seen[5 * WIDEST], seen_hidden[WIDEST];
-static float gates[3 * WIDEST], rounded[WIDEST];
+static int32_t sums[3 * WIDEST];
+static float gates[3 * WIDEST];
 
 static void whole(cell *to, const float *from, int n) {
-  for (int k = 0; k < n; k++) to[k] = (cell)from[k];
+  for (int k = 0; k < n; k++) to[k] = (cell)(int)from[k];
 }
 
 // The frame's inputs into `seen`, after those that a convolution remembers; it then remembers these.
@@ -117,48 +125,39 @@ static void gather(const struct layer *l, int t) {
   for (; at < l->columns; at++) seen[at] = 0;
 }
 
-static inline v128_t scaled(v128_t sums, const float *scale, const float *bias) {
-  return add(mul(sums, wasm_v128_load(scale)), wasm_v128_load(bias));
+// scale * (weight x) + bias, for all rows; `columns` inputs.
+static void affine(const int8_t *weight, const float *scale, const float *bias, const cell *x, int rows, int columns, float *out) {
+  for (int m = 0; m < rows; m += 4) four_rows(weight + (word)m * columns, x, columns, sums + m);
+  for (int m = 0; m < rows; m++) out[m] = (float)sums[m] * scale[m] + bias[m];
 }
 
-// activation(scale * (weight seen) + bias)
-static void affine(const struct layer *l, float *out) {
-  for (int m = 0; m < l->outputs; m += 4)
-    wasm_v128_store(out + m, activate(scaled(four_rows(l->weight + m * l->columns, seen, l->columns), l->scale + m, l->bias + m), l->activation));
-}
-
-// The same of features, which are no whole numbers.
+// The same of features, which are no whole numbers; sixteen sums at a time.
 static void affine_floats(const struct layer *l, const float *x, float *out) {
-#pragma clang fp reassociate(on) contract(fast)
   for (int m = 0; m < l->outputs; m++) {
     const int8_t *row = l->weight + m * l->columns;
-    float sum = 0;
-    for (int k = 0; k < l->columns; k++) sum += row[k] * x[k];
-    out[m] = sum;
+    float part[16] = {0}, sum = 0;
+    for (int k = 0; k < l->columns; k += 16)
+      for (int j = 0; j < 16; j++) part[j] += row[k + j] * x[k + j];
+    for (int j = 0; j < 16; j++) sum += part[j];
+    out[m] = sum * l->scale[m] + l->bias[m];
   }
-  for (int m = 0; m < l->outputs; m += 4) wasm_v128_store(out + m, activate(scaled(wasm_v128_load(out + m), l->scale + m, l->bias + m), l->activation));
 }
 
 // PyTorch's gated recurrent unit; h stays float, its copy that meets the weights is int8.
-static void gru(const struct layer *l, float *out) {
+static void gru(const struct layer *l, float *restrict out) {
   int units = l->outputs;
-  float *h = l->memory;
-  for (int m = 0; m < 3 * units; m += 4)
-    wasm_v128_store(gates + m, scaled(four_rows(l->weight + m * l->columns, seen, l->columns), l->scale + m, l->bias + m));
-  for (int k = 0; k < units; k += 4) wasm_v128_store(rounded + k, quantise(wasm_v128_load(h + k)));
-  whole(seen_hidden, rounded, units);
-  for (int m = 0; m < units; m += 4) {
-    v128_t part[3];
-    for (int g = 0; g < 3; g++) {
-      int row = g * units + m;
-      part[g] = mul(four_rows(l->weight_hh + row * units, seen_hidden, units), wasm_v128_load(l->scale_hh + row));
-    }
-    v128_t r = sigmoid(add(part[0], wasm_v128_load(gates + m)));
-    v128_t z = sigmoid(add(part[1], wasm_v128_load(gates + units + m)));
-    v128_t n = tanh4(add(mul(add(part[2], wasm_v128_load(l->bias_n + m)), r), wasm_v128_load(gates + 2 * units + m)));
-    v128_t next = add(mul(wasm_f32x4_sub(wasm_v128_load(h + m), n), z), n);
-    wasm_v128_store(h + m, next);
-    wasm_v128_store(out + m, quantise(next));
+  float *restrict h = l->memory;
+  affine(l->weight, l->scale, l->bias, seen, 3 * units, l->columns, gates);
+  for (int k = 0; k < units; k++) out[k] = quantise(h[k]);
+  whole(seen_hidden, out, units);
+  for (int m = 0; m < 3 * units; m += 4) four_rows(l->weight_hh + (word)m * units, seen_hidden, units, sums + m);
+  const float *restrict of_r = gates, *restrict of_z = gates + units, *restrict of_n = gates + 2 * units, *scale = l->scale_hh;
+  for (int k = 0; k < units; k++) {
+    float r = sigmoid((float)sums[k] * scale[k] + of_r[k]);
+    float z = sigmoid((float)sums[units + k] * scale[units + k] + of_z[k]);
+    float n = tangent(((float)sums[2 * units + k] * scale[2 * units + k] + l->bias_n[k]) * r + of_n[k]);
+    h[k] = (h[k] - n) * z + n;
+    out[k] = quantise(h[k]);
   }
 }
 
@@ -167,8 +166,10 @@ API void network(const struct layer *l, int count, int frames) {
   for (; count; count--, l++)
     for (int t = 0; t < frames; t++) {
       float *out = l->out + t * l->outputs;
-      if (l->kind == FLOATS) { affine_floats(l, l->source[0].from + t * l->source[0].stride, out); continue; }
-      gather(l, t);
-      if (l->kind == RECURRENT) gru(l, out); else affine(l, out);
+      if (l->kind == FLOATS) affine_floats(l, l->source[0].from + t * l->source[0].stride, out);
+      else gather(l, t);
+      if (l->kind == RECURRENT) gru(l, out);
+      if (l->kind == INTEGERS) affine(l->weight, l->scale, l->bias, seen, l->outputs, l->columns, out);
+      if (l->kind != RECURRENT) activate(out, l->outputs, l->activation);
     }
 }

@@ -1,12 +1,20 @@
 // The signal path as compiled code: what dsp.analyse and dsp.synthesise do with numpy, one call each for frames in a row. Each function
 // names the numpy function that it follows; sums may be added up in another order.
 //
-// Freestanding plain C, which the compiler turns into SIMD: no libc, no Python. Built by build_kernel.sh, called through ctypes on
-// numpy's memory (pyenhance/dsp/kernels.py). Spectra are complex float32: real and imaginary part in turn.
+// Freestanding plain C, which the compiler turns into SIMD: no libc, no Python. Built by wasm/build_kernel.sh for the browser and by
+// pyenhance/native.py for the machine itself; called through ctypes on numpy's memory (kernels.py). Spectra are complex float32: real
+// and imaginary part in turn.
 #include <stdint.h>
 
 #define API __attribute__((visibility("default")))
-#define SUM _Pragma("clang fp reassociate(on) contract(fast)")
+#ifdef __clang__
+#define SUM _Pragma("clang fp reassociate(on) contract(fast)")  // in any order
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else  // gcc takes the order of sums for the file as a whole
+#pragma GCC optimize("associative-math", "no-signed-zeros", "no-trapping-math")
+#define SUM
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
 
 enum {
   HOP = 480, WINDOW = 960, BINS = 481, BANDS = 34, FEATURES = 70, AHEAD = 2,
@@ -55,7 +63,7 @@ static inline __attribute__((always_inline)) void fft_pass(const float *roots, i
     for (int i = 0; i < p; i++) {
       const float *turn = roots + 4 * (q * i * done % HOP);
       float cr[5], ci[5];  // of each input: its root of unity, turned
-#pragma clang loop unroll(full)
+      UNROLL
       for (int j = 0; j < p; j++) {
         const float *root = roots + 4 * (i * j % p * (HOP / p));
         cr[j] = root[0] * turn[0] - root[1] * turn[1];
@@ -64,7 +72,7 @@ static inline __attribute__((always_inline)) void fft_pass(const float *roots, i
       int to = done * (p * q + i);
       for (int k = 0; k < done; k++) {
         float re = 0, im = 0;
-#pragma clang loop unroll(full)
+      UNROLL
         for (int j = 0; j < p; j++) {
           int from = k + done * (q + rest * j);
           re += xr[from] * cr[j] - xi[from] * ci[j];
@@ -191,7 +199,7 @@ static void comb(const float *frame, const float *taps, int period, int ahead, f
   }
   for (int n = 0; n < WINDOW; n++) {
     float sum = 0;
-#pragma clang loop unroll(full)
+      UNROLL
     for (int j = 0; j <= 2 * ORDER; j++) sum += taps[j] * copy[j][n];
     out[n] = sum;
   }
