@@ -1,18 +1,13 @@
 """The C files of the package, compiled and called through ctypes: WebAssembly in a browser, a shared library elsewhere.
 
-In the browser the wheel brings them as WebAssembly side modules. Elsewhere ``pyenhance compile`` has the machine's own C
-compiler make them, for this very processor; without them numpy does everything.
+In the browser the wheel brings them as WebAssembly side modules. Elsewhere ``pyenhance compile`` has the machine's own
+C compiler make them, for this very processor; without them numpy does everything.
 """
 
 import ctypes
 import functools
-import hashlib
 import os
-import platform
-import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +41,11 @@ def load_library(source: Path, kind: str, functions: dict[str, list[Any]]) -> ct
     try:
         # Python's lock is held during calls: the C files keep their scratch memory in one place.
         library = ctypes.PyDLL(str(path))
-    except OSError:  # no such SIMD in this engine
+        for name, types in functions.items():
+            function = getattr(library, name)
+            function.argtypes, function.restype = types, None
+    except (OSError, AttributeError):  # no such SIMD in this engine
         return None
-    for name, types in functions.items():
-        function = getattr(library, name)
-        function.argtypes, function.restype = types, None
     return library
 
 
@@ -61,6 +56,8 @@ def address(array: np.ndarray) -> ctypes.c_void_p:
 
 def native_path(source: Path) -> Path:
     """Where the library of this very file for this very processor lies once it is compiled."""
+    import hashlib
+
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pyenhance" / "native"
     digest = hashlib.sha256(source.read_bytes() + " ".join((*_FLAGS, _processor())).encode()).hexdigest()
     return folder / f"{source.stem}-{digest[:16]}.so"
@@ -69,6 +66,8 @@ def native_path(source: Path) -> Path:
 @functools.cache
 def _processor() -> str:
     """What tells apart processors whose instructions differ: a home may be shared by several machines."""
+    import platform
+
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -97,6 +96,10 @@ def compile_native(compiler: str | None = None) -> list[Path]:
     OSError
         It failed, or the cache folder cannot be written.
     """
+    import shutil
+    import subprocess
+    import tempfile
+
     wanted = (compiler,) if compiler else COMPILERS
     found = next(filter(None, map(shutil.which, wanted)), None)
     if found is None:

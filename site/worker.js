@@ -54,23 +54,15 @@ async function checked(reply) {
 async function load(model) {
   const begin = performance.now();
   const { manifest, replies } = await download();
-  const wheel = replies.get(new URL(manifest.wheels.pyenhance, BASE).href);
   const indexURL = new URL("pyodide/", BASE).href;
   const { loadPyodide } = await import(`${indexURL}pyodide.mjs`);
   await answering(replies, async () => {
     pyodide = await loadPyodide({ indexURL, packageBaseUrl: indexURL });
     report({ type: "progress", stage: "numpy", done: 0, total: 1 });
-    const loaded = await pyodide.loadPackage(["numpy", "micropip"]);
-    for (const name of ["numpy", "micropip"]) {
-      // loadPackage resolves even when a download failed
-      if (!loaded.some((entry) => entry.name === name)) throw new Error(`${name} could not be loaded`);
-    }
+    const loaded = await pyodide.loadPackage("pyenhance"); // and what it needs, numpy
+    // loadPackage resolves even when a download failed
+    if (loaded.length !== 2) throw new Error(`of numpy and pyenhance only ${loaded.map(({ name }) => name)} could be loaded`);
   });
-  const path = `/tmp/${manifest.wheels.pyenhance.split("/").pop()}`;
-  pyodide.FS.writeFile(path, new Uint8Array(await (await wheel).arrayBuffer()));
-  const micropip = pyodide.pyimport("micropip");
-  await micropip.install(`emfs:${path}`);
-  micropip.destroy();
   report({ type: "progress", stage: "model", done: 0, total: 1 });
   const facts = pyodide.runPython(`
 import json

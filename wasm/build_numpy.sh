@@ -40,7 +40,9 @@ case " \$* " in *" --version "*|*"-Wl,--version"*) echo "emcc (Emscripten stand-
 [[ \$0 == *++ ]] && CC=clang++-$LLVM || CC=clang-$LLVM
 F=(--target=wasm32-unknown-emscripten --sysroot=$S -Xclang -iwithsysroot/include/compat -fPIC -fvisibility=hidden
    -fwasm-exceptions -mllvm -wasm-enable-sjlj -mllvm -wasm-use-legacy-eh -mllvm -disable-lsr $NUMPY_CFLAGS)
-for a in "\$@"; do case "\$a" in -c|-E|-S) exec \$CC "\${F[@]}" "\$@";; esac; done
+# LAPACK is large, and here for what numpy imports at its start alone.
+case " \$* " in *lapack_lite*|*umath_linalg*) L=-Oz;; esac
+for a in "\$@"; do case "\$a" in -c|-E|-S) exec \$CC "\${F[@]}" "\$@" \$L;; esac; done
 out=a.out objs=() srcs=() comp=()
 while [ \$# -gt 0 ]; do case "\$1" in
   -o) out=\$2; shift;;  *.c|*.cc|*.cpp) srcs+=("\$1");;  *.o|*.a) objs+=("\$1");;

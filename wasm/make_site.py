@@ -109,10 +109,9 @@ def main(compiled: Path, wheel: Path, out: Path) -> None:
     shutil.copyfile(facts["stdlib"], folder / "python_stdlib.zip")
     lock = json.loads((pyodide / "pyodide-lock.json").read_text())
     lock["packages"] = {}
-    depends: dict[str, list[str]] = {"numpy": [], "micropip": [], "pyenhance": ["numpy"]}
-    for name, path in (("numpy", Path(facts["numpy"])), ("micropip", Path(facts["micropip"])), ("pyenhance", wheel)):
+    for name, path, depends in (("numpy", Path(facts["numpy"]), []), ("pyenhance", wheel, ["numpy"])):
         shutil.copyfile(path, folder / path.name)
-        lock["packages"][name] = lock_entry(path, name, depends[name])
+        lock["packages"][name] = lock_entry(path, name, depends)
     (folder / "pyodide-lock.json").write_text(json.dumps(lock, indent=1))
     for page in part.rglob("*.html"):
         page.write_text(finished(page))

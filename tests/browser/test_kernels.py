@@ -10,9 +10,7 @@ from ..wasm.test_kernels import SCRIPT, check_kernels
 PAGE = """<!doctype html><script type="module">
   import { loadPyodide } from "/pyodide/pyodide.mjs";
   const pyodide = await loadPyodide({ indexURL: "/pyodide/", packageBaseUrl: location.origin + "/pyodide/" });
-  await pyodide.loadPackage(["numpy", "micropip"]);
-  const { wheels } = await (await fetch("/manifest.json")).json();
-  await pyodide.pyimport("micropip").install(`${location.origin}/${wheels.pyenhance}`);
+  await pyodide.loadPackage("pyenhance");
   window.run = (source) => pyodide.runPythonAsync(source);
   document.title = "ready";
 </script>"""

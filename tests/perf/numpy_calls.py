@@ -27,7 +27,7 @@ class _Counted(np.ndarray):
     def __setitem__(self, key: Any, value: Any) -> None:
         _called("index", lambda x, k, v: x.__setitem__(k, v), (self, key, value), {})
 
-    def _method(name: str) -> Any:  # noqa: N805
+    def _method(name: str) -> Any:
         return lambda self, *args, **options: _called(name, getattr(np.ndarray, name), (self, *args), options)
 
     ravel, reshape, copy, astype = map(_method, ("ravel", "reshape", "copy", "astype"))
@@ -54,7 +54,7 @@ def _as(kind: type, x: Any) -> Any:
 
 
 def numpy_calls(k: int, hops: int = 40) -> dict[str, float]:
-    """Calls of numpy for each call of the enhancer with K hops, by name, the most frequent first; as `numpy` alone runs it.
+    """Calls of numpy for each call of the enhancer with K hops, the most frequent first; no compiled kernel.
 
     The process is of no further use: its arrays go on counting.
     """

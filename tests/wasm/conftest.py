@@ -1,4 +1,4 @@
-"""Python in the site's own Pyodide, under Node."""
+"""Python in Pyodide, under Node."""
 
 import json
 import subprocess
@@ -12,10 +12,11 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="session")
 def in_pyodide(site: Path, node: str) -> Callable[[str], dict]:
-    """Run one of the files beside this one; returns the JSON object that is its last expression."""
+    """Run one of the files beside this one with the site's wheel; returns the JSON object that is its last expression."""
+    wheel = site / json.loads((site / "manifest.json").read_text())["wheels"]["pyenhance"]
 
     def run(name: str) -> dict:
-        command = [node, HERE / "run_python.mjs", site, HERE / name]
+        command = [node, HERE / "run_python.mjs", site.parent / "fetched.json", wheel, HERE / name]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])

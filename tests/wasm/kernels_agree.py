@@ -161,7 +161,8 @@ signal_split_matters = not all(
 # One kernel goes on where the other stopped.
 analysis = AnalysisState()
 turns = [
-    signal_kernel(("numpy", "compiled")[i % 2]).analyse(analysis, hops[10 * i : 10 * i + 10]).features for i in range(20)
+    signal_kernel(("numpy", "compiled")[i % 2]).analyse(analysis, hops[10 * i : 10 * i + 10]).features
+    for i in range(20)
 ]
 taking_turns = float(np.abs(np.concatenate(turns) - reference["features"])[same_pitch].max())
 

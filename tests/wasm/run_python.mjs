@@ -1,7 +1,7 @@
-// Run a Python file in the site's own Pyodide, under Node, with the site's own wheel installed by micropip:
-//   node run_python.mjs DIST_SITE FILE.py     prints what the file's last expression is
+// Run a Python file in an ordinary Pyodide under Node, with numpy, and with our wheel installed by micropip:
+//   node run_python.mjs FETCHED.json WHEEL FILE.py     prints what the file's last expression is
 import { readFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { basename, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
 // Without this Node prints the whole of Pyodide with an error.
@@ -10,14 +10,13 @@ process.on("uncaughtException", ({ message }) => {
   process.exit(1);
 });
 
-const site = resolve(process.argv[2]);
-const manifest = JSON.parse(readFileSync(`${site}/manifest.json`, "utf8"));
-const { loadPyodide } = await import(pathToFileURL(`${site}/pyodide/pyodide.mjs`).href);
-const pyodide = await loadPyodide({ indexURL: `${site}/pyodide/`, packageBaseUrl: `${site}/pyodide/` });
+const [facts, wheel, file] = process.argv.slice(2).map((path) => resolve(path));
+const { pyodide: core, numpy, micropip } = JSON.parse(readFileSync(facts, "utf8"));
+const { loadPyodide } = await import(pathToFileURL(`${core}/pyodide.mjs`).href);
+const pyodide = await loadPyodide({ indexURL: `${core}/` });
 const quiet = { messageCallback: () => {} };
-const loaded = await pyodide.loadPackage(["numpy", "micropip"], quiet);
+const loaded = await pyodide.loadPackage([numpy, micropip], quiet);
 if (loaded.length !== 2) throw new Error(`loaded ${loaded.map((entry) => entry.name)}`);
-const wheel = manifest.wheels.pyenhance.split("/").pop();
-pyodide.FS.writeFile(`/tmp/${wheel}`, readFileSync(`${site}/${manifest.wheels.pyenhance}`));
-await pyodide.pyimport("micropip").install(`emfs:/tmp/${wheel}`);
-console.log(await pyodide.runPythonAsync(readFileSync(process.argv[3], "utf8")));
+pyodide.FS.writeFile(`/tmp/${basename(wheel)}`, readFileSync(wheel));
+await pyodide.pyimport("micropip").install(`emfs:/tmp/${basename(wheel)}`);
+console.log(await pyodide.runPythonAsync(readFileSync(file, "utf8")));

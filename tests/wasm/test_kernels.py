@@ -23,7 +23,11 @@ def check_kernels(facts: dict) -> None:
     assert facts["after"]["floats"] < 1e-3 and facts["convolution_same"]
     # tanh and its kin differ in their last bits, which now and then moves a rounding by one step of 1/127.
     assert facts["furthest"] < 1e-5 and not facts["split_matters"] and facts["carried_off"] < 0.5
-    assert facts["signal_kernel"] in ("simd", "native") and facts["same_pitch"] > 0.99 and not facts["signal_split_matters"]
+    assert (
+        facts["signal_kernel"] in ("simd", "native")
+        and facts["same_pitch"] > 0.99
+        and not facts["signal_split_matters"]
+    )
     assert max(facts["signal_off"].values()) < 1e-3 and facts["taking_turns"] < 1e-3, facts["signal_off"]
     assert facts["relaxed_same"] and facts["enhanced_difference"] < 0.02 * facts["enhanced_rms"]
 
@@ -42,7 +46,9 @@ def native(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
     environment["XDG_CACHE_HOME"] = str(tmp_path / "cache")
 
     def run(*arguments: str) -> subprocess.CompletedProcess:
-        return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False)
+        return subprocess.run(
+            [sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False
+        )
 
     return run
 
@@ -57,7 +63,7 @@ def test_native_computes_what_numpy_does(compiler: str, native: Callable[..., su
     assert done.returncode == 0, done.stderr
     script = SCRIPT.read_text().rstrip()
     last = script.rindex("\njson.dumps(")
-    done = native("-c", f"{script[:last]}\nprint({script[last + 1:]})")
+    done = native("-c", f"{script[:last]}\nprint({script[last + 1 :]})")
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert facts["kernels"] == ["numpy", "native"] and facts["default"] == "native"
