@@ -51,8 +51,17 @@ export interface Analysis {
 
 /** The Python engine in its worker; serves any number of denoisers and recordings. */
 export class Engine extends EventTarget {
-  constructor(options?: { model?: string; onProgress?: (progress: Progress) => void });
-  readonly ready: Promise<{ load_ms: number; model: string; kernel: string; weights: number; numpy_origin: string }>;
+  /** remember (true): keep some 45 MB on the device, from which the next start takes a third of the time. */
+  constructor(options?: { model?: string; onProgress?: (progress: Progress) => void; remember?: boolean });
+  readonly ready: Promise<{
+    load_ms: number;
+    model: string;
+    kernel: string;
+    weights: number;
+    numpy_origin: string;
+    /** The start took up from what the last visit kept. */
+    started_again?: boolean;
+  }>;
   /** Float32Arrays at 48 kHz, one a channel, transferred. Resolves to the enhanced channels, to null when cancelled. */
   enhance(
     channels: Float32Array[],

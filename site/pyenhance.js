@@ -26,7 +26,8 @@ function strengthToHeader(strengthDb) {
 // The Python engine in its worker. One serves any number of live streams and recordings.
 export class Engine extends EventTarget {
   // onProgress({stage, done, total}): stage download (in bytes), python, numpy, model
-  constructor({ model = "default", onProgress } = {}) {
+  // remember: keep some 45 MB on this device, from which the next start takes a third of the time
+  constructor({ model = "default", onProgress, remember = true } = {}) {
     super();
     this.model = model;
     this.onProgress = onProgress;
@@ -41,7 +42,7 @@ export class Engine extends EventTarget {
     this.worker = new Worker(new URL("worker.js", BASE), { type: "module", name: "pyenhance" });
     this.worker.onmessage = ({ data }) => this.receive(data);
     this.worker.onerror = (event) => this.fail({ during: "load", message: event.message || "the worker could not be started" });
-    this.worker.postMessage({ type: "load", model });
+    this.worker.postMessage({ type: "load", model, remember });
   }
 
   receive(data) {
@@ -252,7 +253,10 @@ class Denoiser extends AudioWorkletNode {
 const withProcessor = new WeakSet();
 
 // An AudioNode that enhances speech. Resolves when it can be connected; it is "ready" once its engine has loaded.
-export async function createDenoiser(context, { model = "default", strengthDb = null, onProgress, engine } = {}) {
+export async function createDenoiser(
+  context,
+  { model = "default", strengthDb = null, onProgress, remember = true, engine } = {},
+) {
   if (!Number.isInteger(context.sampleRate) || context.sampleRate < MIN_RATE) {
     throw new RangeError(`sampleRate is ${context.sampleRate}; accepted: a whole number of at least ${MIN_RATE} Hz`);
   }
@@ -265,5 +269,5 @@ export async function createDenoiser(context, { model = "default", strengthDb = 
   const shared = canShare();
   const ring = Ring.create(shared);
   ring.set(H.STRENGTH, strength);
-  return new Denoiser(context, engine ?? new Engine({ model, onProgress }), !engine, ring, shared);
+  return new Denoiser(context, engine ?? new Engine({ model, onProgress, remember }), !engine, ring, shared);
 }

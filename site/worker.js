@@ -1,10 +1,11 @@
 // The worker: Pyodide with numpy and pyenhance. Loads itself with byte progress, then enhances live streams and whole recordings.
 import { Lab } from "./lab.js";
+import * as snapshot from "./snapshot.js";
 import { Stream } from "./stream.js";
 
 const BASE = new URL("./", import.meta.url);
 const FILE_HOPS = 50; // half a second of a recording at once: then live sound has its turn
-const WARM_UP_HOPS = 40; // the first hops are slow, the browser still compiling: live sound must not wait for them
+const WARM_UP_HOPS = 40;
 let pyodide;
 let lab;
 const streams = new Map(); // live ones, by number
@@ -12,22 +13,20 @@ const cancelled = new Set();
 
 const report = (message, transfer = []) => self.postMessage(message, transfer);
 
-// Ask for all that is needed at once, checked against the manifest's sums. Returns the replies by address.
-async function download() {
-  const manifest = await (await checked(await fetch(new URL("manifest.json", BASE)))).json();
-  const names = Object.keys(manifest.files).filter((name) => name.startsWith("pyodide/"));
-  const total = names.reduce((sum, name) => sum + manifest.files[name].bytes, 0);
+// Ask for these files at once, checked against the manifest's sums. Returns the replies by address.
+function download({ files }, names) {
+  const total = names.reduce((sum, name) => sum + files[name].bytes, 0);
   let done = 0;
   // With a sum to check, a reply comes when all of it is there.
   const get = async (name) => {
-    const reply = await checked(await fetch(new URL(name, BASE), { integrity: manifest.files[name].integrity }));
-    done += manifest.files[name].bytes;
+    const reply = await checked(await fetch(new URL(name, BASE), { integrity: files[name].integrity }));
+    done += files[name].bytes;
     report({ type: "progress", stage: done < total ? "download" : "python", done, total });
     return reply;
   };
   const replies = new Map(names.map((name) => [new URL(name, BASE).href, get(name)]));
   for (const reply of replies.values()) reply.catch(() => {}); // whoever needs it hears of it
-  return { manifest, replies };
+  return replies;
 }
 
 // Run `work` while Pyodide's requests are answered by replies that are already on their way: nothing is asked for twice.
@@ -51,28 +50,78 @@ async function checked(reply) {
   return reply;
 }
 
-async function load(model) {
-  const begin = performance.now();
-  const { manifest, replies } = await download();
+// Pyodide, whose requests are answered by one download of these files; then `more` is done with it.
+async function python(manifest, names, options, more) {
   const indexURL = new URL("pyodide/", BASE).href;
-  const { loadPyodide } = await import(`${indexURL}pyodide.mjs`);
-  await answering(replies, async () => {
-    pyodide = await loadPyodide({ indexURL, packageBaseUrl: indexURL });
+  return answering(download(manifest, names), async () => {
+    const { loadPyodide } = await import(`${indexURL}pyodide.mjs`);
+    const loaded = await loadPyodide({ indexURL, packageBaseUrl: indexURL, ...options });
+    await more?.(loaded);
+    return loaded;
+  });
+}
+
+// From nothing. Returns facts of the model.
+async function startAnew(manifest, names, model, remember) {
+  pyodide = await python(manifest, names, { _makeSnapshot: remember }, async (loading) => {
     report({ type: "progress", stage: "numpy", done: 0, total: 1 });
-    const loaded = await pyodide.loadPackage("pyenhance"); // and what it needs, numpy
+    const loaded = await loading.loadPackage("pyenhance"); // and what it needs, numpy
     // loadPackage resolves even when a download failed
     if (loaded.length !== 2) throw new Error(`of numpy and pyenhance only ${loaded.map(({ name }) => name)} could be loaded`);
   });
+  pyodide.runPython("from pyenhance.live import LiveEngine");
+  if (remember) keep(manifest.build);
+  return warmUp(model);
+}
+
+// For the next start; while this one goes on.
+async function keep(build) {
+  try {
+    await snapshot.keep(snapshot.take(pyodide), build, BASE);
+  } catch (error) {
+    console.warn("pyenhance: the next start will be as long as this one", error);
+  }
+}
+
+// From what the last visit kept. Returns facts of the model; null where nothing was kept, or it cannot be used.
+async function startAgain(manifest, names, model) {
+  try {
+    const saved = await snapshot.read(manifest.build, BASE);
+    if (!saved) return null;
+    const { default: createModule } = await import(new URL("pyodide/pyodide.asm.mjs", BASE));
+    const core = names.filter((name) => !name.endsWith(".whl"));
+    pyodide = await python(manifest, core, snapshot.options(saved, createModule));
+    const facts = warmUp(model);
+    await snapshot.worked(manifest.build, BASE);
+    return { ...facts, started_again: true };
+  } catch (error) {
+    console.warn("pyenhance: the last start could not be used again", error);
+    await snapshot.forget(BASE).catch(() => {}); // nothing can be kept here
+    return null;
+  }
+}
+
+// The first hops are slow, the browser still compiling: live sound must not wait for them. Returns facts of the model.
+function warmUp(model) {
   report({ type: "progress", stage: "model", done: 0, total: 1 });
-  const facts = pyodide.runPython(`
+  const text = pyodide.runPython(`
 import json
-from pyenhance.live import LiveEngine
 engine = LiveEngine(${JSON.stringify(model)})
 for _ in range(${WARM_UP_HOPS}):
     engine.run(1)
-json.dumps({"model": engine.enhancer.model.name, "kernel": engine.enhancer.model.kernel, "weights": engine.enhancer.model.weights})
+facts = engine.enhancer.model
+json.dumps({"model": facts.name, "kernel": facts.kernel, "weights": facts.weights})
 `);
-  report({ type: "ready", load_ms: performance.now() - begin, numpy_origin: manifest.numpy_origin, ...JSON.parse(facts) });
+  return JSON.parse(text);
+}
+
+async function load(model, remember) {
+  const begin = performance.now();
+  const manifest = await (await checked(await fetch(new URL("manifest.json", BASE)))).json();
+  const names = Object.keys(manifest.files).filter((name) => name.startsWith("pyodide/"));
+  const again = remember ? await startAgain(manifest, names, model) : null;
+  const facts = again ?? (await startAnew(manifest, names, model, remember));
+  report({ type: "ready", load_ms: performance.now() - begin, numpy_origin: manifest.numpy_origin, ...facts });
 }
 
 // A Python LiveEngine and views of its blocks, taken again when WebAssembly's memory has grown.
@@ -151,7 +200,7 @@ async function enhanceRecording({ id, model, strength, channels }) {
 
 self.onmessage = async ({ data }) => {
   try {
-    if (data.type === "load") await load(data.model);
+    if (data.type === "load") await load(data.model, data.remember && Boolean(self.caches));
     if (data.type === "attach") {
       const send = (message) => report({ ...message, stream: data.stream });
       streams.set(data.stream, new Stream(new Engine(data.model, 16), data, send));

@@ -116,7 +116,9 @@ def main(compiled: Path, wheel: Path, out: Path) -> None:
     for page in part.rglob("*.html"):
         page.write_text(finished(page))
     files = sorted(path for path in part.rglob("*") if path.is_file())
+    described = {str(path.relative_to(part)): describe(path) for path in files}
     manifest = {
+        "build": hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16],
         "pyenhance": wheel.name.split("-")[1],
         "pyodide": VERSIONS["PYODIDE_VERSION"],
         "numpy": VERSIONS["NUMPY_VERSION"],
@@ -125,7 +127,7 @@ def main(compiled: Path, wheel: Path, out: Path) -> None:
         "models": sorted(
             Path(name).stem for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".safetensors")
         ),
-        "files": {str(path.relative_to(part)): describe(path) for path in files},
+        "files": described,
     }
     text = json.dumps(manifest, indent=1)
     (part / "manifest.json").write_text(text)

@@ -1,18 +1,17 @@
 """Prepare Python code for the browser: precompile.py FETCHED.json OUT.
 
-Leaves out what the site never imports, and all docstrings, and compiles the rest to bytecode, which the browser would
+Leaves out what the site never imports and compiles the rest to bytecode without docstrings, which the browser would
 otherwise do at every start. Takes numpy and Python's standard library from where FETCHED.json says; writes them to the
-folder OUT, and to standard output FETCHED.json with their new places. Needs `pyodide` (pyodide-build), and to run under
-the browser's version of Python, whose syntax it parses.
+folder OUT, and to standard output FETCHED.json with their new places. Runs under the browser's version of Python.
 
 pyenhance's own wheel stays source: the page "How it works" shows it.
 """
 
-import ast
 import json
+import py_compile
 import shutil
-import subprocess
 import sys
+import tempfile
 import zipfile
 from fnmatch import fnmatch
 from pathlib import Path
@@ -22,21 +21,21 @@ from pathlib import Path
 LEFT_OUT = {
     "numpy": """
         numpy/_configtool numpy/_core/include numpy/_core/lib numpy/_pyinstaller numpy/_utils/_pep440 numpy/conftest
-        numpy/core numpy/doc numpy/f2py numpy/lib/recfunctions numpy/linalg/lapack_lite numpy/ma numpy/matlib
-        numpy/polynomial numpy/random numpy/testing numpy/typing
+        numpy/core numpy/doc numpy/f2py numpy/lib/recfunctions numpy/linalg/lapack_lite numpy/ma/[A-Z]*
+        numpy/ma/mrecords numpy/ma/testutils numpy/matlib numpy/polynomial numpy/random numpy/testing numpy/typing
     """.split(),
     "python_stdlib": """
         _aix_support _android_support _apple_support _ast_unparse _ios_support _markupbase _osx_support _py_abc
-        _pydatetime _pyio _pyrepl _strptime _sysconfigdata_* antigravity argparse asyncio/__main__
-        asyncio/proactor_events asyncio/tools asyncio/windows_events asyncio/windows_utils bdb cProfile calendar cgi cmd
+        _pydatetime _pyio _pyrepl _sysconfigdata_* antigravity argparse asyncio/__main__
+        asyncio/proactor_events asyncio/tools asyncio/windows_events asyncio/windows_utils bdb cProfile cgi cmd
         code compileall concurrent/futures/interpreter concurrent/futures/process concurrent/interpreters configparser
         ctypes/_aix ctypes/macholib ctypes/util ctypes/wintypes curses dbm difflib doctest email/[!_]*
         email/_[!_]* encodings/*_codec
         encodings/big5* encodings/cp424 encodings/cp[!4]* encodings/euc* encodings/gb* encodings/h[pz]* encodings/idna
         encodings/iso* encodings/johab encodings/k* encodings/mac* encodings/p[at]* encodings/punycode encodings/shift*
-        encodings/tis* ensurepip filecmp fileinput ftplib getopt getpass gettext hmac html http idlelib imaplib
+        encodings/tis* ensurepip filecmp fileinput ftplib getopt getpass gettext html http idlelib imaplib
         ipaddress json/tool logging/config logging/handlers mailbox mimetypes modulefinder multiprocessing netrc
-        nturl2path optparse pathlib/types pdb pickletools plistlib poplib profile pstats pty py_compile pyclbr pydoc
+        nturl2path optparse pathlib/types pdb pickletools plistlib poplib profile pstats pty pyclbr pydoc
         pydoc_data pyodide/_nodesock_transport pyodide/console pyodide/http quopri rlcompleter runpy sched shelve shlex
         smtplib socketserver sqlite3 stringprep symtable sysconfig/__main__ tabnanny this timeit tkinter tomllib trace
         tracemalloc tty turtle turtledemo unittest urllib uuid venv wave webbrowser wsgiref xml xmlrpc zipapp zoneinfo
@@ -54,52 +53,44 @@ def left_out(name: str, prefixes: list[str]) -> bool:
     return path.suffix in TYPES or any(fnmatch(place, prefix) for place in places for prefix in prefixes)
 
 
-def without_docstrings(source: bytes) -> bytes:
-    """Python source whose docstrings are a space each; every other line stays where it was."""
-    lines = source.splitlines(keepends=True)
-    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, kinds) or not node.body or ast.get_docstring(node, clean=False) is None:
-            continue
-        text = node.body[0]
-        first, last = text.lineno - 1, text.end_lineno - 1
-        before, after = lines[first][: text.col_offset], lines[last][text.end_col_offset :]
-        lines[first : last + 1] = [b""] * (last + 1 - first)
-        lines[first] = before + b'(" "' + b"\n" * (last - first) + b")" + after
-    return b"".join(lines)
+def compiled(source: bytes, name: str, folder: Path) -> bytes:
+    """Bytecode as ``python -OO`` makes it: no docstrings, no assertions."""
+    module = folder / "module.py"
+    module.write_bytes(source)
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    result = py_compile.compile(
+        str(module), str(folder / "module.pyc"), name, doraise=True, optimize=2, invalidation_mode=mode
+    )
+    return Path(result).read_bytes()
 
 
-def trim(source: Path, target: Path) -> None:
-    """Copy an archive without what its list leaves out; a wheel's RECORD names what is left."""
-    prefixes = LEFT_OUT.get(source.name.split("-")[0].removesuffix(".zip"), [])
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as new:
+def prepare(source: Path, target: Path) -> None:
+    """Copy an archive without what its list leaves out, and compiled."""
+    prefixes = LEFT_OUT[source.name.split("-")[0].removesuffix(".zip")]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        zipfile.ZipFile(source) as old,
+        zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as new,
+    ):
         for info in old.infolist():
-            if info.is_dir() or left_out(info.filename, prefixes):
+            name = info.filename
+            if info.is_dir() or left_out(name, prefixes):
                 continue
-            data = b"" if info.filename in EMPTIED else old.read(info)
-            if info.filename.endswith(".py"):
-                data = without_docstrings(data)
-            if info.filename.endswith(".dist-info/RECORD"):
-                lines = data.decode().splitlines(keepends=True)
-                data = "".join(line for line in lines if not left_out(line.split(",")[0], prefixes)).encode()
-            new.writestr(info, data)
+            data = b"" if name in EMPTIED else old.read(info)
+            if name.endswith(".py"):
+                name, data = f"{name}c", compiled(data, name, Path(folder))
+            new.writestr(name, data)
 
 
 def main(fetched: Path, out: Path) -> None:
-    """Trim and compile all."""
+    """Prepare all."""
     facts = json.loads(fetched.read_text())
-    sources = {
-        "numpy": Path(facts["numpy"]),
-        "stdlib": Path(facts["pyodide"]) / "python_stdlib.zip",
-    }
+    sources = {"numpy": Path(facts["numpy"]), "stdlib": Path(facts["pyodide"]) / "python_stdlib.zip"}
     shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
     for name, source in sources.items():
-        (out / name).mkdir(parents=True)
-        trim(source, out / name / source.name)
-        command = ["pyodide", "py-compile", "--silent", "--compression-level", "9", str(out / name)]
-        subprocess.run(command, check=True, stdout=sys.stderr)
-        (compiled,) = (out / name).iterdir()
-        facts[name] = str(compiled)
+        prepare(source, out / source.name)
+        facts[name] = str(out / source.name)
     print(json.dumps(facts, indent=1))
 
 

@@ -60,6 +60,8 @@ def startup(browser: Browser, address: str) -> dict[str, Any]:
         if urlparse(request.url).scheme.startswith("http") and request.service_worker is None:
             name = unquote(urlparse(request.url).path).lstrip("/") or "index.html"
             sizes[name] = sizes.get(name, 0) + request.sizes()["responseBodySize"]
+    page.wait_for_selector("#offline:not([hidden])")  # all is stored
+    time.sleep(1)
     cached = _first_enhanced_ms(page, address)
     context.close()
     largest_first = dict(sorted(sizes.items(), key=lambda item: -item[1]))
