@@ -287,6 +287,7 @@ $("device").addEventListener("change", () => {
 });
 navigator.mediaDevices?.addEventListener("devicechange", listDevices);
 watchFiles(() => engine, strengthDb);
+$("start").disabled = $("sample").disabled = false; // from here on they do something
 
 // For tests and for the curious: what the page is built on.
 window.pyenhance = {

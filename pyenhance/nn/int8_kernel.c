@@ -32,12 +32,13 @@ static inline v128_t add_products(v128_t sum, v128_t v, struct cells x) {
                                             wasm_i32x4_dot_i16x8(wasm_i16x8_extend_high_i8x16(v), x.high)));
 }
 #endif
+// The rows take turns, 16 weights each: memory is read from one end to the other.
 static inline void four_rows(const int8_t *w, const cell *x, int inputs, int32_t *sums) {
   v128_t sum[4] = {wasm_i32x4_const_splat(0), wasm_i32x4_const_splat(0), wasm_i32x4_const_splat(0), wasm_i32x4_const_splat(0)};
   for (int k = 0; k < inputs; k += 16) {
     struct cells cells = load_cells(x + k);
 #pragma clang loop unroll(full)
-    for (int r = 0; r < 4; r++) sum[r] = add_products(sum[r], wasm_v128_load(w + r * inputs + k), cells);
+    for (int r = 0; r < 4; r++) sum[r] = add_products(sum[r], wasm_v128_load(w + 4 * k + 16 * r), cells);
   }
   // Four sums of four lanes each become one vector of four sums.
   v128_t a = wasm_i32x4_add(wasm_i32x4_shuffle(sum[0], sum[1], 0, 4, 2, 6), wasm_i32x4_shuffle(sum[0], sum[1], 1, 5, 3, 7));
@@ -45,6 +46,7 @@ static inline void four_rows(const int8_t *w, const cell *x, int inputs, int32_t
   wasm_v128_store(sums, wasm_i32x4_add(wasm_i32x4_shuffle(a, b, 0, 1, 4, 5), wasm_i32x4_shuffle(a, b, 2, 3, 6, 7)));
 }
 #else
+// The rows lie one after another.
 typedef int16_t cell;  // for the 16-bit products with 32-bit sums that processors have
 static inline void four_rows(const int8_t *restrict w, const cell *restrict x, int inputs, int32_t *sums) {
   for (int r = 0; r < 4; r++, w += inputs) {
@@ -93,7 +95,7 @@ typedef intptr_t word;
 // What a layer sees of another's output, or of the features: `width` numbers of each frame, `stride` apart from frame to frame.
 struct source { const float *from; word width, stride; };
 
-// In the order of kernels.py's rows. Outputs and columns are padded, with zeros, to multiples of 4 and 16; a GRU's units are one of 16.
+// In the order of kernels.py's rows. Weights of whole numbers lie as four_rows wants them. Outputs and columns are padded, with zeros, to multiples of 4 and 16; a GRU's units are one of 16.
 struct layer {
   word kind, activation, window, inputs, columns, outputs, sources;  // window: frames side by side; columns >= window * inputs
   struct source source[5];                                           // side by side they are the inputs

@@ -1,0 +1,125 @@
+"""The second start, from what the first one kept."""
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from pyenhance import enhance
+
+from ..conftest import noisy_voice
+from .conftest import READY_MS, watched
+
+pytestmark = pytest.mark.browser
+
+# What is kept, by name of the cache, and whether it is whole.
+KEPT = """async () => {
+  const names = (await caches.keys()).filter((name) => name.startsWith("memory-of-pyenhance"));
+  const there = await Promise.all(names.map(async (name) => (await (await caches.open(name)).match("/snapshot")) !== undefined));
+  return Object.fromEntries(names.map((name, i) => [name, there[i]]));
+}"""
+SPOIL = """async (spoil) => {
+  const [name] = (await caches.keys()).filter((name) => name.startsWith("memory-of-pyenhance"));
+  const cache = await caches.open(name);
+  if (spoil === "hung") await cache.put("/tried", new Response());
+  const bytes = new Uint8Array(await (await cache.match("/snapshot")).arrayBuffer());
+  if (spoil === "cut") await cache.put("/snapshot", new Response(bytes.subarray(0, bytes.length >> 1)));
+  if (spoil === "other") {
+    const text = new TextDecoder().decode(bytes.subarray(4, 4 + new DataView(bytes.buffer).getUint32(0, true)));
+    const at = text.indexOf('"tableBase":', text.indexOf("numpy/_core"));
+    bytes[4 + at + 12] ^= 1;
+    await cache.put("/snapshot", new Response(bytes));
+  }
+}"""
+ENHANCE = "(samples) => pyenhance.engine.enhance([new Float32Array(samples)]).then(([y]) => Array.from(y))"
+
+
+@pytest.fixture
+def context(browser: Browser) -> BrowserContext:
+    context = browser.new_context()
+    yield context
+    context.close()
+
+
+def _open(context: BrowserContext, address: str) -> Page:
+    page = watched(context)
+    page.goto(address)
+    page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+    return page
+
+
+def _started_again(page: Page) -> bool:
+    return bool(page.evaluate("pyenhance.engine.facts.started_again ?? false"))
+
+
+def _wait_until_kept(page: Page) -> None:
+    for _ in range(100):
+        if list(page.evaluate(KEPT).values()) == [True]:
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError("nothing was kept")
+
+
+def test_second_start_takes_up_from_the_first(context: BrowserContext, serve: Callable[[bool], str]) -> None:
+    x = noisy_voice(2.0)
+    results = []
+    page = _open(context, serve(True))
+    assert not _started_again(page)
+    _wait_until_kept(page)
+    for visit in range(3):
+        assert _started_again(page) == (visit > 0)
+        results.append(page.evaluate(ENHANCE, x.tolist()))
+        page.close()
+        page = _open(context, serve(True))
+    assert results[0] == results[1] == results[2], "the very same bits"
+    assert np.std(np.array(results[0]) - enhance(x, 48_000)) < 0.05 * np.std(x)
+    # The laboratory needs modules, sources and parts of numpy that were not in use when the snapshot was taken.
+    page.goto(f"{serve(True)}how.html")
+    page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+    assert page.input_value("#code").count("def ") == 1
+
+
+@pytest.mark.parametrize("spoil", ["cut", "other", "hung"])
+def test_unusable_snapshot_is_replaced(context: BrowserContext, serve: Callable[[bool], str], spoil: str) -> None:
+    page = _open(context, serve(True))
+    _wait_until_kept(page)
+    page.evaluate(SPOIL, spoil)
+    page.close()
+    page = _open(context, serve(True))
+    assert not _started_again(page)
+    assert len(page.evaluate(ENHANCE, [0.0] * 4800)) == 4800
+    _wait_until_kept(page)
+    page.close()
+    assert _started_again(_open(context, serve(True)))
+
+
+def test_snapshot_of_another_build_goes(context: BrowserContext, serve: Callable[[bool], str]) -> None:
+    page = watched(context)
+    page.goto(f"{serve(True)}strings.js")
+    old = "memory-of-pyenhance / 0123456789abcdef"
+    page.evaluate("(name) => caches.open(name).then((cache) => cache.put('/snapshot', new Response('old')))", old)
+    page = _open(context, serve(True))
+    for _ in range(100):
+        if old not in page.evaluate(KEPT):
+            break
+        page.wait_for_timeout(100)
+    _wait_until_kept(page)
+    build = page.evaluate("fetch('manifest.json').then((reply) => reply.json()).then(({ build }) => build)")
+    assert list(page.evaluate(KEPT)) == [f"memory-of-pyenhance / {build}"]
+
+
+def test_nothing_is_kept_unless_allowed(context: BrowserContext, serve: Callable[[bool], str]) -> None:
+    page = watched(context)
+    page.goto(f"{serve(True)}strings.js")
+    code = """async (module) => {
+      const { Engine } = await import(module);
+      const engine = new Engine({ remember: false });
+      const facts = await engine.ready;
+      engine.dispose();
+      return facts;
+    }"""
+    facts = page.evaluate(code, f"{serve(True)}pyenhance.js")
+    assert facts["model"] == "default" and "started_again" not in facts, json.dumps(facts)
+    assert page.evaluate(KEPT) == {}
