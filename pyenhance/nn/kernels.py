@@ -135,7 +135,7 @@ class Program:
 
 
 def _taking_turns(weight: np.ndarray) -> np.ndarray:
-    """Each four rows in pieces of 16, a piece of each row in turn: one stream through memory is read faster than four."""
+    """Each four rows in pieces of 16, a piece of each row in turn: one stream through memory is faster than four."""
     rows, columns = weight.shape
     return np.ascontiguousarray(weight.reshape(rows // 4, 4, columns // 16, 16).swapaxes(1, 2))
 

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.browser
 # What is kept, by name of the cache, and whether it is whole.
 KEPT = """async () => {
   const names = (await caches.keys()).filter((name) => name.startsWith("memory-of-pyenhance"));
-  const there = await Promise.all(names.map(async (name) => (await (await caches.open(name)).match("/snapshot")) !== undefined));
+  const whole = async (name) => (await (await caches.open(name)).match("/snapshot")) !== undefined;
+  const there = await Promise.all(names.map(whole));
   return Object.fromEntries(names.map((name, i) => [name, there[i]]));
 }"""
 SPOIL = """async (spoil) => {

@@ -20,7 +20,6 @@ import numpy as np
 import soundfile
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from pyenhance.bench import benchmark
 from pyenhance.dsp import LATENCY_SAMPLES
 from tests.browser import tap
 from tests.browser.conftest import READY_MS, ROOT, launch, make_server
@@ -28,6 +27,7 @@ from tests.perf.peers import measure_peers
 
 BLOCKS = (1, 2, 10)
 HOUR = 3600
+CLI = (sys.executable, "-m", "pyenhance.cli")
 KERNELS = ("numpy", "simd", "relaxed")
 OTHER_MODELS = ("tiny", "untrained-large")
 FIRST_SAMPLE = """() => new Promise((resolve) => {
@@ -104,14 +104,31 @@ def _delay_ms(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.argmax(correlation[:9600])) / 48
 
 
-def files() -> dict[str, Any]:
+def cpython(model: str, seconds: float, folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """What CPython does, with numpy alone and compiled; the rows `hop` and `files`."""
+    environment = os.environ | {"XDG_CACHE_HOME": str(folder)}  # the user's own stays as it is
+    environment.pop("PYENHANCE_KERNEL", None)
+    subprocess.run([*CLI, "compile"], check=True, capture_output=True, env=environment)
+    blocks = map(str, BLOCKS)
+    command = [*CLI, "bench", "--json", "--model", model, "--seconds", str(seconds), "-k", *blocks]
+    rows = []
+    for kernel in ("numpy", "native"):
+        done = subprocess.run([*command, "--kernel", kernel], check=True, capture_output=True, env=environment)
+        rows += json.loads(done.stdout)
+    return rows, files(environment)
+
+
+def files(environment: dict[str, str]) -> dict[str, Any]:
     """`pyenhance denoise` on one core, start of Python included: real-time factor and highest memory, by length; and
     many files over local Dask workers."""
-    single = [_denoise(seconds) for seconds in (120, HOUR)]
-    return {"single": single, "cluster": [_cluster(workers) for workers in (1, 2, 4)]}
+    single = [
+        _denoise(seconds, environment | {"PYENHANCE_KERNEL": kernel})
+        for seconds, kernel in ((120, "numpy"), (120, "native"), (HOUR, "native"))
+    ]
+    return {"single": single, "cluster": [_cluster(workers, environment) for workers in (1, 2, 4)]}
 
 
-def _denoise(seconds: int) -> dict[str, Any]:
+def _denoise(seconds: int, environment: dict[str, str]) -> dict[str, Any]:
     code = (
         "import resource, sys; from pyenhance.cli import main; status = main(sys.argv[1:]); "
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024); sys.exit(status)"
@@ -121,21 +138,27 @@ def _denoise(seconds: int) -> dict[str, Any]:
         _write_noise(source, seconds)
         command = [sys.executable, "-c", code, "denoise", source, "-o", Path(folder) / "clean.wav", "--quiet"]
         begin = time.perf_counter()
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
         spent = time.perf_counter() - begin
-    return {"seconds": seconds, "real_time_factor": spent / seconds, "peak_mb": float(done.stdout.split()[-1])}
+    kernel = environment["PYENHANCE_KERNEL"]
+    return {
+        "kernel": kernel,
+        "seconds": seconds,
+        "real_time_factor": spent / seconds,
+        "peak_mb": float(done.stdout.split()[-1]),
+    }
 
 
-def _cluster(workers: int, count: int = 16, seconds: int = 60) -> dict[str, Any]:
+def _cluster(workers: int, environment: dict[str, str], count: int = 16, seconds: int = 60) -> dict[str, Any]:
     """So many files; the start of the workers is part of it."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "noisy", Path(folder) / "clean"
         source.mkdir()
         for k in range(count):
             _write_noise(source / f"{k}.wav", seconds)
-        command = [sys.executable, "-m", "pyenhance.cli", "denoise", source, "-o", target, "--quiet"]
+        command = [*CLI, "denoise", source, "-o", target, "--quiet", "--cluster", f"local:{workers}"]
         begin = time.perf_counter()
-        subprocess.run([*command, "--cluster", f"local:{workers}"], check=True, capture_output=True)
+        subprocess.run(command, check=True, capture_output=True, env=environment)
         spent = time.perf_counter() - begin
         assert len(list(target.glob("*.wav"))) == count
     return {"workers": workers, "files": count, "real_time_factor": spent / (count * seconds)}
@@ -181,6 +204,12 @@ def _seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - begin
 
 
+def _numpy_calls(k: int) -> float:
+    """Of the enhancer, a call with K hops, without compiled kernels."""
+    code = f"from tests.perf.numpy_calls import numpy_calls; print(sum(numpy_calls({k}).values()))"
+    return float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
+
+
 def _processor() -> str:
     for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
         if line.startswith("model name"):
@@ -215,7 +244,8 @@ def _show(result: dict[str, Any]) -> None:
     print("live:    " + ", ".join(f"{k} {v:.0f}" for k, v in result["live"].items()))
     print("latency: " + ", ".join(f"{k} {v:.1f} ms" for k, v in result["latency_ms"].items()))
     for row in result["files"]["single"] + result["files"]["cluster"]:
-        print("files:   " + ", ".join(f"{k} {v:.4g}" for k, v in row.items()))
+        print("files:   " + ", ".join(f"{k} {v if isinstance(v, str) else f'{v:.4g}'}" for k, v in row.items()))
+    print("numpy calls: " + ", ".join(f"{calls:.0f} with K = {k}" for k, calls in result["numpy_calls"].items()))
 
 
 def main() -> None:
@@ -255,8 +285,9 @@ def main() -> None:
         version = f"Chromium {browser.version}"
         peers = [] if arguments.no_peers else measure_peers(browser, Path(folder) / "peers")
         browser.close()
-    server.shutdown()
-    rows += [benchmark(arguments.model, k, arguments.seconds) for k in BLOCKS]
+        server.shutdown()
+        own_rows, file_rows = cpython(arguments.model, arguments.seconds, Path(folder) / "cache")
+    rows += own_rows
     result = {
         "env": {
             "browser": version,
@@ -273,7 +304,8 @@ def main() -> None:
         "startup": start,
         "latency_ms": latency,
         "live": running,
-        "files": files(),
+        "files": file_rows,
+        "numpy_calls": {k: _numpy_calls(k) for k in BLOCKS},
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(result, indent=1) + "\n")

@@ -78,10 +78,3 @@ def numpy_calls(k: int, hops: int = 40) -> dict[str, float]:
     for first in range(0, hops, k):
         enhancer.process_hops(noise[first : first + k].view(_Counted))
     return {name: count * k / hops for name, count in _calls.most_common()}
-
-
-if __name__ == "__main__":
-    for blocks in map(int, sys.argv[1:] or ["1"]):
-        counts = numpy_calls(blocks)
-        names = ", ".join(f"{name} {count:.3g}" for name, count in counts.items())
-        print(f"K = {blocks}: {sum(counts.values()):.0f} numpy calls: {names}")
