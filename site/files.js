@@ -1,50 +1,82 @@
-// Recordings: decoded by the browser, enhanced in the worker, given back as WAV.
-import { $, decodeSound } from "./page.js";
+// Recordings: decoded by the browser, enhanced in the worker, given back as WAV. All piece by piece, so that length costs no memory.
+import { $ } from "./page.js";
 import { drawLevels } from "./palette.js";
-import { SAMPLE_RATE } from "./ring.js";
+import { openRecording } from "./recording.js";
+import { HOP, SAMPLE_RATE } from "./ring.js";
 import { TEXT } from "./strings.js";
-import { encodeWav } from "./wav.js";
+import { WavWriter } from "./wav.js";
 import { zip } from "./zip.js";
 
-const PICTURE_S = 600; // longer ones get no picture, which would need them whole in the engine's memory
+const FRAME = 2 * HOP;
+const COLUMNS = 400; // of a picture, at least, once there is so much sound
 const results = []; // {name, blob}, newest last
 let cancel = null;
 
 const say = (text) => ($("file-status").textContent = text);
 
+// Frames of a sound at even distances, for its picture: as many as needed, however long it gets.
+class Frames {
+  constructor() {
+    this.every = 1;
+    this.kept = [];
+    this.seen = 0;
+  }
+
+  add(sound) {
+    for (let at = 0; at + FRAME <= sound.length; at += FRAME, this.seen++) {
+      if (this.seen % this.every) continue;
+      this.kept.push(sound.slice(at, at + FRAME));
+      if (this.kept.length < 2 * COLUMNS) continue;
+      this.kept = this.kept.filter((_, i) => i % 2 === 0);
+      this.every *= 2;
+    }
+  }
+
+  picture(engine) {
+    const sound = new Float32Array(FRAME * this.kept.length);
+    this.kept.forEach((frame, i) => sound.set(frame, i * FRAME));
+    return engine.picture(sound, this.kept.length + 1); // one for each frame, and the end
+  }
+}
+
 async function enhanceFile(file, engine, strengthDb, signal) {
   say(TEXT.decoding(file.name));
   $("file-progress").value = 0;
-  let channels;
+  let recording;
   try {
-    channels = await decodeSound(await file.arrayBuffer());
+    recording = await openRecording(file);
   } catch {
     return say(TEXT.undecodable(file.name));
   }
-  if (!channels[0].length) return say(TEXT.empty(file.name));
-  const seconds = channels[0].length / SAMPLE_RATE;
-  const picture = (sound) => (seconds > PICTURE_S ? null : engine.picture(sound));
-  const before = { blob: encodeWav(channels, SAMPLE_RATE), picture: await picture(channels[0]) };
-  say(TEXT.enhancing(file.name));
+  const wav = new WavWriter(recording.count, SAMPLE_RATE);
+  const [before, after] = [new Frames(), new Frames()];
+  const stream = engine.recording({ strengthDb });
   const begin = performance.now();
-  const part = 1 / channels.length;
-  let finished = 0;
-  let last = 0;
-  const enhanced = await engine.enhance(channels, {
-    strengthDb,
-    signal,
-    onProgress: (done) => {
-      if (done < last) finished += part;
-      last = done;
-      $("file-progress").value = finished + part * done;
-    },
-  });
-  if (!enhanced) return say(TEXT.cancelled(file.name));
+  let samples = 0;
+  try {
+    for await (const { channels, last } of recording.pieces()) {
+      if (signal.aborted) return say(TEXT.cancelled(file.name));
+      if (!samples) say(TEXT.enhancing(file.name));
+      samples += channels[0].length;
+      before.add(channels[0]);
+      const enhanced = await stream.process(channels, last);
+      after.add(enhanced[0]);
+      wav.add(enhanced);
+      $("file-progress").value = samples / SAMPLE_RATE / (recording.seconds ?? Infinity);
+    }
+  } finally {
+    stream.end();
+  }
+  if (!samples) return say(TEXT.empty(file.name));
+  const seconds = samples / SAMPLE_RATE;
   $("file-progress").value = 1;
   say(TEXT.done(file.name, seconds, seconds / ((performance.now() - begin) / 1000)));
-  const after = { blob: encodeWav(enhanced, SAMPLE_RATE), picture: await picture(enhanced[0]) };
-  const name = `${file.name.replace(/\.[^.]*$/, "")}-enhanced.wav`;
-  addResult(file.name, [[TEXT.before, before], [TEXT.after, after]], { name, blob: after.blob });
+  const blob = wav.blob();
+  const sounds = [
+    [TEXT.before, { blob: file, picture: await before.picture(engine) }],
+    [TEXT.after, { blob, picture: await after.picture(engine) }],
+  ];
+  addResult(file.name, sounds, { name: `${file.name.replace(/\.[^.]*$/, "")}-enhanced.wav`, blob });
 }
 
 // A list item with players and a download. sounds: [[label, {blob, picture?}]]

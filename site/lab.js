@@ -6,7 +6,7 @@ export class Lab {
   }
 
   // What the page asked for; returns the reply's fields.
-  answer({ call, noisy, clean, model, step, bands, comb, name, source, sound }) {
+  answer({ call, noisy, clean, model, step, bands, comb, name, source, sound, columns }) {
     if (call === "open") {
       const [y, x] = [noisy, clean].map((sound) => this.pyodide.toPy(sound));
       const opened = this.module.Lab(y, x, model);
@@ -23,7 +23,7 @@ export class Lab {
     }
     if (call === "picture") {
       const samples = this.pyodide.toPy(sound);
-      const picture = this.module.picture(samples);
+      const picture = this.module.picture.callKwargs(samples, { columns });
       samples.destroy();
       return { picture: copyAndFree(picture, "u8") };
     }

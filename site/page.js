@@ -28,6 +28,20 @@ export async function decodeSound(data) {
   return Array.from({ length: sound.numberOfChannels }, (_, c) => sound.getChannelData(c).slice());
 }
 
+// A script of the site that is fetched when it is first needed, checked against the manifest's sum.
+export async function loadVerified(name) {
+  const reply = await fetch("manifest.json");
+  const { files } = await reply.json();
+  const link = Object.assign(document.createElement("link"), { rel: "modulepreload", href: name, integrity: files[name].integrity });
+  const loaded = new Promise((resolve, reject) => {
+    link.onload = resolve;
+    link.onerror = () => reject(new Error(`${name} could not be loaded`));
+  });
+  document.head.append(link);
+  await loaded;
+  return import(`./${name}`);
+}
+
 // Why there is no microphone, in words that help.
 export function explainMicrophone({ name, message }) {
   const known = {

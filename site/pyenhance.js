@@ -12,6 +12,7 @@ import { BANDS, H, HOP, LATENCY, PROCESSOR_FIELDS, Ring, SAMPLE_RATE, STATE, WOR
 const BASE = new URL("./", import.meta.url);
 const TRANSPORT_DELAY = 2 * HOP;
 const STATS_MS = 250;
+const PIECE = 500 * HOP;
 const MIN_RATE = 8000;
 
 const canShare = () => typeof SharedArrayBuffer === "function" && globalThis.crossOriginIsolated === true;
@@ -68,31 +69,52 @@ export class Engine extends EventTarget {
     this.dispatchEvent(Object.assign(new Event("error"), { error }));
   }
 
-  job(message, onMessage, transfer = []) {
+  job(message) {
     const id = this.nextJob++;
     return new Promise((resolve, reject) => {
       this.jobs.set(id, (data) => {
-        if (data.type.endsWith("-progress")) return onMessage?.(data);
         this.jobs.delete(id);
         if (data.type === "error") reject(data.error);
         else resolve(data);
       });
-      this.worker.postMessage({ ...message, id }, transfer);
-      this.lastJob = id;
+      this.worker.postMessage({ ...message, id });
     });
   }
 
-  // Enhance a recording: Float32Arrays at 48 kHz, one a channel, transferred. Resolves to the enhanced channels, of the same
-  // length, the delay removed; to null when cancelled.
+  // A recording in pieces of any number: await process(channels, last) for each, Float32Arrays at 48 kHz, a multiple of 480 samples
+  // long but for the last. It resolves to what is ready; in all, as many samples as were given, the delay removed. end() frees it.
+  recording({ strengthDb = null } = {}) {
+    const recording = this.nextJob++;
+    const strength = strengthToHeader(strengthDb);
+    return {
+      process: async (channels, last) => {
+        await this.ready;
+        const message = { type: "recording", recording, model: this.model, strength, channels, last };
+        return (await this.job(message)).channels;
+      },
+      end: () => this.worker.postMessage({ type: "recording-end", recording }),
+    };
+  }
+
+  // Enhance a whole recording: Float32Arrays at 48 kHz, one a channel. Resolves to the enhanced channels, of the same length, the
+  // delay removed; to null when cancelled.
   async enhance(channels, { strengthDb = null, onProgress, signal } = {}) {
-    await this.ready;
-    const message = { type: "recording", model: this.model, strength: strengthToHeader(strengthDb), channels };
-    const buffers = channels.map((channel) => channel.buffer);
-    const work = this.job(message, (data) => onProgress?.(data.done), buffers);
-    const id = this.lastJob;
-    signal?.addEventListener("abort", () => this.worker.postMessage({ type: "cancel", id }));
-    const result = await work;
-    return result.type === "recording" ? result.channels : null;
+    const recording = this.recording({ strengthDb });
+    const results = channels.map(({ length }) => new Float32Array(length));
+    const { length } = channels[0];
+    try {
+      for (let at = 0, to = 0, last = false; !last; at += PIECE) {
+        if (signal?.aborted) return null;
+        last = at + PIECE >= length;
+        const enhanced = await recording.process(channels.map((channel) => channel.subarray(at, at + PIECE)), last);
+        results.forEach((result, c) => result.set(enhanced[c], to));
+        to += enhanced[0].length;
+        onProgress?.(to / length);
+      }
+    } finally {
+      recording.end();
+    }
+    return results;
   }
 
   // Microseconds a hop, by stage: a row of bench.json. kernel: "numpy", "simd", "relaxed" or null, the fastest.
@@ -102,8 +124,8 @@ export class Engine extends EventTarget {
   }
 
   // A spectrogram of Float32 samples: {data, shape}, levels row by row (see pyenhance.lab.picture).
-  async picture(sound) {
-    return (await this.lab({ call: "picture", sound })).picture;
+  async picture(sound, columns = 400) {
+    return (await this.lab({ call: "picture", sound, columns })).picture;
   }
 
   // Ask pyenhance.lab (see site/lab.js): what the page "How it works" runs.

@@ -52,6 +52,11 @@ export class Resampler {
     this.output = new Float32Array(4096);
   }
 
+  // Samples by which the output is late, at its own rate.
+  get delay() {
+    return Math.floor((this.half * this.up) / this.down);
+  }
+
   // One row of taps for each place of an output between two inputs.
   phases(cutoff) {
     const { up, half, taps } = this;

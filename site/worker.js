@@ -1,5 +1,6 @@
 // The worker: Pyodide with numpy and pyenhance. Loads itself with byte progress, then enhances live streams and whole recordings.
 import { Lab } from "./lab.js";
+import { HOP, LATENCY } from "./ring.js";
 import * as snapshot from "./snapshot.js";
 import { Stream } from "./stream.js";
 
@@ -9,7 +10,7 @@ const WARM_UP_HOPS = 40;
 let pyodide;
 let lab;
 const streams = new Map(); // live ones, by number
-const cancelled = new Set();
+const recordings = new Map(); // by number
 
 const report = (message, transfer = []) => self.postMessage(message, transfer);
 
@@ -169,33 +170,41 @@ export class Engine {
   }
 }
 
-async function enhanceRecording({ id, model, strength, channels }) {
-  for (const channel of channels) {
-    const engine = new Engine(model, FILE_HOPS);
-    engine.setStrength(strength);
-    const length = channel.length;
-    const result = new Float32Array(length);
-    const latency = 1440;
-    for (let at = 0; at < length + latency; at += FILE_HOPS * 480) {
+// A piece of a recording; what is ready goes back. LATENCY samples more than were given come out, and the first of them are dropped.
+async function enhancePiece({ id, recording, model, strength, channels, last }) {
+  if (!recordings.has(recording)) {
+    recordings.set(recording, { engines: channels.map(() => new Engine(model, FILE_HOPS)), skip: LATENCY, owed: 0 });
+  }
+  const work = recordings.get(recording);
+  const { length } = channels[0];
+  const hops = Math.ceil((length + (last ? LATENCY : 0)) / HOP);
+  const results = channels.map(() => new Float32Array(hops * HOP));
+  for (let hop = 0; hop < hops; hop += FILE_HOPS) {
+    const count = Math.min(FILE_HOPS, hops - hop);
+    const at = hop * HOP;
+    channels.forEach((channel, c) => {
+      const engine = work.engines[c];
+      engine.setStrength(strength);
       const input = engine.block("input");
       input.fill(0);
-      input.set(channel.subarray(Math.min(at, length), Math.min(at + input.length, length)));
-      engine.run(FILE_HOPS, false);
-      const output = engine.block("output");
-      const skip = Math.max(0, latency - at);
-      const from = at - latency + skip;
-      result.set(output.subarray(skip, Math.min(output.length, skip + length - from)), from);
-      report({ type: "recording-progress", id, done: Math.min(at, length) / length });
-      await new Promise((resolve) => setTimeout(resolve)); // messages and live sound
-      if (cancelled.delete(id)) {
-        engine.destroy();
-        return report({ type: "recording-cancelled", id });
-      }
-    }
-    engine.destroy();
-    channel.set(result);
+      input.set(channel.subarray(at, at + count * HOP));
+      engine.run(count, false);
+      results[c].set(engine.block("output").subarray(0, count * HOP), at);
+    });
+    await new Promise((resolve) => setTimeout(resolve)); // messages and live sound
   }
-  report({ type: "recording", id, channels }, channels.map((channel) => channel.buffer));
+  work.owed += length;
+  const from = Math.min(work.skip, hops * HOP);
+  const to = Math.min(from + work.owed, hops * HOP);
+  work.skip -= from;
+  work.owed -= to - from;
+  const ready = results.map((result) => result.slice(from, to));
+  report({ type: "recording", id, channels: ready }, ready.map(({ buffer }) => buffer));
+}
+
+function endRecording({ recording }) {
+  for (const engine of recordings.get(recording)?.engines ?? []) engine.destroy();
+  recordings.delete(recording);
 }
 
 self.onmessage = async ({ data }) => {
@@ -210,8 +219,8 @@ self.onmessage = async ({ data }) => {
       streams.get(data.stream)?.end();
       streams.delete(data.stream);
     }
-    if (data.type === "recording") await enhanceRecording(data);
-    if (data.type === "cancel") cancelled.add(data.id);
+    if (data.type === "recording") await enhancePiece(data);
+    if (data.type === "recording-end") endRecording(data);
     if (data.type === "lab") {
       lab ??= new Lab(pyodide);
       report({ type: "lab", id: data.id, ...lab.answer(data) });

@@ -6,9 +6,12 @@ const TABLE = Uint32Array.from({ length: 256 }, (_, n) => {
 const UTF8 = 0x0800;
 const MAX_BYTES = 0xffffffff;
 
-function crc32(bytes) {
+async function crc32(blob) {
   let sum = -1;
-  for (let i = 0; i < bytes.length; i++) sum = TABLE[(sum ^ bytes[i]) & 255] ^ (sum >>> 8);
+  const reader = blob.stream().getReader();
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    for (const byte of part.value) sum = TABLE[(sum ^ byte) & 255] ^ (sum >>> 8);
+  }
   return ~sum >>> 0;
 }
 
@@ -35,7 +38,7 @@ export async function zip(files) {
     for (let n = 2; taken.has(unique); n++) unique = name.replace(/(\.[^.]*)?$/, ` (${n})$1`);
     taken.add(unique);
     const title = new TextEncoder().encode(unique);
-    const sum = crc32(new Uint8Array(await blob.arrayBuffer()));
+    const sum = await crc32(blob);
     const common = [[2, 20], [2, UTF8], [2, 0], [2, 0], [2, 0x21], [4, sum], [4, blob.size], [4, blob.size], [2, title.length], [2, 0]];
     parts.push(pack([4, 0x04034b50], ...common), title, blob);
     directory.push(pack([4, 0x02014b50], [2, 20], ...common, [2, 0], [2, 0], [2, 0], [4, 0], [4, at]), title);

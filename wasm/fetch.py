@@ -1,4 +1,4 @@
-"""Get what the site is made of into the cache: Pyodide's core, numpy's wheel, micropip.
+"""Get what the site is made of into the cache: Pyodide's core, numpy's wheel, Mediabunny; and micropip for the tests.
 
     fetch.py CACHE VENV [--numpy auto|distribution|source]
 
@@ -43,17 +43,18 @@ def say(text: str) -> None:
     print(f"  {text}", file=sys.stderr, flush=True)
 
 
-def fetch_pyodide(cache: Path) -> Path:
-    """Pyodide's core, from npm; the folder of its files."""
-    folder = cache / f"pyodide-{VERSIONS['PYODIDE_VERSION']}"
+def fetch_npm(cache: Path, name: str) -> Path:
+    """A package of npm, at the pinned version; the folder of its files."""
+    version = VERSIONS[f"{name.upper()}_VERSION"]
+    folder = cache / f"{name}-{version}"
     if not folder.exists():
-        say(f"Pyodide {VERSIONS['PYODIDE_VERSION']} from npm")
-        package = f"pyodide@{VERSIONS['PYODIDE_VERSION']}"
-        command = ["npm", "pack", "--silent", "--pack-destination", str(cache), package]
-        name = subprocess.run(command, check=True, capture_output=True, text=True, cwd=cache).stdout.split()[-1]
-        archive = cache / name
-        check(archive, VERSIONS["PYODIDE_SHA256"])
-        part = cache / "pyodide.part"
+        say(f"{name} {version} from npm")
+        command = ["npm", "pack", "--silent", "--pack-destination", str(cache), f"{name}@{version}"]
+        archive = (
+            cache / subprocess.run(command, check=True, capture_output=True, text=True, cwd=cache).stdout.split()[-1]
+        )
+        check(archive, VERSIONS[f"{name.upper()}_SHA256"])
+        part = cache / f"{name}.part"
         shutil.rmtree(part, ignore_errors=True)
         with tarfile.open(archive) as tar:
             tar.extractall(part, filter="data")
@@ -147,13 +148,15 @@ def main() -> None:
     parser.add_argument("--no-build", action="store_true", help="exit with 3 rather than build numpy")
     arguments = parser.parse_args()
     arguments.cache.mkdir(parents=True, exist_ok=True)
-    pyodide = fetch_pyodide(arguments.cache)
+    pyodide = fetch_npm(arguments.cache, "pyodide")
     if arguments.pyodide_only:
         print(pyodide)
         return
     micropip = fetch_micropip(arguments.cache, arguments.venv)
+    mediabunny = fetch_npm(arguments.cache, "mediabunny")
     numpy, origin = fetch_numpy(arguments.cache, pyodide, arguments.venv, arguments.numpy, not arguments.no_build)
-    print(json.dumps({"pyodide": str(pyodide), "micropip": str(micropip), "numpy": str(numpy), "numpy_origin": origin}))
+    paths = {"pyodide": pyodide, "mediabunny": mediabunny, "micropip": micropip, "numpy": numpy}
+    print(json.dumps({name: str(path) for name, path in paths.items()} | {"numpy_origin": origin}))
 
 
 if __name__ == "__main__":

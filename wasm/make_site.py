@@ -3,6 +3,7 @@
 OUT (``dist/site``) becomes a folder that any static server can serve, with everything the page loads:
 
     index.html, *.js, *.css, ...   copies of site/
+    vendor/                        Mediabunny, which takes recordings apart
     pyodide/                       Pyodide's core, wheels, and a lock file that lists exactly these
     manifest.json                  versions, numpy's origin, and every file with its bytes and sha256
     sw.js                          keeps all of it on the visitor's device
@@ -113,6 +114,10 @@ def main(compiled: Path, wheel: Path, out: Path) -> None:
         shutil.copyfile(path, folder / path.name)
         lock["packages"][name] = lock_entry(path, name, depends)
     (folder / "pyodide-lock.json").write_text(json.dumps(lock, indent=1))
+    vendor, mediabunny = part / "vendor", Path(facts["mediabunny"])
+    vendor.mkdir()
+    shutil.copyfile(mediabunny / "dist" / "bundles" / "mediabunny.min.mjs", vendor / "mediabunny.js")
+    shutil.copyfile(mediabunny / "LICENSE", vendor / "mediabunny.LICENSE.txt")
     for page in part.rglob("*.html"):
         page.write_text(finished(page))
     files = sorted(path for path in part.rglob("*") if path.is_file())
