@@ -2,7 +2,7 @@
 import { Lab } from "./lab.js";
 import { HOP, LATENCY } from "./ring.js";
 import * as snapshot from "./snapshot.js";
-import { Stream } from "./stream.js";
+import { Stream, letMessagesIn } from "./stream.js";
 
 const BASE = new URL("./", import.meta.url);
 const FILE_HOPS = 50; // half a second of a recording at once: then live sound has its turn
@@ -191,7 +191,7 @@ async function enhancePiece({ id, recording, model, strength, channels, last }) 
       engine.run(count, false);
       results[c].set(engine.block("output").subarray(0, count * HOP), at);
     });
-    await new Promise((resolve) => setTimeout(resolve)); // messages and live sound
+    await letMessagesIn(); // and live sound
   }
   work.owed += length;
   const from = Math.min(work.skip, hops * HOP);

@@ -138,6 +138,79 @@ def test_recording(page: Page, tmp_path: Path, screenshot: Callable[[Page, str],
     screenshot(page, "recording")
 
 
+@pytest.mark.parametrize(
+    ("name", "rate", "channels", "subtype"),
+    [
+        ("cd.wav", 44_100, 2, "PCM_16"),
+        ("telephone.wav", 8_000, 1, "ULAW"),
+        ("studio.flac", 96_000, 2, "PCM_24"),
+        ("voice.ogg", 48_000, 1, "VORBIS"),
+        ("voice.opus.ogg", 48_000, 1, "OPUS"),
+        ("old.mp3", 44_100, 1, "MPEG_LAYER_III"),
+    ],
+)
+def test_kinds_of_recordings(
+    browser: Browser, serve: Callable[[bool], str], tmp_path: Path, name: str, rate: int, channels: int, subtype: str
+) -> None:
+    seconds = 12.0  # longer than a piece
+    t = np.arange(int(seconds * rate)) / rate
+    x = np.interp(t, np.arange(int(seconds * 48_000)) / 48_000, noisy_voice(seconds, noise=0.005))
+    path = tmp_path / name
+    soundfile.write(path, np.stack([x] * channels, 1), rate, subtype=subtype)
+    page = watched(browser.new_context())
+    page.goto(serve(True))
+    page.set_input_files("#file", path)
+    page.wait_for_selector("#results li a", timeout=READY_MS)
+    with page.expect_download() as download:
+        page.click("#results a")
+    y, found = soundfile.read(download.value.path(), always_2d=True)
+    assert found == 48_000 and y.shape[1] == channels
+    assert abs(len(y) - seconds * 48_000) < 0.06 * 48_000, "all of it"
+    reference = noisy_voice(seconds, noise=0.0)[: len(y)]
+    size = 2 * len(reference)
+    correlation = np.fft.irfft(np.fft.rfft(y[: len(reference), 0], size) * np.conj(np.fft.rfft(reference, size)))
+    lag = int(np.argmax(correlation))
+    lag -= size * (lag > size // 2)
+    # MP3's encoder puts some milliseconds before the sound, which not every decoder takes away again.
+    assert abs(lag) < (1500 if name.endswith("mp3") else 10), lag
+    assert_own_host_only(page, serve(True))
+    page.context.close()
+
+
+def test_long_recording_in_constant_memory(browser: Browser, serve: Callable[[bool], str], tmp_path: Path) -> None:
+    """A quarter of an hour, which would be 173 MB as the browser decodes it, and as much again enhanced."""
+    for name, minutes in (("question", 2), ("lecture", 15)):
+        with soundfile.SoundFile(tmp_path / f"{name}.wav", "w", 48_000, 1, subtype="PCM_16") as file:
+            for _ in range(6 * minutes):
+                file.write(noisy_voice(10.0))
+    page = watched(browser.new_context())
+    page.goto(serve(True))
+    page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+    page.set_input_files("#file", tmp_path / "question.wav")
+    page.wait_for_selector("#results li a", timeout=READY_MS)
+    renderer = _renderer(browser)
+    before = _peak_bytes(renderer)
+    page.set_input_files("#file", tmp_path / "lecture.wav")
+    page.wait_for_selector("#results li:nth-child(2) a", timeout=READY_MS)
+    assert page.get_attribute("#results li:first-child a", "download") == "lecture-enhanced.wav"
+    assert _peak_bytes(renderer) - before < 120e6, "decoded whole it would be 346 MB"
+    with page.expect_download() as download:
+        page.click("#results li:first-child a")
+    assert soundfile.info(download.value.path()).frames == 900 * 48_000
+    page.context.close()
+
+
+def _renderer(browser: Browser) -> int:
+    """The process of the newest page."""
+    info = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
+    return max((process for process in info if process["type"] == "renderer"), key=lambda p: _peak_bytes(p["id"]))["id"]
+
+
+def _peak_bytes(process: int) -> int:
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
 def test_many_recordings_as_a_zip(page: Page, tmp_path: Path) -> None:
     paths = [tmp_path / "a/clip.wav", tmp_path / "b/clip.wav", tmp_path / "übung.flac"]
     for path in paths:
