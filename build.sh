@@ -118,7 +118,7 @@ case $command in
   site) set_up_python site; build_site; echo "dist/site is ready: serve it with any static server, or ./build.sh serve";;
   serve) set_up_python site; build_site; exec "$VENV/bin/python" wasm/serve.py dist/site "${rest[@]}";;
   test)
-    set_up_python test; need chromium:chromium
+    set_up_python test; need chromium:chromium firefox-esr:firefox-esr
     build_site
     "$VENV/bin/ruff" check .
     "$VENV/bin/ruff" format --check .

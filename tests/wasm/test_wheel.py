@@ -16,7 +16,7 @@ import pytest
 import pyenhance
 from pyenhance import enhance
 
-BUDGET_BYTES = 12_200_000
+BUDGET_BYTES = 9_900_000
 
 
 @pytest.fixture(scope="module")
