@@ -30,16 +30,19 @@ export async function decodeSound(data) {
 
 // A script of the site that is fetched when it is first needed, checked against the manifest's sum.
 export async function loadVerified(name) {
-  const reply = await fetch("manifest.json");
-  const { files } = await reply.json();
+  const { files } = await (await fetch("manifest.json")).json();
   const link = Object.assign(document.createElement("link"), { rel: "modulepreload", href: name, integrity: files[name].integrity });
   const loaded = new Promise((resolve, reject) => {
     link.onload = resolve;
     link.onerror = () => reject(new Error(`${name} could not be loaded`));
   });
-  document.head.append(link);
-  await loaded;
-  return import(`./${name}`);
+  document.head.append(link); // the import below takes the script that this has checked
+  try {
+    await loaded;
+    return await import(`./${name}`);
+  } finally {
+    link.remove();
+  }
 }
 
 // Why there is no microphone, in words that help.

@@ -62,7 +62,15 @@ export class Engine extends EventTarget {
     /** The start took up from what the last visit kept. */
     started_again?: boolean;
   }>;
-  /** Float32Arrays at 48 kHz, one a channel, transferred. Resolves to the enhanced channels, to null when cancelled. */
+  /**
+   * A recording in pieces: process() for each, Float32Arrays at 48 kHz, one a channel, a multiple of 480 samples long but for the
+   * last. It resolves to what is ready: in all as many samples as were given, the delay removed. end() frees it.
+   */
+  recording(options?: { strengthDb?: number | null }): {
+    process(channels: Float32Array[], last: boolean): Promise<Float32Array[]>;
+    end(): void;
+  };
+  /** A whole recording: Float32Arrays at 48 kHz, one a channel. Resolves to the enhanced channels, to null when cancelled. */
   enhance(
     channels: Float32Array[],
     options?: { strengthDb?: number | null; onProgress?: (share: number) => void; signal?: AbortSignal },
@@ -103,6 +111,8 @@ export function createDenoiser(
     model?: string;
     strengthDb?: number | null;
     onProgress?: (progress: Progress) => void;
+    /** As for Engine. */
+    remember?: boolean;
     /** Share one engine between several nodes; it is then yours to dispose. */
     engine?: Engine;
   },

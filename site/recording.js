@@ -14,16 +14,16 @@ export async function openRecording(file) {
 
 // By Mediabunny, which takes containers apart and has the browser's own decoders (WebCodecs) do the rest; null where they cannot.
 async function openStream(file) {
-  const { ALL_FORMATS, AudioSampleSink, BlobSource, Input } = await loadVerified("vendor/mediabunny.js");
-  const input = new Input({ source: new BlobSource(file), formats: ALL_FORMATS });
   try {
+    const { ALL_FORMATS, AudioSampleSink, BlobSource, Input } = await loadVerified("vendor/mediabunny.js");
+    const input = new Input({ source: new BlobSource(file), formats: ALL_FORMATS });
     const track = await input.getPrimaryAudioTrack();
     if (!track || !(await track.canDecode())) return null;
     const { numberOfChannels: count, sampleRate: rate } = track;
     const seconds = await track.getDurationFromMetadata();
     return { count, seconds, blocks: () => resampled(decoded(new AudioSampleSink(track), count), count, rate) };
   } catch {
-    return null; // of no kind that it knows
+    return null; // of no kind that it knows, or it is not there
   }
 }
 

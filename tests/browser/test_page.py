@@ -200,6 +200,16 @@ def test_long_recording_in_constant_memory(browser: Browser, serve: Callable[[bo
     page.context.close()
 
 
+def test_cancelled_recording(page: Page, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "lecture.wav", np.tile(noisy_voice(10.0), 30), 48_000)
+    page.set_input_files("#file", tmp_path / "lecture.wav")
+    page.wait_for_selector("#file-status:has-text('Enhancing')")
+    page.click("#cancel")
+    page.wait_for_selector("#file-status:has-text('lecture.wav: cancelled')")
+    assert page.locator("#results li").count() == 0 and not page.is_visible("#cancel")
+    _enhance_file(page, tmp_path)
+
+
 def _renderer(browser: Browser) -> int:
     """The process of the newest page."""
     info = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]

@@ -12,6 +12,21 @@ import pytest
 from ..conftest import ROOT
 
 LLVM = dict(line.split("=", 1) for line in (ROOT / "wasm" / "versions.env").read_text().split() if "=" in line)["LLVM"]
+THREADS = """
+import numpy as np
+from concurrent.futures import ThreadPoolExecutor
+from pyenhance import Enhancer, load_model
+model = load_model()
+noises = np.random.default_rng(0).normal(0, 0.05, (8, 96_000)).astype(np.float32)
+def work(x):
+    enhancer = Enhancer(model)
+    return np.concatenate([enhancer.process(x[i : i + 700]) for i in range(0, len(x), 700)])
+alone = [work(x) for x in noises]
+with ThreadPoolExecutor(8) as pool:
+    together = list(pool.map(work, noises))
+same = [np.array_equal(a, b) for a, b in zip(alone, together, strict=True)]
+assert all(same), "streams of one model disturb one another"
+"""
 SCRIPT = Path(__file__).with_name("kernels_agree.py")
 
 
@@ -69,6 +84,8 @@ def test_native_computes_what_numpy_does(compiler: str, native: Callable[..., su
     assert facts["kernels"] == ["numpy", "native"] and facts["default"] == "native"
     check_kernels(facts)
     assert json.loads(native(*cli, "info", "--json").stdout)["kernel"] == "native"
+    done = native("-c", THREADS)
+    assert done.returncode == 0, done.stderr
 
 
 def test_compile_says_what_is_missing(native: Callable[..., subprocess.CompletedProcess]) -> None:
