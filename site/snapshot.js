@@ -22,11 +22,13 @@ export async function read(build, base) {
   const bytes = new Uint8Array(await reply.arrayBuffer());
   const [length] = new Uint32Array(bytes.buffer, 0, 1);
   const facts = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
-  let at = 4 + length;
-  const next = (size) => bytes.subarray(at, (at += size));
-  const files = new Map(facts.files.map(([path, size]) => [path, next(size)]));
+  const whole = facts.files.reduce((sum, [, size]) => sum + size, 4 + length + facts.used);
+  if (bytes.length !== whole) throw new Error(`the snapshot has ${bytes.length} bytes instead of ${whole}`);
   const memory = new Uint8Array(facts.memory);
-  memory.set(next(facts.used));
+  memory.set(bytes.subarray(bytes.length - facts.used));
+  const contents = bytes.slice(4 + length, bytes.length - facts.used); // a copy: files stay, the rest may go
+  let at = 0;
+  const files = new Map(facts.files.map(([path, size]) => [path, contents.subarray(at, (at += size))]));
   return { libraries: facts.libraries, files, memory };
 }
 

@@ -12,14 +12,17 @@ const SNAPSHOT_MS = 50;
 const PERCENTILES_EVERY = 5; // snapshots: they walk the whole histogram
 
 const resting = [];
-const { port1: bell, port2: rope } = new MessageChannel();
-bell.onmessage = () => resting.shift()();
+let bell;
 
 // The worker's turn ends and comes again at once; setTimeout would make it wait for milliseconds.
 export function letMessagesIn() {
+  if (!bell) {
+    bell = new MessageChannel();
+    bell.port1.onmessage = () => resting.shift()();
+  }
   return new Promise((resolve) => {
     resting.push(resolve);
-    rope.postMessage(0);
+    bell.port2.postMessage(0);
   });
 }
 

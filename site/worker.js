@@ -92,6 +92,7 @@ async function startAgain(manifest, names, model) {
     const { default: createModule } = await import(new URL("pyodide/pyodide.asm.mjs", BASE));
     const core = names.filter((name) => !name.endsWith(".whl"));
     pyodide = await python(manifest, core, snapshot.options(saved, createModule));
+    delete pyodide._api.config._loadSnapshot; // Pyodide would hold it for good
     const facts = warmUp(model);
     await snapshot.worked(manifest.build, BASE);
     return { ...facts, started_again: true };
