@@ -23,6 +23,7 @@ export interface Stats {
   latency_ms: number;
   latency_algorithm_ms: number;
   latency_transport_ms: number;
+  /** In Firefox without the device's own part, which cannot be asked for safely. */
   latency_device_ms: number;
   in_fill: number;
   out_fill: number;

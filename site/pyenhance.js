@@ -13,6 +13,8 @@ const BASE = new URL("./", import.meta.url);
 const TRANSPORT_DELAY = 2 * HOP;
 const STATS_MS = 250;
 const PIECE = 500 * HOP;
+// Firefox 153 with PulseAudio was seen to wait for its audio thread in outputLatency, now and then for good: the page stood still.
+const ASK_DEVICE = !navigator.userAgent.includes("Firefox/");
 const MIN_RATE = 8000;
 
 const canShare = () => typeof SharedArrayBuffer === "function" && globalThis.crossOriginIsolated === true;
@@ -215,7 +217,7 @@ class Denoiser extends AudioWorkletNode {
     const get = (field) => this.ring.get(field);
     const ms = (samples) => (1000 * samples) / SAMPLE_RATE;
     const transport = ms(get(H.DELAY) || TRANSPORT_DELAY) + 1000 * conversionDelay(this.context.sampleRate, SAMPLE_RATE);
-    const device = 1000 * ((this.context.baseLatency || 0) + (this.context.outputLatency || 0));
+    const device = 1000 * ((this.context.baseLatency || 0) + (ASK_DEVICE ? this.context.outputLatency || 0 : 0));
     const names = Object.keys(STATE);
     return {
       state: names[Object.values(STATE).indexOf(get(H.STATE))].toLowerCase(),
