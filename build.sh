@@ -87,8 +87,7 @@ build_site() {
     "$VENV/bin/python" wasm/fetch.py "$CACHE" "$VENV" --numpy source > dist/fetched.json
   elif [ $status != 0 ]; then exit $status; fi
   build_wheel "$pyodide"
-  PATH=$CACHE/xbuildenv/bin:$CACHE/xbuildenv/venv/bin:$PATH PYODIDE_XBUILDENV_PATH=$CACHE/xbuildenv/xbuildenv \
-    "$CACHE/xbuildenv/venv/bin/python" wasm/precompile.py dist/fetched.json dist/compiled > dist/compiled.json
+  "$CACHE/xbuildenv/venv/bin/python" wasm/precompile.py dist/fetched.json dist/compiled > dist/compiled.json
   "$VENV/bin/python" wasm/make_site.py dist/compiled.json "$WHEEL" dist/site
   echo "$inputs" > $stamp
 }

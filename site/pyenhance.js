@@ -12,7 +12,7 @@ import { BANDS, H, HOP, LATENCY, PROCESSOR_FIELDS, Ring, SAMPLE_RATE, STATE, WOR
 const BASE = new URL("./", import.meta.url);
 const TRANSPORT_DELAY = 2 * HOP;
 const STATS_MS = 250;
-const PIECE = 500 * HOP;
+export const PIECE = 1000 * HOP; // of a recording: ten seconds
 // Firefox 153 with PulseAudio was seen to wait for its audio thread in outputLatency, now and then for good: the page stood still.
 const ASK_DEVICE = !navigator.userAgent.includes("Firefox/");
 const MIN_RATE = 8000;
@@ -105,10 +105,11 @@ export class Engine extends EventTarget {
     const results = channels.map(({ length }) => new Float32Array(length));
     const { length } = channels[0];
     try {
+      // A copy of each piece: to post a view would copy all that it is a view of.
       for (let at = 0, to = 0, last = false; !last; at += PIECE) {
         if (signal?.aborted) return null;
         last = at + PIECE >= length;
-        const enhanced = await recording.process(channels.map((channel) => channel.subarray(at, at + PIECE)), last);
+        const enhanced = await recording.process(channels.map((channel) => channel.slice(at, at + PIECE)), last);
         results.forEach((result, c) => result.set(enhanced[c], to));
         to += enhanced[0].length;
         onProgress?.(to / length);
@@ -126,7 +127,7 @@ export class Engine extends EventTarget {
   }
 
   // A spectrogram of Float32 samples: {data, shape}, levels row by row (see pyenhance.lab.picture).
-  async picture(sound, columns = 400) {
+  async picture(sound, columns) {
     return (await this.lab({ call: "picture", sound, columns })).picture;
   }
 

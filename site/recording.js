@@ -1,9 +1,8 @@
 // Recordings read piece by piece, whatever the browser can decode: however long one is, only seconds of it are in memory.
 import { decodeSound, loadVerified } from "./page.js";
+import { PIECE } from "./pyenhance.js";
 import { Resampler } from "./resample.js";
-import { HOP, SAMPLE_RATE } from "./ring.js";
-
-export const PIECE = 1000 * HOP; // ten seconds
+import { SAMPLE_RATE } from "./ring.js";
 
 // {count: of channels, seconds: about how long or null, pieces()}. pieces yields {channels, last}: Float32Arrays at 48 kHz, PIECE
 // samples each but for the last. Throws where the browser cannot decode it.
@@ -56,11 +55,12 @@ async function* resampled(blocks, count, rate) {
   let given = 0;
   let returned = 0;
   const convert = (channels, most) => {
-    const parts = channels.map((channel, c) => converters[c].process(channel).slice(skip));
-    skip = Math.max(0, skip - (parts[0].length + skip));
-    const length = Math.min(parts[0].length, most);
-    returned += length;
-    return parts.map((part) => part.subarray(0, length));
+    const parts = channels.map((channel, c) => converters[c].process(channel));
+    const from = Math.min(skip, parts[0].length);
+    const to = Math.min(from + most, parts[0].length);
+    skip -= from;
+    returned += to - from;
+    return parts.map((part) => part.slice(from, to));
   };
   for await (const channels of blocks) {
     given += channels[0].length;

@@ -4,17 +4,12 @@ import json
 import re
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 
-PREFERENCES = {
-    "media.navigator.streams.fake": True,
-    "media.navigator.permission.disabled": True,
-    "media.autoplay.block-webaudio": False,
-    "media.autoplay.default": 0,
-}
 _ANSWER_S = 60
 
 
@@ -22,36 +17,27 @@ class Firefox:
     """One headless browser with one page, to be used in a ``with``."""
 
     def __init__(self, executable: str, profile: Path) -> None:
-        lines = [f'user_pref("{name}", {json.dumps(value)});\n' for name, value in PREFERENCES.items()]
-        (profile / "user.js").write_text("".join(lines))
-        command = [executable, "--headless", "--no-remote", "--profile", profile, "--remote-debugging-port", "0"]
-        self._log = (profile / "log").open("w+")
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=self._log)
+        self._command = [executable, "--headless", "--no-remote", "--profile", profile, "--remote-debugging-port", "0"]
+        self._log = profile / "log"
         self._number = 0
-        self._socket: ClientConnection | None = None
-        self._log_path = profile / "log"
 
     def __enter__(self) -> "Firefox":
-        try:
+        with ExitStack() as stack:
+            log = stack.enter_context(self._log.open("w"))
+            process = stack.enter_context(subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=log))
+            stack.callback(process.kill)
             deadline = time.monotonic() + _ANSWER_S
-            while not (found := re.search(r"ws://\S+", self._log_path.read_text())):
-                assert time.monotonic() < deadline and self._process.poll() is None, self._log_path.read_text()
+            while not (found := re.search(r"ws://\S+", self._log.read_text())):
+                assert time.monotonic() < deadline and process.poll() is None, self._log.read_text()
                 time.sleep(0.1)
-            self._connection = connect(f"{found[0]}/session", max_size=None)
-            self._socket = self._connection.__enter__()
-            self.version = self.send("session.new", capabilities={})["capabilities"]["browserVersion"]
+            self._socket = stack.enter_context(connect(f"{found[0]}/session", max_size=None))
+            self.send("session.new", capabilities={})
             self._page = self.send("browsingContext.getTree")["contexts"][0]["context"]
-        except BaseException:
-            self.__exit__()
-            raise
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._log.close()
-        if self._socket is not None:
-            self._connection.__exit__(None, None, None)
+        self._stack.close()
 
     def send(self, method: str, **parameters: Any) -> dict:
         """One command of the protocol; events in between are of no interest."""
