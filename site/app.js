@@ -83,7 +83,11 @@ async function start(openSource, isSample) {
     const node = await createDenoiser(context, { engine, strengthDb: strengthDb() });
     const monitor = new GainNode(context, { gain: $("monitor").checked || isSample ? 1 : 0 });
     source.node.connect(node).connect(monitor).connect(context.destination);
-    const pictures = new Pictures(context, source.node, node, { before: $("pic-before"), after: $("pic-after"), gains: $("pic-gains") });
+    const pictures = new Pictures(context, source.node, node, {
+      before: $("pic-before"),
+      after: $("pic-after"),
+      gains: $("pic-gains"),
+    });
     session = {
       context,
       source: source.node,
@@ -147,7 +151,10 @@ async function listDevices() {
   const devices = (await navigator.mediaDevices.enumerateDevices()).filter(({ kind }) => kind === "audioinput");
   const named = devices.filter(({ deviceId }) => deviceId && deviceId !== "default");
   const chosen = $("device").value;
-  $("device").replaceChildren(new Option(TEXT.defaultDevice, ""), ...named.map(({ deviceId, label }) => new Option(label, deviceId)));
+  $("device").replaceChildren(
+    new Option(TEXT.defaultDevice, ""),
+    ...named.map(({ deviceId, label }) => new Option(label, deviceId)),
+  );
   if (named.some(({ deviceId }) => deviceId === chosen)) $("device").value = chosen;
   $("device-row").hidden = named.length < 1;
 }

@@ -85,7 +85,12 @@ async function lab(message) {
 async function compute(steps) {
   for (const step of steps) {
     say(HOW.computing(views.get(step).item.querySelector("h2").textContent));
-    const reply = await lab({ call: "run", step, bands: Number($("bands").value), comb: Number($("comb").value) / 100 });
+    const reply = await lab({
+      call: "run",
+      step,
+      bands: Number($("bands").value),
+      comb: Number($("comb").value) / 100,
+    });
     player.set(step, reply.sound.data);
     const { canvas, score, button } = views.get(step);
     drawLevels(canvas, reply.picture.data, reply.picture.shape);
@@ -102,7 +107,10 @@ async function open() {
   const scale = rms(voice) / rms(noise) / 10 ** (Number($("snr").value) / 20);
   clean = voice;
   const noisy = voice.map((value, i) => value + scale * noise[i % noise.length]);
-  const peak = Math.max(1, noisy.reduce((most, value) => Math.max(most, Math.abs(value)), 0));
+  const peak = Math.max(
+    1,
+    noisy.reduce((most, value) => Math.max(most, Math.abs(value)), 0),
+  );
   for (let i = 0; i < noisy.length; i++) noisy[i] /= peak;
   if (peak > 1) clean = clean.map((value) => value / peak);
   player.clear();
@@ -156,7 +164,9 @@ async function fetchSound(name) {
 async function record() {
   $("record").disabled = true;
   try {
-    const stream = await navigator.mediaDevices.getUserMedia({ audio: { noiseSuppression: false, autoGainControl: false } });
+    const stream = await navigator.mediaDevices.getUserMedia({
+      audio: { noiseSuppression: false, autoGainControl: false },
+    });
     const recorder = new MediaRecorder(stream);
     const pieces = [];
     recorder.ondataavailable = ({ data }) => pieces.push(data);

@@ -31,7 +31,11 @@ export async function decodeSound(data) {
 // A script of the site that is fetched when it is first needed, checked against the manifest's sum.
 export async function loadVerified(name) {
   const { files } = await (await fetch("manifest.json")).json();
-  const link = Object.assign(document.createElement("link"), { rel: "modulepreload", href: name, integrity: files[name].integrity });
+  const link = Object.assign(document.createElement("link"), {
+    rel: "modulepreload",
+    href: name,
+    integrity: files[name].integrity,
+  });
   const loaded = new Promise((resolve, reject) => {
     link.onload = resolve;
     link.onerror = () => reject(new Error(`${name} could not be loaded`));

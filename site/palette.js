@@ -11,7 +11,10 @@ export const PALETTE = Uint8ClampedArray.from({ length: 1024 }, (_, i) => {
   const level = i >> 2;
   const channel = i & 3;
   if (channel === 3) return 255;
-  const upper = Math.max(1, STOPS.findIndex(([at]) => at >= level));
+  const upper = Math.max(
+    1,
+    STOPS.findIndex(([at]) => at >= level),
+  );
   const [from, to] = [STOPS[upper - 1], STOPS[upper]];
   const share = (level - from[0]) / (to[0] - from[0]);
   return from[channel + 1] + share * (to[channel + 1] - from[channel + 1]);

@@ -19,8 +19,18 @@ export class Pictures {
     this.node = node;
     this.canvases = canvases;
     this.delay = new DelayNode(context, { maxDelayTime: 1, delayTime: 0 });
-    this.before = new AnalyserNode(context, { fftSize: 2048, smoothingTimeConstant: 0, minDecibels: -100, maxDecibels: 0 });
-    this.after = new AnalyserNode(context, { fftSize: 2048, smoothingTimeConstant: 0, minDecibels: -100, maxDecibels: 0 });
+    this.before = new AnalyserNode(context, {
+      fftSize: 2048,
+      smoothingTimeConstant: 0,
+      minDecibels: -100,
+      maxDecibels: 0,
+    });
+    this.after = new AnalyserNode(context, {
+      fftSize: 2048,
+      smoothingTimeConstant: 0,
+      minDecibels: -100,
+      maxDecibels: 0,
+    });
     this.source = source;
     source.connect(this.delay).connect(this.before);
     node.connect(this.after);
@@ -28,7 +38,10 @@ export class Pictures {
     this.column = new ImageData(1, ROWS);
     // Each row shows the strongest of its bins.
     const binHz = SAMPLE_RATE / 2048;
-    this.edges = Array.from({ length: ROWS + 1 }, (_, i) => (CORNER_HZ * Math.expm1(((i - 0.5) / (ROWS - 1)) * Math.log1p(TOP_HZ / CORNER_HZ))) / binHz);
+    this.edges = Array.from(
+      { length: ROWS + 1 },
+      (_, i) => (CORNER_HZ * Math.expm1(((i - 0.5) / (ROWS - 1)) * Math.log1p(TOP_HZ / CORNER_HZ))) / binHz,
+    );
     for (const canvas of Object.values(canvases)) {
       canvas.width = Math.max(200, Math.min(800, Math.round(canvas.clientWidth)));
       canvas.height = ROWS;

@@ -49,7 +49,9 @@ export class Player {
   // Where playing is, as a share of the sound.
   get place() {
     const [track] = this.tracks.values();
-    return this.context && track ? ((this.context.currentTime - this.begin) % track.buffer.duration) / track.buffer.duration : 0;
+    return this.context && track
+      ? ((this.context.currentTime - this.begin) % track.buffer.duration) / track.buffer.duration
+      : 0;
   }
 
   stop() {

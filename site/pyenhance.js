@@ -44,7 +44,8 @@ export class Engine extends EventTarget {
     this.ready.catch(() => {}); // reported by "error" too
     this.worker = new Worker(new URL("worker.js", BASE), { type: "module", name: "pyenhance" });
     this.worker.onmessage = ({ data }) => this.receive(data);
-    this.worker.onerror = (event) => this.fail({ during: "load", message: event.message || "the worker could not be started" });
+    this.worker.onerror = (event) =>
+      this.fail({ during: "load", message: event.message || "the worker could not be started" });
     this.worker.postMessage({ type: "load", model, remember });
   }
 
@@ -109,7 +110,10 @@ export class Engine extends EventTarget {
       for (let at = 0, to = 0, last = false; !last; at += PIECE) {
         if (signal?.aborted) return null;
         last = at + PIECE >= length;
-        const enhanced = await recording.process(channels.map((channel) => channel.slice(at, at + PIECE)), last);
+        const enhanced = await recording.process(
+          channels.map((channel) => channel.slice(at, at + PIECE)),
+          last,
+        );
         results.forEach((result, c) => result.set(enhanced[c], to));
         to += enhanced[0].length;
         onProgress?.(to / length);
@@ -217,7 +221,8 @@ class Denoiser extends AudioWorkletNode {
   stats() {
     const get = (field) => this.ring.get(field);
     const ms = (samples) => (1000 * samples) / SAMPLE_RATE;
-    const transport = ms(get(H.DELAY) || TRANSPORT_DELAY) + 1000 * conversionDelay(this.context.sampleRate, SAMPLE_RATE);
+    const transport =
+      ms(get(H.DELAY) || TRANSPORT_DELAY) + 1000 * conversionDelay(this.context.sampleRate, SAMPLE_RATE);
     const device = 1000 * ((this.context.baseLatency || 0) + (ASK_DEVICE ? this.context.outputLatency || 0 : 0));
     const names = Object.keys(STATE);
     return {
@@ -285,7 +290,8 @@ export async function createDenoiser(
   if (!Number.isInteger(context.sampleRate) || context.sampleRate < MIN_RATE) {
     throw new RangeError(`sampleRate is ${context.sampleRate}; accepted: a whole number of at least ${MIN_RATE} Hz`);
   }
-  if (!context.audioWorklet) throw new Error("AudioWorklet is missing: the page must come over https or from localhost");
+  if (!context.audioWorklet)
+    throw new Error("AudioWorklet is missing: the page must come over https or from localhost");
   const strength = strengthToHeader(strengthDb);
   if (!withProcessor.has(context)) {
     await context.audioWorklet.addModule(new URL("processor.js", BASE));

@@ -29,12 +29,19 @@ async function openStream(file) {
 // All at once, by the browser.
 async function openWhole(file) {
   const channels = await decodeSound(await file.arrayBuffer());
-  return { count: channels.length, seconds: channels[0].length / SAMPLE_RATE, blocks: async function* () { yield channels; } };
+  return {
+    count: channels.length,
+    seconds: channels[0].length / SAMPLE_RATE,
+    blocks: async function* () {
+      yield channels;
+    },
+  };
 }
 
 async function* decoded(sink, count) {
   for await (const sample of sink.samples()) {
-    if (sample.numberOfChannels !== count) throw new Error(`its channels change from ${count} to ${sample.numberOfChannels}`);
+    if (sample.numberOfChannels !== count)
+      throw new Error(`its channels change from ${count} to ${sample.numberOfChannels}`);
     // What an encoder puts before the sound has times below zero.
     const skip = Math.min(sample.numberOfFrames, Math.max(0, Math.round(-sample.timestamp * sample.sampleRate)));
     const frames = sample.numberOfFrames - skip;
@@ -76,7 +83,7 @@ async function* regrouped(blocks, count) {
   let piece = Array.from({ length: count }, () => new Float32Array(PIECE));
   let filled = 0;
   for await (const channels of blocks) {
-    for (let at = 0; at < channels[0].length; ) {
+    for (let at = 0; at < channels[0].length;) {
       if (filled === PIECE) {
         yield { channels: piece, last: false };
         piece = piece.map(() => new Float32Array(PIECE));

@@ -104,7 +104,9 @@ function libraries(module) {
   return Object.values(LDSO.loadedLibsByName)
     .filter(({ name }) => name !== "__main__")
     .map((library) => {
-      const handle = Number(Object.keys(LDSO.loadedLibsByHandle).find((key) => LDSO.loadedLibsByHandle[key] === library));
+      const handle = Number(
+        Object.keys(LDSO.loadedLibsByHandle).find((key) => LDSO.loadedLibsByHandle[key] === library),
+      );
       const [memoryBase, tableBase, tableSize] = [12, 20, 24].map((at) => HEAPU32[(handle + at) >>> 2]);
       const functions = Object.entries(library.exports).filter(([, value]) => places.has(value));
       const exported = functions.map(([symbol, value]) => [symbol, places.get(value)]);
@@ -119,7 +121,8 @@ async function putBack(module, { name, handle, memoryBase, tableBase, tableSize,
   const upTo = (length) => wasmTable.length < length && wasmTable.grow(length - wasmTable.length);
   if (tableSize) {
     upTo(tableBase);
-    if (wasmTable.length !== tableBase) throw new Error(`${name}'s functions were at ${tableBase}, not ${wasmTable.length}`);
+    if (wasmTable.length !== tableBase)
+      throw new Error(`${name}'s functions were at ${tableBase}, not ${wasmTable.length}`);
     wasmTable.grow(tableSize);
   }
   let own;
@@ -140,5 +143,10 @@ async function putBack(module, { name, handle, memoryBase, tableBase, tableSize,
     upTo(at + 1);
     if (wasmTable.get(at) !== own[symbol]) wasmTable.set(at, own[symbol]);
   }
-  LDSO.loadedLibsByName[name] = LDSO.loadedLibsByHandle[handle] = { refcount: Infinity, name, exports: own, global: false };
+  LDSO.loadedLibsByName[name] = LDSO.loadedLibsByHandle[handle] = {
+    refcount: Infinity,
+    name,
+    exports: own,
+    global: false,
+  };
 }

@@ -157,7 +157,7 @@ export class Stream {
     const ring = this.ring;
     ring.add(H.DROPPED_HOPS, hops);
     ring.add(H.HOPS, hops);
-    for (let left = hops; left > 0; ) {
+    for (let left = hops; left > 0;) {
       const now = Math.min(left, 16);
       const at = ring.get(H.IN_READ);
       take(ring.input, at - LATENCY, this.scratch, 0, now * HOP);

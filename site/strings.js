@@ -13,17 +13,20 @@ export const TEXT = {
   waiting: "Listening. The untouched sound plays until the enhancer has loaded.",
   sample: "Playing the sample, in a loop, through the live path.",
   stopped: "Stopped.",
-  denied: "The microphone was not allowed. Allow it in the browser's address bar and press Start again; files and the sample work without it.",
+  denied:
+    "The microphone was not allowed. Allow it in the browser's address bar and press Start again; files and the sample work without it.",
   absent: "No microphone was found. Connect one and press Start again; files and the sample work without it.",
   busy: "The microphone is used by another program. Close that and press Start again.",
   unplugged: "The microphone was unplugged or taken away. Choose another and press Start.",
   defaultDevice: "The system's choice",
-  feedback: "That sounded like feedback, so you no longer hear yourself. Put on headphones before you turn it on again.",
+  feedback:
+    "That sounded like feedback, so you no longer hear yourself. Put on headphones before you turn it on again.",
   record: "Record",
   stopRecording: "Stop recording",
   recorded: "What was heard",
   recordedBelow: "Recorded: listen to it or save it under Recordings.",
-  insecure: "Browsers give the microphone only to pages that come over https or from this machine (localhost). Files still work.",
+  insecure:
+    "Browsers give the microphone only to pages that come over https or from this machine (localhost). Files still work.",
   unsupported: "This browser has no AudioWorklet, which live sound needs. Files still work.",
   loadFailed: (why) => `The enhancer could not be loaded (${why}).`,
   overload: "This machine is too slow right now: you hear the untouched sound. We try again in a few seconds.",
@@ -31,7 +34,8 @@ export const TEXT = {
   notShared: "This server sends no isolation headers, so sound takes a slightly slower way. All works.",
   decoding: (name) => `Reading ${name}`,
   enhancing: (name) => `Enhancing ${name}`,
-  done: (name, seconds, speed) => `${name}: ${seconds.toFixed(1)} s enhanced, ${speed.toFixed(0)} times faster than it plays.`,
+  done: (name, seconds, speed) =>
+    `${name}: ${seconds.toFixed(1)} s enhanced, ${speed.toFixed(0)} times faster than it plays.`,
   undecodable: (name) => `${name} is no sound that this browser can read.`,
   empty: (name) => `${name} holds no sound.`,
   cancelled: (name) => `${name}: cancelled.`,

@@ -14,7 +14,8 @@ export class WavWriter {
   add(channels) {
     const frames = channels[0].length;
     const samples = new DataView(new ArrayBuffer(2 * frames * this.count));
-    if (this.bytes + samples.byteLength > MAX_BYTES - HEADER) throw new RangeError("the result is longer than a WAV file can be, 4 GB");
+    if (this.bytes + samples.byteLength > MAX_BYTES - HEADER)
+      throw new RangeError("the result is longer than a WAV file can be, 4 GB");
     for (let i = 0, at = 0; i < frames; i++) {
       for (const channel of channels) {
         samples.setInt16(at, Math.round(Math.max(-1, Math.min(1, channel[i])) * 32767), true);

@@ -68,7 +68,8 @@ async function startAnew(manifest, names, model, remember) {
     report({ type: "progress", stage: "numpy", done: 0, total: 1 });
     const loaded = await loading.loadPackage("pyenhance"); // and what it needs, numpy
     // loadPackage resolves even when a download failed
-    if (loaded.length !== 2) throw new Error(`of numpy and pyenhance only ${loaded.map(({ name }) => name)} could be loaded`);
+    if (loaded.length !== 2)
+      throw new Error(`of numpy and pyenhance only ${loaded.map(({ name }) => name)} could be loaded`);
   });
   pyodide.runPython("from pyenhance.live import LiveEngine");
   if (remember) keep(manifest.build);
@@ -200,7 +201,10 @@ async function enhancePiece({ id, recording, model, strength, channels, last }) 
   work.skip -= from;
   work.owed -= to - from;
   const ready = results.map((result) => result.slice(from, to));
-  report({ type: "recording", id, channels: ready }, ready.map(({ buffer }) => buffer));
+  report(
+    { type: "recording", id, channels: ready },
+    ready.map(({ buffer }) => buffer),
+  );
 }
 
 function endRecording({ recording }) {
@@ -233,6 +237,12 @@ self.onmessage = async ({ data }) => {
       report({ type: "bench", id: data.id, row: JSON.parse(text) });
     }
   } catch (error) {
-    report({ type: "error", during: data.type, id: data.id, stream: data.stream, message: String(error?.message ?? error) });
+    report({
+      type: "error",
+      during: data.type,
+      id: data.id,
+      stream: data.stream,
+      message: String(error?.message ?? error),
+    });
   }
 };

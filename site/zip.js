@@ -39,7 +39,18 @@ export async function zip(files) {
     taken.add(unique);
     const title = new TextEncoder().encode(unique);
     const sum = await crc32(blob);
-    const common = [[2, 20], [2, UTF8], [2, 0], [2, 0], [2, 0x21], [4, sum], [4, blob.size], [4, blob.size], [2, title.length], [2, 0]];
+    const common = [
+      [2, 20],
+      [2, UTF8],
+      [2, 0],
+      [2, 0],
+      [2, 0x21],
+      [4, sum],
+      [4, blob.size],
+      [4, blob.size],
+      [2, title.length],
+      [2, 0],
+    ];
     parts.push(pack([4, 0x04034b50], ...common), title, blob);
     directory.push(pack([4, 0x02014b50], [2, 20], ...common, [2, 0], [2, 0], [2, 0], [4, 0], [4, at]), title);
     at += 30 + title.length + blob.size;

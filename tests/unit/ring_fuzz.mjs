@@ -4,7 +4,9 @@ import { isMainThread, parentPort, Worker, workerData } from "node:worker_thread
 import { fileURLToPath, pathToFileURL } from "node:url";
 
 const [, , ringPath, seedText, totalText] = process.argv;
-const { H, HOP, CAPACITY, Ring, put, take } = await import(pathToFileURL(isMainThread ? ringPath : workerData.ringPath).href);
+const { H, HOP, CAPACITY, Ring, put, take } = await import(
+  pathToFileURL(isMainThread ? ringPath : workerData.ringPath).href
+);
 const CANARY = 0x5afe5afe;
 
 // The canaries are the header's unused fields, which a wrong index or field would touch.
@@ -24,7 +26,9 @@ if (isMainThread) {
   // Near the end of 32 bits, so that every counter wraps on the way.
   const start = (2 ** 32 - 100 * HOP) | 0;
   for (const field of [H.IN_WRITE, H.IN_READ, H.OUT_WRITE, H.OUT_READ]) ring.set(field, start);
-  const worker = new Worker(fileURLToPath(import.meta.url), { workerData: { buffer: ring.buffer, seed: seed + 1, ringPath } });
+  const worker = new Worker(fileURLToPath(import.meta.url), {
+    workerData: { buffer: ring.buffer, seed: seed + 1, ringPath },
+  });
   const next = random(seed);
   const value = (n) => (n * 7919) % 8388593; // exact in float32, no two neighbours alike
   const block = new Float32Array(4096);

@@ -124,7 +124,12 @@ assert.equal(calls.filter((call) => call === "destroyed").length, 1);
 assert.equal(ring.get(H.STATE), STATE.ENDED);
 
 // An engine that fails ends its stream, once, and says why.
-const failing = { ...engine, run: () => { throw new Error("broken"); } };
+const failing = {
+  ...engine,
+  run: () => {
+    throw new Error("broken");
+  },
+};
 const other = Ring.create(true);
 const told = [];
 const doomed = new Stream(failing, { buffer: other.buffer }, (message) => told.push(message));

@@ -13,10 +13,16 @@ process.on("uncaughtException", ({ message }) => {
 const [pyodideFolder, tree, wheels, ...files] = process.argv.slice(2);
 const folder = resolve(pyodideFolder);
 const { loadPyodide } = await import(pathToFileURL(`${folder}/pyodide.mjs`).href);
-const pyodide = await loadPyodide({ indexURL: `${folder}/`, packageBaseUrl: `${folder}/`, stdout: () => {}, stderr: () => {} });
+const pyodide = await loadPyodide({
+  indexURL: `${folder}/`,
+  packageBaseUrl: `${folder}/`,
+  stdout: () => {},
+  stderr: () => {},
+});
 pyodide.mountNodeFS("/tree", resolve(tree));
 pyodide.FS.mkdir("/wheels");
-for (const name of readdirSync(wheels)) pyodide.unpackArchive(new Uint8Array(readFileSync(`${wheels}/${name}`)), "wheel", { extractDir: "/wheels" });
+for (const name of readdirSync(wheels))
+  pyodide.unpackArchive(new Uint8Array(readFileSync(`${wheels}/${name}`)), "wheel", { extractDir: "/wheels" });
 const counts = await pyodide.runPythonAsync(`
 import json, os, sys
 sys.path[:0] = ["/tree", "/wheels"]
