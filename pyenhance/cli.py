@@ -203,7 +203,7 @@ def _info(arguments: argparse.Namespace) -> int:
         "python": sys.version.split()[0],
         "numpy": np.__version__,
         "models": {name: load_model(name).weights for name in available_models()},
-        "kernel": load_model("default").kernel,
+        **_backend_facts(),
     }
     if arguments.json:
         print(json.dumps(facts, indent=1))
@@ -213,12 +213,20 @@ def _info(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _compile(arguments: argparse.Namespace) -> int:
-    from .compiled import compile_native
+def _backend_facts() -> dict[str, Any]:
+    """What runs each half of the enhancer, and why nothing faster does."""
+    from .model import load_model
 
-    for path in compile_native(arguments.compiler):
-        print(path)
-    code = "from pyenhance.nn import available_kernels; print(*available_kernels())"  # a new start looks for them
+    backend = load_model("default").backend
+    facts: dict[str, Any] = {"kernel": backend.network, "signal_kernel": backend.signal}
+    return facts | ({"why_not": backend.why_not} if backend.why_not else {})
+
+
+def _compile(arguments: argparse.Namespace) -> int:
+    from .backend import compile_native
+
+    print(compile_native(arguments.compiler))
+    code = "from pyenhance.backend import available_kernels; print(*available_kernels())"  # a new start looks for them
     kernels = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     if "native" not in kernels:
         print("pyenhance compile: what was compiled does not compute what numpy does; numpy stays", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .dsp.constants import HOP, NUM_BANDS
+from .dsp import HOP
 from .enhancer import Enhancer
 
 
@@ -20,8 +20,8 @@ class LiveEngine:
     ----------
     input, output : ndarray, shape (max_hops * 480,), float32
         Written by the caller before `run`, read after it. Never reallocated.
-    facts : ndarray, shape (36,), float32
-        Of the last hop: pitch period in samples, voice activity in [0, 1], the 34 band gains.
+    facts : ndarray, shape (2 + bands,), float32
+        Of the last hop: pitch period in samples, voice activity in [0, 1], the band gains.
     """
 
     def __init__(self, model: str = "default", max_hops: int = 16) -> None:
@@ -31,7 +31,7 @@ class LiveEngine:
         self.max_hops = max_hops
         self.input = np.zeros(max_hops * HOP, np.float32)
         self.output = np.zeros(max_hops * HOP, np.float32)
-        self.facts = np.zeros(2 + NUM_BANDS, np.float32)
+        self.facts = np.zeros(2 + self.enhancer.model.signal.num_bands, np.float32)
 
     def run(self, hops: int, lean: bool = False) -> None:
         """Enhance the first `hops` hops of `input` into `output` (1440 samples late).
@@ -49,4 +49,4 @@ class LiveEngine:
         if not np.isfinite(np.einsum("n->", block)):
             block = np.nan_to_num(block, posinf=0, neginf=0)
         self.output[: hops * HOP] = self.enhancer.process_hops(block.reshape(hops, HOP), lean=lean).ravel()
-        self.facts[0], _, self.facts[2:], self.facts[1] = self.enhancer.last_hop
+        self.facts[0], _, self.facts[1], self.facts[2:] = self.enhancer.last_hop
