@@ -2,7 +2,11 @@
 // numpy function that it follows; sums may be added up in another order. Plain C, which the compiler turns into SIMD.
 // Spectra are complex float32: real and imaginary part in turn.
 #ifdef __clang__
-#define SUM _Pragma("clang fp reassociate(on) contract(fast)")  // in any order
+#ifdef __wasm__  // relaxed SIMD would fuse products and sums: results would no longer be those of plain SIMD
+#define SUM _Pragma("clang fp reassociate(on)")  // in any order
+#else
+#define SUM _Pragma("clang fp reassociate(on) contract(fast)")
+#endif
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else  // gcc takes the order of sums for the file as a whole
 #pragma GCC optimize("associative-math", "no-signed-zeros", "no-trapping-math")
