@@ -16,7 +16,7 @@ from .dsp import comb, features, postfilter, synthesis
 from .dsp.bands import band_centres, band_weights, power
 from .dsp.constants import HOP, LATENCY_SAMPLES
 from .dsp.stft import istft, stft
-from .evaluate.metrics import si_sdr
+from .measure import si_sdr
 from .model import load_model
 
 STEPS = ("noisy", "bins", "gains", "comb", "postfilter", "network")
