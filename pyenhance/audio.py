@@ -12,6 +12,7 @@ import numpy as np
 from .dsp import SAMPLE_RATE
 from .enhancer import Enhancer, checked_samples
 from .model import load_model
+from .threads import one_thread
 
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 768_000
 _BLOCK_SECONDS = 5
@@ -203,14 +204,6 @@ def denoise_file(
         "sample_rate": rate,
         "channels": channels,
     }
-
-
-def one_thread() -> Any:
-    """Keep numpy's matrix products to the calling thread, from now to the end of a ``with``.
-
-    Ours are small: more threads win nothing on an idle machine and wait for one another on a busy one.
-    """
-    return _need("threadpoolctl", "audio files").threadpool_limits(1, user_api="blas")
 
 
 def _format_of(soundfile: Any, reader: Any, target: Path) -> dict[str, str]:

@@ -278,9 +278,15 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    from .audio import one_thread
     from .bench import benchmark
+    from .threads import can_limit, one_thread
 
+    if not can_limit():
+        print(
+            "pyenhance bench: threadpoolctl is not installed, so numpy chooses its number of threads; "
+            "OPENBLAS_NUM_THREADS=1 keeps it to one",
+            file=sys.stderr,
+        )
     with one_thread():
         rows = [benchmark(arguments.model, k, arguments.seconds, arguments.kernel) for k in arguments.k]
     if arguments.json:

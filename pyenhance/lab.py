@@ -13,7 +13,7 @@ from . import dsp
 from .dsp import HOP, SignalState, comb, postfilter
 from .dsp.bands import band_centres, band_weights, power
 from .dsp.stft import istft, stft
-from .evaluate.metrics import si_sdr
+from .measure import si_sdr
 from .model import load_model
 
 STEPS = ("noisy", "bins", "gains", "comb", "postfilter", "network")

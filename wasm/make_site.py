@@ -118,6 +118,9 @@ def main(compiled: Path, wheel: Path, out: Path) -> None:
     vendor.mkdir()
     shutil.copyfile(mediabunny / "dist" / "bundles" / "mediabunny.min.mjs", vendor / "mediabunny.js")
     shutil.copyfile(mediabunny / "LICENSE", vendor / "mediabunny.LICENSE.txt")
+    package = json.loads((part / "package.json").read_text())
+    version = wheel.name.split("-")[1]
+    (part / "package.json").write_text(json.dumps({"name": package["name"], "version": version} | package, indent=2))
     for page in part.rglob("*.html"):
         page.write_text(finished(page))
     files = sorted(path for path in part.rglob("*") if path.is_file())

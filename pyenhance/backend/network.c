@@ -10,9 +10,7 @@
 // The relaxed product wants its second operand within [0, 127]: the sign of the activation goes to the weight, which is
 // never -128.
 typedef int8_t cell;
-struct cells {
-  v128_t magnitude, sign;
-};
+struct cells { v128_t magnitude, sign; };
 static inline struct cells load_cells(const cell *x) {
   v128_t v = wasm_v128_load(x);
   return (struct cells){wasm_i8x16_abs(v), wasm_i8x16_shr(v, 7)};
@@ -22,9 +20,7 @@ static inline v128_t add_products(v128_t sum, v128_t v, struct cells x) {
 }
 #else
 typedef int16_t cell;
-struct cells {
-  v128_t low, high;
-};
+struct cells { v128_t low, high; };
 static inline struct cells load_cells(const cell *x) {
   return (struct cells){wasm_v128_load(x), wasm_v128_load(x + 8)};
 }
@@ -168,8 +164,10 @@ static void run_layers(const struct network *n, float *memory, int frames) {
   for (const struct layer *l = n->layers; l < n->layers + n->num_layers; l++)
     for (int t = 0; t < frames; t++) {
       float *out = l->out + t * l->stride, *own = memory + l->memory;
-      if (l->floats) affine_floats(l->affines, l->sources->from + t * l->sources->stride, out);
-      else gather(l, own, t, n->seen);
+      if (l->floats)
+        affine_floats(l->affines, l->sources->from + t * l->sources->stride, out);
+      else
+        gather(l, own, t, n->seen);
       switch (l->kind) {
         case DENSE:
         case CONV:

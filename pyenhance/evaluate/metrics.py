@@ -7,6 +7,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ..dsp import SAMPLE_RATE
+from ..measure import si_sdr
 
 METRICS = ("pesq_wb", "stoi", "estoi", "si_sdr", "csig", "cbak", "covl", "sig", "bak", "ovrl")
 """PESQ wide band (1 to 4.64); STOI, ESTOI (0 to 1); SI-SDR in dB at 48 kHz; composite measures of signal, background
@@ -120,15 +121,6 @@ def _dnsmos_session(path: Path):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def si_sdr(clean: np.ndarray, enhanced: np.ndarray) -> float:
-    """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al., 2019); NaN when the reference is silent."""
-    x, y = (v.astype(np.float64) - v.mean(dtype=np.float64) for v in (clean, enhanced))
-    if not np.any(x):
-        return math.nan
-    target = (x @ y) / (x @ x) * x
-    return float(10 * np.log10((target @ target + _TINY) / ((y - target) @ (y - target) + _TINY)))
 
 
 def composite(clean: np.ndarray, enhanced: np.ndarray, pesq_wb: float) -> dict[str, float]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..audio import one_thread
+from ..threads import one_thread
 from .metrics import METRICS, Scorer
 from .pairs import Pair, read_pair
 from .systems import System, system

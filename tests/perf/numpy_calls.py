@@ -10,10 +10,16 @@ import numpy as np
 from pyenhance import Enhancer, load_model
 
 _calls: Counter[str] = Counter()
+_Plain = np.ndarray
 
 
-class _Counted(np.ndarray):
+class _Counted(_Plain):
     """An array whose operators, functions and indexing are counted; what comes of them is counted, too."""
+
+    def __new__(cls, *args: Any, **options: Any) -> "_Counted":
+        """What the sliding views are made with: numpy's constructor on another array's memory."""
+        _calls["view"] += 1
+        return super().__new__(cls, *args, **options)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         return _called(ufunc.__name__, getattr(ufunc, method), inputs, options)
@@ -28,7 +34,7 @@ class _Counted(np.ndarray):
         _called("index", lambda x, k, v: x.__setitem__(k, v), (self, key, value), {})
 
     def _method(name: str) -> Any:
-        return lambda self, *args, **options: _called(name, getattr(np.ndarray, name), (self, *args), options)
+        return lambda self, *args, **options: _called(name, getattr(_Plain, name), (self, *args), options)
 
     ravel, reshape, copy, astype = map(_method, ("ravel", "reshape", "copy", "astype"))
     sum, max, min, argmax, take = map(_method, ("sum", "max", "min", "argmax", "take"))
@@ -36,12 +42,12 @@ class _Counted(np.ndarray):
 
 def _called(name: str, function: Any, args: Any, options: Any) -> Any:
     _calls[name] += 1
-    return _as(_Counted, function(*_as(np.ndarray, args), **_as(np.ndarray, options)))
+    return _as(_Counted, function(*_as(_Plain, args), **_as(_Plain, options)))
 
 
 def _as(kind: type, x: Any) -> Any:
     """`x`, and the arrays that a tuple, list, dict or dataclass holds, as arrays of this kind."""
-    if isinstance(x, np.ndarray):
+    if isinstance(x, _Plain):
         return x.view(kind)
     if isinstance(x, tuple | list):
         return type(x)(*(_as(kind, y) for y in x)) if hasattr(x, "_fields") else type(x)(_as(kind, y) for y in x)
@@ -62,16 +68,15 @@ def numpy_calls(k: int, hops: int = 40) -> dict[str, float]:
     noise = np.random.default_rng(0).normal(0, 0.05, (hops, 480)).astype(np.float32)
     for name, module in list(sys.modules.items()):
         if name.startswith("pyenhance"):
-            vars(module).update(_as(_Counted, {n: x for n, x in vars(module).items() if isinstance(x, np.ndarray)}))
+            vars(module).update(_as(_Counted, {n: x for n, x in vars(module).items() if isinstance(x, _Plain)}))
     for layer in enhancer.model.network.layers.values():
         for part in (layer, *vars(layer).values()):
             if type(part).__module__.startswith("pyenhance"):
-                vars(part).update(_as(_Counted, {n: x for n, x in vars(part).items() if isinstance(x, np.ndarray)}))
+                vars(part).update(_as(_Counted, {n: x for n, x in vars(part).items() if isinstance(x, _Plain)}))
     for name in ("empty", "zeros", "arange"):
         plain = getattr(np, name)
         setattr(np, name, lambda *args, plain=plain, name=name, **options: _called(name, plain, args, options))
-    as_strided = np.lib.stride_tricks.as_strided
-    np.lib.stride_tricks.as_strided = lambda *args, **options: _called("as_strided", as_strided, args, options)
+    np.ndarray = _Counted
     _as(_Counted, enhancer.state)
     enhancer.process_hops(noise[:k])
     _calls.clear()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pyenhance import dsp
+from pyenhance.measure import si_sdr
 
 from ..conftest import SHARED
 
@@ -25,11 +26,6 @@ def _mix(rng: np.random.Generator, rows: dict[str, list[dict]], snr_db: float) -
     z = np.tile(z, n // len(z) + 1)[:n]
     z *= np.sqrt(np.mean(x**2) / np.mean(z**2)) * 10 ** (-snr_db / 20)
     return (x + z).astype(np.float32), x
-
-
-def _si_sdr(x: np.ndarray, y: np.ndarray) -> float:
-    s = (x @ y) / (x @ x) * x
-    return float(10 * np.log10((s @ s) / ((y - s) @ (y - s))))
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +61,7 @@ def ladder() -> dict[str, tuple[float, float, float]]:
         for name, z in outputs.items():
             narrow = [soxr.resample(v, 48_000, 16_000) for v in (x[:end], z)]
             left = 10 * np.log10(np.mean(z[silent] ** 2) + 1e-12) if silent.any() else np.nan
-            scores.setdefault(name, []).append((pesq(16_000, *narrow, "wb"), _si_sdr(x[:end], z), left))
+            scores.setdefault(name, []).append((pesq(16_000, *narrow, "wb"), si_sdr(x[:end], z), left))
     return {name: tuple(np.nanmean(values, axis=0)) for name, values in scores.items()}
 
 

@@ -31,7 +31,7 @@ SCRIPT = Path(__file__).with_name("kernels_agree.py")
 
 
 def check_kernels(facts: dict) -> None:
-    """What in_pyodide_kernels.py found is as it must be."""
+    """What kernels_agree.py found is as it must be."""
     assert facts["shapes"] > 60 and facts["wrong"] == [], "integer products are the same bit for bit"
     assert facts["after"]["None"] == facts["after"]["clamp"] == 0
     assert facts["after"]["tanh"] <= 1 and facts["after"]["sigmoid"] < 1e-6
