@@ -149,14 +149,16 @@ def as_html(result: dict[str, Any], pairs: Sequence[Pair]) -> str:
         run = system(subject)
         for label, (gain, i) in {"Best": ranked[-1], "Median": ranked[len(ranked) // 2], "Worst": ranked[0]}.items():
             clean, noisy = read_pair(pairs[i])
-            image = _spectrograms({"noisy": noisy, subject: run(noisy, clean), "clean": clean})
             parts.append(f"<h3>{label}: {html.escape(pairs[i].name)}, {gain:+.2f}</h3>")
-            parts.append(
-                f'<img alt="Spectrograms of {html.escape(pairs[i].name)}" src="data:image/png;base64,{image}">'
-            )
+            parts.append(spectrograms(pairs[i].name, {"noisy": noisy, subject: run(noisy, clean), "clean": clean}))
+    return page("Evaluation", parts)
+
+
+def page(title: str, parts: Sequence[str]) -> str:
+    """An HTML page without outside parts."""
     body = "\n".join(parts)
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Evaluation</title>'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f"<style>{_STYLE}</style></head><body>\n{body}\n</body></html>\n"
     )
 
@@ -167,8 +169,8 @@ def _table(means: dict[str, Any], systems: Sequence[str]) -> str:
     return f"<table><tr>{head}</tr>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
 
 
-def _spectrograms(signals: dict[str, np.ndarray]) -> str:
-    """PNG, base64: one spectrogram above the other, 80 dB deep."""
+def spectrograms(name: str, signals: dict[str, np.ndarray]) -> str:
+    """An image element: one spectrogram above the other, 80 dB deep."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -184,7 +186,8 @@ def _spectrograms(signals: dict[str, np.ndarray]) -> str:
     axes[-1].set_xlabel("s")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=80)
-    return base64.b64encode(buffer.getvalue()).decode()
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img alt="Spectrograms of {html.escape(name)}" src="data:image/png;base64,{data}">'
 
 
 def write(result: dict[str, Any], pairs: Sequence[Pair], path: Path) -> None:

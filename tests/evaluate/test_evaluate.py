@@ -11,7 +11,6 @@ import soundfile
 from pyenhance.cli import main
 from pyenhance.evaluate import METRICS, Scorer, load_pairs
 from pyenhance.evaluate.metrics import composite, si_sdr
-from pyenhance.evaluate.pairs import _bucket
 
 from ..conftest import SHARED, voiced
 
@@ -74,11 +73,6 @@ def test_dnsmos_where_its_model_is(speech: np.ndarray) -> None:
         pytest.skip("the DNS challenge's sig_bak_ovr.onnx is not part of the project")
     clean, noisy = (Scorer(path)(speech, x) for x in (speech, _with_noise(speech, 0.05)))
     assert 1 <= noisy["bak"] < clean["bak"] <= 5
-
-
-@pytest.mark.parametrize(("snr", "bucket"), [(-5, "below -2.5 dB"), (5, "2.5 to 7.5 dB"), (20, "above 12.5 dB")])
-def test_buckets(snr: float, bucket: str) -> None:
-    assert _bucket(snr) == bucket
 
 
 @pytest.fixture
