@@ -170,7 +170,7 @@ def _frame(column: np.ndarray, own: np.ndarray) -> Any:
     except ImportError as error:
         raise ImportError(f"groups need {error.name}: pip install 'pyenhance[eval]'") from error
     metrics = {"mean": lambda _, scores: float(np.mean(scores)), "clips": lambda _, scores: len(scores)}
-    return MetricFrame(metrics=metrics, y_true=column, y_pred=column, sensitive_features=own.astype(str))
+    return MetricFrame(metrics=metrics, y_true=column, y_pred=column, sensitive_features={"group": own.astype(str)})
 
 
 def _gap(column: np.ndarray, own: np.ndarray, resamples: int, seed: int) -> dict[str, Any]:

@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 
 from ..audio import one_thread
-from .groups import bucket_order, measured_groups
+from .groups import bucket_order, compare_all, measured_groups
 from .metrics import METRICS, Scorer
 from .pairs import Pair, read_pair
 from .systems import System, system
+
+SPREAD = ("pesq_wb", "si_sdr", "ovrl")
+"""Measures whose spread over the groups is told."""
 
 _systems: dict[str, System]
 _scorer: Scorer
@@ -57,7 +60,8 @@ def evaluate(
     dict
         clips: list of {name, groups, scores: {system: {metric: value}}}; means: {system: {metric: mean}};
         groups: {group: {value: {"clips": n, system: {metric: mean}}}}: the manifest's, and pitch range and level from
-        the clean voice. Means leave NaN out.
+        the clean voice. Means leave NaN out. spread: {system: {group: see `groups.compare_groups`}} of `SPREAD` and, as
+        "NAME_gain", of what they gain over the untouched clip.
 
     Raises
     ------
@@ -80,7 +84,17 @@ def evaluate(
         for value in values:
             chosen = [clip for clip in clips if clip["groups"].get(kind) == value]
             groups[kind][value] = {"clips": len(chosen)} | _means(chosen, systems)
-    return {"clips": clips, "means": _means(clips, systems), "groups": groups}
+    spread = {name: _spread(clips, name) for name in systems if name not in ("noisy", "oracle")}
+    return {"clips": clips, "means": _means(clips, systems), "groups": groups, "spread": spread}
+
+
+def _spread(clips: Sequence[dict[str, Any]], name: str) -> dict[str, dict[str, Any]]:
+    """How unequally a system serves the groups: each measure, and where the untouched clip was scored, its gain."""
+    values = {metric: np.array([clip["scores"][name][metric] for clip in clips]) for metric in SPREAD}
+    if clips and "noisy" in clips[0]["scores"]:
+        before = {metric: np.array([clip["scores"]["noisy"][metric] for clip in clips]) for metric in SPREAD}
+        values |= {f"{metric}_gain": values[metric] - before[metric] for metric in SPREAD}
+    return compare_all([clip["groups"] for clip in clips], values)
 
 
 def _means(clips: Sequence[dict[str, Any]], systems: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -252,3 +252,8 @@ def test_record_is_replaced_whole(tmp_path: Path) -> None:
     record(result, path, "again")
     assert [verdict["pairs"] for verdict in read_record(path)] == ["made", "again"]
     assert [file.name for file in tmp_path.iterdir()] == ["gate.json"]
+
+
+def test_one_clip_alone() -> None:
+    (facts,) = compare_groups(["a"], {"m": np.array([3.0])})["groups"].values()
+    assert facts == {"clips": 1, "m": {"clips": 1, "mean": 3.0, "low": 3.0, "high": 3.0, "judged": False}}
