@@ -17,7 +17,6 @@ import numpy as np
 from ..model.diff import weights_bytes
 from .groups import MIN_CLIPS, compare_all, interval
 from .pairs import Pair
-from .report import as_json
 from .run import evaluate
 
 MARGINS = {"pesq_wb": 0.05, "si_sdr": 0.5, "ovrl": 0.1}
@@ -262,10 +261,12 @@ def record(result: Mapping[str, Any], path: Path, pairs: str) -> None:
     """
     verdicts = read_record(path) if path.exists() else []
     kept = {key: result[key] for key in ("old", "new", "passed", "verdict", "limits", "measures")}
-    worst = {row["name"]: {m: round(gain, 3) for m, gain in row["gain"].items()} for row in worst_clips(result)}
-    verdicts.append({"pairs": pairs} | kept | {"worst": worst})
+    judged = sorted((row for row in result["clips"] if DECIDING in row["gain"]), key=lambda row: row["name"])
+    clips = {row["name"]: [round(row[side][DECIDING], 3) for side in ("old", "new")] for row in judged}
+    verdicts.append({"pairs": pairs} | kept | {"clips": clips})
+    lines = ",\n".join(json.dumps(verdict) for verdict in verdicts)  # a verdict a line
     waiting = path.with_name(f".{path.name}.part")
-    waiting.write_text(as_json({"verdicts": verdicts}) + "\n")
+    waiting.write_text(f'{{"verdicts": [\n{lines}\n]}}\n')
     waiting.replace(path)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 import soundfile
 
 from pyenhance.cli import main
-from pyenhance.evaluate import load_pairs
+from pyenhance.evaluate import evaluate, load_pairs
 from pyenhance.evaluate.gate import MARGINS, Limits, gate, judge, read_record, record
 from pyenhance.evaluate.groups import bucket, bucket_order, compare_all, compare_groups, interval, measured_groups
+from pyenhance.model import available_models
 from pyenhance.model.diff import weights_bytes
 
 from ..conftest import ROOT, voiced
@@ -257,3 +259,38 @@ def test_record_is_replaced_whole(tmp_path: Path) -> None:
 def test_one_clip_alone() -> None:
     (facts,) = compare_groups(["a"], {"m": np.array([3.0])})["groups"].values()
     assert facts == {"clips": 1, "m": {"clips": 1, "mean": 3.0, "low": 3.0, "high": 3.0, "judged": False}}
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(weights_bytes(name)).hexdigest()
+
+
+@pytest.mark.parametrize("name", available_models())
+def test_models_that_ship_were_gated(name: str) -> None:
+    """Whoever changes a weights file gates it and records both verdicts (see small_set.py)."""
+    kept = [verdict for verdict in read_record(GATE_JSON) if verdict["passed"]]
+    for enough, limits in ((100, Limits()), (20, Limits(nfr=0.25))):
+        strict = asdict(limits)
+        passed = [
+            verdict
+            for verdict in kept
+            if verdict["measures"]["pesq_wb"]["clips"] >= enough
+            and all(verdict["limits"][key] <= strict[key] for key in ("nfr", "clip_fall", "group_fall"))
+            and all(verdict["limits"]["margins"][key] <= strict["margins"][key] for key in MARGINS)
+        ]
+        replacing = [verdict for verdict in passed if verdict["new"]["sha256"] == _digest(name)]
+        # The first model of its name has replaced nothing; it was what another model was held against.
+        first = [verdict for verdict in passed if verdict["old"] == {"name": name, "sha256": _digest(name)}]
+        assert replacing or first, f"{name} has no passing verdict over {enough} clips or more in {GATE_JSON.name}"
+
+
+def test_recorded_scores_are_those_of_the_models_that_ship(small: Path) -> None:
+    shipped = {_digest(name): name for name in available_models()}
+    recorded = [v for v in read_record(GATE_JSON) if v["pairs"] == "small" and v["new"]["sha256"] in shipped]
+    assert recorded
+    pairs = load_pairs(small)[::6]
+    for verdict in recorded:
+        name = shipped[verdict["new"]["sha256"]]
+        for clip in evaluate(pairs, [name], workers=1)["clips"]:
+            score = clip["scores"][name]["pesq_wb"]
+            assert score == pytest.approx(verdict["clips"][clip["name"]][1], abs=0.02), (name, clip["name"])
