@@ -1,5 +1,6 @@
 """What a model is: layers, signal path, weights file; and those that ship. Joins `dsp`, `nn` and `backend`."""
 
+from .diff import apply_diffs, make_diff, read_header
 from .percepnet import SHAPES, named_shape, percepnet
 from .registry import Model, available_models, load_model
 from .stream import HopFacts, ModelStream
@@ -11,10 +12,13 @@ __all__ = [
     "Model",
     "ModelStream",
     "Weights",
+    "apply_diffs",
     "available_models",
     "load_model",
+    "make_diff",
     "named_shape",
     "percepnet",
+    "read_header",
     "read_weights",
     "write_weights",
 ]
