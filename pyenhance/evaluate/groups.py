@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..dsp import HOP, SAMPLE_RATE
-from ..dsp.pitch import DECIMATION, FILTER_REACH, LAG_BIAS, LAGS, PitchState, decimate, lag_correlation
+from ..dsp import HOP, SAMPLE_RATE, SignalSpec, SignalState
+from ..dsp.pitch import DECIMATION, FILTER_REACH, LAG_BIAS, LAGS, decimate, lag_correlation
 
 MIN_CLIPS = 10
 """A group with fewer is shown, but nothing is concluded from it."""
@@ -81,7 +81,7 @@ def median_pitch_hz(clean: np.ndarray) -> float | None:
     if not len(whole):
         return None
     signal = np.concatenate((np.zeros(FILTER_REACH, np.float32), whole))
-    correlation = lag_correlation(decimate(PitchState(), signal))
+    correlation = lag_correlation(decimate(SignalState(SignalSpec()), signal))
     best = (correlation + LAG_BIAS).argmax(1)
     voiced = correlation[np.arange(len(best)), best] > _VOICED_CORR
     voiced &= (best > 0) & (best < len(LAGS) - 1)  # a rumble correlates at every lag, most at the shortest
