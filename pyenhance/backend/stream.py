@@ -127,8 +127,8 @@ class CompiledStream:
 
     Parameters
     ----------
-    library : ctypes library
-        See `library.load_library`.
+    library : ctypes library or None
+        See `library.load_library`; without one there are structures and no calls.
     tables : SignalTables
     program : Program or None
         The network; without one there is no `process`.
@@ -136,13 +136,15 @@ class CompiledStream:
         Worked on in place.
     """
 
-    def __init__(self, library: ctypes.CDLL, tables: SignalTables, program: Program | None, state: StreamState) -> None:
-        self._library, self._tables = library, tables
+    def __init__(
+        self, library: ctypes.CDLL | None, tables: SignalTables, program: Program | None, state: StreamState
+    ) -> None:
+        self._calls, self._tables = library, tables
         signal, bands = state.signal, tables.spec.num_bands
         self.input = np.zeros((BLOCK_HOPS, HOP), np.float32)
         self.output = np.zeros((BLOCK_HOPS, HOP), np.float32)
         self.facts = np.zeros(_FACTS + bands, np.float32)
-        self._structure = fill(
+        self.structure = fill(
             "stream",
             signal=tables.structure,
             network=program.structure if program else None,
@@ -164,16 +166,21 @@ class CompiledStream:
             facts=self.facts,
             dry=0.0,
         )
-        self.address = ctypes.addressof(self._structure)
+        self.address = ctypes.addressof(self.structure)
+
+    @property
+    def _library(self) -> ctypes.CDLL:
+        assert self._calls is not None
+        return self._calls
 
     @property
     def dry(self) -> float:
         """Share of the untouched spectrum in the result."""
-        return float(self._structure.dry)
+        return float(self.structure.dry)
 
     @dry.setter
     def dry(self, value: float) -> None:
-        self._structure.dry = value
+        self.structure.dry = value
 
     def process(self, hops: np.ndarray) -> np.ndarray:
         """Enhance K <= BLOCK_HOPS hops, shape (K, 480), and leave the facts of the last in `facts`."""
