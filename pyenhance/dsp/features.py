@@ -4,6 +4,7 @@ The same function serves the browser, files and training. Everything is computed
 pitch tracker and the level follower step hop by hop.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -103,7 +104,12 @@ def _spectra(state: AnalysisState, views: np.ndarray, count: int) -> tuple[np.nd
     return spectra, energies
 
 
-def analyse(state: AnalysisState, hops: np.ndarray) -> Frames:
+def analyse(
+    state: AnalysisState,
+    hops: np.ndarray,
+    *,
+    comb_filter: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] = comb_filter,
+) -> Frames:
     """Analyse K more hops of a stream.
 
     Parameters
@@ -112,6 +118,8 @@ def analyse(state: AnalysisState, hops: np.ndarray) -> Frames:
         Updated in place.
     hops : ndarray, shape (K, 480), float32
         The samples that follow those of the last call; K >= 1. Any split of a stream into calls gives the same rows.
+    comb_filter : callable
+        Another in the place of `comb.comb_filter`, to try.
 
     Returns
     -------
@@ -165,7 +173,12 @@ def analyse_lean(state: AnalysisState, hops: np.ndarray) -> Frames:
 
 
 def ideal(
-    noisy: np.ndarray, clean: np.ndarray, *, strength: str = "projection", attenuate: bool = False
+    noisy: np.ndarray,
+    clean: np.ndarray,
+    *,
+    strength: str = "projection",
+    attenuate: bool = False,
+    comb_filter: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] = comb_filter,
 ) -> tuple[Frames, np.ndarray, np.ndarray]:
     """The oracle: analysis of a noisy signal and the gains and strengths that its clean reference asks for.
 
@@ -178,6 +191,8 @@ def ideal(
         gives the mix the clean speech's coherence.
     attenuate : bool
         Lower the gain where even the combed signal is noisier than the clean (PercepNet's g_att).
+    comb_filter : callable
+        As of `analyse`.
 
     Returns
     -------
@@ -204,7 +219,7 @@ def ideal(
     signal = np.concatenate((np.zeros(HISTORY, np.float32), clean.astype(np.float32, copy=False)))
     rows = []
     for first in range(0, len(hops), _BLOCK_HOPS):
-        frames = analyse(state, hops[first : first + _BLOCK_HOPS])
+        frames = analyse(state, hops[first : first + _BLOCK_HOPS], comb_filter=comb_filter)
         stretch = signal[first * HOP : HISTORY + (first + len(frames.energy)) * HOP]
         rows.append((*vars(frames).values(), *_ideal_block(frames, stretch, strength, attenuate)))
     *parts, gain, best = (np.concatenate(column) for column in zip(*rows, strict=True))

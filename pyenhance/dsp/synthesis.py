@@ -1,5 +1,6 @@
 """From band gains and comb strengths back to samples: the synthesis half of the enhancer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,6 +30,8 @@ def synthesise(
     *,
     dry: float = 0.0,
     postfilter: bool = True,
+    envelope_postfilter: Callable[[np.ndarray, np.ndarray], np.ndarray] = envelope_postfilter,
+    mix: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray] = mix,
 ) -> np.ndarray:
     """Enhanced hops from frames, gains and strengths.
 
@@ -43,6 +46,8 @@ def synthesise(
         Share of the untouched spectrum in the result, which limits the attenuation: 0 is full enhancement, 1 none.
     postfilter : bool
         Apply the envelope post-filter to the gains.
+    envelope_postfilter, mix : callable
+        Others in the place of `postfilter.envelope_postfilter` and `comb.mix`, to try.
 
     Returns
     -------
