@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import dsp
-from .backend import BLOCK_HOPS, StreamState
+from .backend import BLOCK_HOPS, CompiledStream, StreamState
 from .dsp import HOP, SAMPLE_RATE
 from .model import HopFacts, Model, ModelStream, load_model
 
@@ -57,9 +57,9 @@ class Enhancer:
 
     def __init__(self, model: Any = "default", *, strength_db: float | None = None) -> None:
         self.model: Model = load_model(model)
-        self.strength_db = strength_db
         self._timing: dict[str, int] | None = None
         self.reset()
+        self.strength_db = strength_db
 
     @property
     def latency_samples(self) -> int:
@@ -77,6 +77,8 @@ class Enhancer:
             raise ValueError(f"strength_db is {value!r}; accepted: None or a number >= 0")
         self._strength_db = None if value is None else float(value)
         self._dry = 0.0 if value is None else float(10 ** (-float(value) / 20))
+        if self.compiled is not None:
+            self.compiled.dry = self._dry
 
     def reset(self) -> None:
         """Forget the past: the next sample is the first of a new stream. Statistics start again too."""
@@ -90,6 +92,11 @@ class Enhancer:
     def state(self) -> StreamState:
         """Everything that depends on the past."""
         return self._stream.state
+
+    @property
+    def compiled(self) -> CompiledStream | None:
+        """The stream as one compiled call, where both halves are compiled alike: it may be called past this object."""
+        return self._stream.whole
 
     def switch(self, model: Any) -> None:
         """Go on with another model, from the next hop on.

@@ -134,6 +134,14 @@ class CompiledStream:
         The network; without one there is no `process`.
     state : StreamState
         Worked on in place.
+
+    Attributes
+    ----------
+    input, output : ndarray, shape (BLOCK_HOPS, 480), float32
+    facts : ndarray, shape (3 + bands,), float32
+        Of the last hop: pitch period in samples, pitch correlation, voice activity, band gains.
+    entry, address : int
+        The function ``process`` and the structure to call it with: process(address, hops).
     """
 
     def __init__(
@@ -167,6 +175,7 @@ class CompiledStream:
             dry=0.0,
         )
         self.address = ctypes.addressof(self.structure)
+        self.entry = 0 if library is None else ctypes.cast(library.process, ctypes.c_void_p).value or 0
 
     @property
     def _library(self) -> ctypes.CDLL:
