@@ -58,6 +58,7 @@ class Enhancer:
     def __init__(self, model: Any = "default", *, strength_db: float | None = None) -> None:
         self.model: Model = load_model(model)
         self._timing: dict[str, int] | None = None
+        self._dry = 0.0
         self.reset()
         self.strength_db = strength_db
 
@@ -77,14 +78,19 @@ class Enhancer:
             raise ValueError(f"strength_db is {value!r}; accepted: None or a number >= 0")
         self._strength_db = None if value is None else float(value)
         self._dry = 0.0 if value is None else float(10 ** (-float(value) / 20))
-        if self.compiled is not None:
-            self.compiled.dry = self._dry
+        self._limit(self._stream)
+
+    def _limit(self, stream: ModelStream) -> ModelStream:
+        """The stream, told of the strength: it may be called past this object."""
+        if stream.whole is not None:
+            stream.whole.dry = self._dry
+        return stream
 
     def reset(self) -> None:
         """Forget the past: the next sample is the first of a new stream. Statistics start again too."""
         self._pending = np.zeros(0, np.float32)
         self._leaving: ModelStream | None = None  # of the model before, until the next has taken over
-        self._stream = self.model.stream(self.model.new_state())
+        self._stream = self._limit(self.model.stream(self.model.new_state()))
         self._hops = self._lean_hops = self._nanoseconds = self._nanoseconds_max = 0
         self._facts = HopFacts(0.0, 0.0, 0.0, np.ones(self.model.signal.num_bands, np.float32))
 
@@ -125,7 +131,7 @@ class Enhancer:
             stream.state.heard[:] = before.heard
             stream.state.recent[:] = before.recent
             self._leaving = self._leaving or old
-        self.model, self._stream = new, stream
+        self.model, self._stream = new, self._limit(stream)
 
     def process(self, x: np.ndarray) -> np.ndarray:
         """Enhance more of the stream.

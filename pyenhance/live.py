@@ -21,8 +21,8 @@ _WARM_UP_HOPS = 40
 class LiveEngine:
     """An enhancer between fixed blocks of memory.
 
-    Where all of it is compiled, a hop may also go past Python: ``entry`` is a function of WebAssembly's table, to be called
-    with ``address`` and the number of hops, in the place of `run(hops)`. Both do the same to the same state.
+    Where all of it is compiled, a hop may also go past Python: ``entry`` is a function of WebAssembly's table, to be
+    called with ``address`` and the number of hops, in the place of `run(hops)`. Both do the same to the same state.
 
     Parameters
     ----------

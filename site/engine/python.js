@@ -1,4 +1,6 @@
 // The one way from JavaScript to Python: `call`, which pyenhance.live answers, and for live sound a LiveEngine's blocks and `run`.
+// A live hop goes past the interpreter where all of it is compiled: Python has laid out the stream, and `run` calls the compiled
+// function on it, in Pyodide's own memory.
 
 export class Python {
   #live;
@@ -41,6 +43,7 @@ export class Python {
 }
 
 /** @typedef {"input" | "output" | "facts"} Block */
+/** @typedef {(stream: number, hops: number) => number} Entry the compiled `process`: 0 where it went well */
 
 // pyenhance.live.LiveEngine, with views of its blocks, which are taken again when WebAssembly's memory has grown.
 export class LiveEngine {
@@ -52,10 +55,19 @@ export class LiveEngine {
     this.python = python;
     this.proxy = proxy;
     this.runner = proxy.run;
+    this.#laidOut();
+  }
+
+  #laidOut() {
+    const { proxy } = this;
     /** @type {number} samples by which the output is late */
     this.latency = proxy.latency_samples;
-    /** @type {number} gains in `facts`, after pitch period and voice activity */
+    /** @type {number} gains in `facts`, after pitch period, its correlation and voice activity */
     this.bands = proxy.num_bands;
+    /** @type {Entry | null} */
+    this.entry = proxy.entry ? this.python.pyodide._module.wasmTable.get(proxy.entry) : null;
+    /** @type {number} */
+    this.address = proxy.address;
   }
 
   /** @param {Block} which @returns {Float32Array} valid until the next call of Python */
@@ -79,7 +91,8 @@ export class LiveEngine {
 
   /** @param {number} hops @param {boolean} lean */
   run(hops, lean) {
-    this.runner(hops, lean);
+    if (!this.entry || lean) this.runner(hops, lean);
+    else if (this.entry(this.address, hops)) throw new RangeError(`${hops} hops are more than the compiled stream takes`);
   }
 
   get heapBytes() {

@@ -155,10 +155,10 @@ export class Stream {
     engine.run(hops, lean);
     this.deliver(engine.block("output"), hops * HOP);
     this.count(hops, (1000 * (performance.now() - begin)) / hops);
-    const facts = engine.block("facts"); // pitch period, voice activity, gains
+    const facts = engine.block("facts"); // pitch period, its correlation, voice activity, gains
     ring.set(H.PITCH, Math.round(facts[0]));
-    ring.set(H.VOICE, Math.round(1000 * facts[1]));
-    ring.gains = facts.subarray(2);
+    ring.set(H.VOICE, Math.round(1000 * facts[2]));
+    ring.gains = facts.subarray(3);
     if (lean) ring.add(H.LEAN_HOPS, hops);
     this.judge(hops, lean);
   }
