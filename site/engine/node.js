@@ -39,7 +39,7 @@ class Denoiser extends AudioWorkletNode {
     this.number = engine.number();
     this.port.onmessage = ({ data }) => this.receiveFromProcessor(data);
     this.timer = setInterval(() => this.dispatchEvent(event("stats", { stats: this.stats() })), STATS_MS);
-    engine.ready.then(
+    engine.live.then(
       () => this.attach(),
       (error) => this.receive({ type: "error", error }),
     );
@@ -141,9 +141,9 @@ class Denoiser extends AudioWorkletNode {
       heap_bytes: get(H.HEAP_KB) * 1024,
       block_samples: get(H.BLOCK),
       shared_memory: this.shared,
-      load_ms: this.engine.facts?.load_ms ?? null,
-      model: this.engine.facts?.model ?? this.engine.model,
-      kernel: this.engine.facts?.kernel ?? null,
+      load_ms: this.engine.liveFacts?.load_ms ?? null,
+      model: this.engine.liveFacts?.model ?? this.engine.model,
+      kernel: this.engine.liveFacts?.kernel ?? null,
     };
   }
 
