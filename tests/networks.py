@@ -1,14 +1,18 @@
-"""Random small networks of every kind of layer, for comparing what runs them."""
+"""Random small networks of every kind of layer, for comparing what runs them, and small models that have learnt nothing."""
 
+import functools
 from collections.abc import Mapping
 
 import numpy as np
 from hypothesis import strategies as st
 
+from pyenhance.dsp import SignalSpec
+from pyenhance.model import percepnet, write_weights
 from pyenhance.nn import INPUT, KINDS, LayerSpec, NetworkSpec
 
 HIDDEN = ("clamp", "tanh")
 FRAMES = 23
+WIDTHS = {"dense": 5, "conv1": 6, "conv2": 7, "gru": 8, "gain_gru": 9, "strength_gru": 10}
 
 
 @st.composite
@@ -99,3 +103,10 @@ def assert_agree(spec: NetworkSpec, expected: Mapping[str, np.ndarray], found: M
             same.add(layer.name)
     assert edges <= 2 + values // 500, f"{edges} of {values} whole numbers are apart"
     return same
+
+
+@functools.cache
+def small_weights(signal: SignalSpec, seed: int = 0, **metadata: str) -> bytes:
+    """A weights file of a few kilobytes, for a signal path, with gains and strengths all over [0, 1]."""
+    spec = percepnet(signal, **WIDTHS)
+    return write_weights(signal, spec, random_tensors(spec, np.random.default_rng(seed)), metadata)

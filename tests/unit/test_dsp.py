@@ -183,7 +183,9 @@ def test_a_spec_out_of_range_is_refused(values: dict, message: str) -> None:
         SignalSpec(**values)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "34", '{"num_bands": 34}', '{"num_bands": 34, "hop": 480}', "[" * 10**5])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "34", '{"num_bands": 34}', '{"num_bands": 34, "hop": 480}', "[" * 10**5]
+)
 def test_a_spec_that_is_no_spec_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="signal is"):
         SignalSpec.from_json(text)

@@ -26,7 +26,9 @@ from pyenhance.nn import (
 from ..networks import assert_agree, every_layer, network_specs, random_features, random_tensors
 
 
-def dense(weight: np.ndarray, scale: np.ndarray, bias: np.ndarray, activation: str = "none", source: str = "x") -> Dense:
+def dense(
+    weight: np.ndarray, scale: np.ndarray, bias: np.ndarray, activation: str = "none", source: str = "x"
+) -> Dense:
     spec = LayerSpec("y", "dense", (source,), len(weight), activation)
     return Dense(spec, {"weight": weight, "weight_scale": scale, "bias": bias})
 
