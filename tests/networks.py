@@ -1,4 +1,4 @@
-"""Random small networks of every kind of layer, for comparing what runs them, and small models that have learnt nothing."""
+"""Random small networks of every kind of layer, for comparing what runs them, and models that have learnt nothing."""
 
 import functools
 from collections.abc import Mapping
@@ -17,12 +17,12 @@ WIDTHS = {"dense": 5, "conv1": 6, "conv2": 7, "gru": 8, "gain_gru": 9, "strength
 
 @st.composite
 def network_specs(draw: st.DrawFn) -> NetworkSpec:
-    """Up to seven layers on each other and on the features, of any width, with any activation that their kind allows."""
+    """Up to seven layers on one another and on the features, of any width and any activation that their kind allows."""
     hidden: list[str] = []
     layers: list[LayerSpec] = []
     for index in range(draw(st.integers(1, 7))):
         floats = not hidden or draw(st.integers(0, 4)) == 0
-        kind = draw(st.sampled_from([name for name, kind in KINDS.items() if kind.floats or not floats]))
+        kind = draw(st.sampled_from([name for name, facts in KINDS.items() if facts.floats or not floats]))
         sources = [INPUT] if floats else draw(st.lists(st.sampled_from(hidden), min_size=1, max_size=3))
         accepted = KINDS[kind].activations
         activation = draw(st.sampled_from(accepted if layers else [name for name in accepted if name in HIDDEN]))
@@ -68,9 +68,9 @@ def random_features(spec: NetworkSpec, rng: np.random.Generator, frames: int = F
 def assert_agree(spec: NetworkSpec, expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> set[str]:
     """Two runs over the same features give the same: each layer's output, shape (K, units).
 
-    A value on the edge between two int8 steps may round either way; from there on two runs differ. So a layer is compared
-    in those frames in which all that it sees and remembers is the same: whole numbers within one step, and hardly ever
-    apart; others to float32's last digits.
+    A value on the edge between two int8 steps may round either way; from there on two runs differ. So a layer is
+    compared in those frames in which all that it sees and remembers is the same: whole numbers within one step, and
+    hardly ever apart; others to float32's last digits.
 
     Returns
     -------
