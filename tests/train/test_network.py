@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pyenhance.model.topology import TOPOLOGIES
 
 from pyenhance.cli import main
 from pyenhance.dsp import NUM_BANDS, NUM_FEATURES
 from pyenhance.model import load_model
-from pyenhance.model.topology import TOPOLOGIES
 from pyenhance.train import export, fit
 from pyenhance.train.loss import percepnet_loss
 from pyenhance.train.network import GRU, PercepNet
