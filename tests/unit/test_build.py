@@ -28,7 +28,7 @@ def _apt_get(folder: Path, busy: int, status: int, wait_seconds: int) -> tuple[s
     fake.write_text(APT_GET.format(busy=busy, status=status))
     fake.chmod(0o755)
     function = re.search(r"^apt_get\(\) \{.*?^\}", (ROOT / "build.sh").read_text(), re.M | re.S)[0]
-    script = f"set -euo pipefail; say() {{ echo \"$*\"; }}; sudo=(); sleep() {{ :; }}\n{function}\napt_get update"
+    script = f'set -euo pipefail; say() {{ echo "$*"; }}; sudo=(); sleep() {{ :; }}\n{function}\napt_get update'
     environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "APT_WAIT_SECONDS": str(wait_seconds)}
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment, check=False)
     return done, int((folder / "apt-get.calls").read_text())
