@@ -122,9 +122,8 @@ build_wheel() {
   fi
   local work; work=$(mktemp -d)
   cp -r pyproject.toml LICENSE README.md pyenhance "$work/"
-  wasm/build_kernel.sh pyenhance/nn/int8_kernel.c "$work/pyenhance/nn/int8_kernel_simd.wasm"
-  wasm/build_kernel.sh pyenhance/nn/int8_kernel.c "$work/pyenhance/nn/int8_kernel_relaxed.wasm" -mrelaxed-simd
-  wasm/build_kernel.sh pyenhance/dsp/signal_kernel.c "$work/pyenhance/dsp/signal_kernel_simd.wasm"
+  wasm/build_kernel.sh pyenhance/backend/enhance.c "$work/pyenhance/backend/enhance_simd.wasm"
+  wasm/build_kernel.sh pyenhance/backend/enhance.c "$work/pyenhance/backend/enhance_relaxed.wasm" -mrelaxed-simd
   find "$work" -name __pycache__ -prune -exec rm -rf {} +
   (cd "$work" && PATH=$xb/bin:$xb/venv/bin:$PATH PYODIDE_XBUILDENV_PATH=$xb/xbuildenv \
     pyodide build . -o "$work/dist") > dist/wheel.log 2>&1 || { tail -20 dist/wheel.log; exit 1; }

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .dsp.constants import SAMPLE_RATE
+from .dsp import SAMPLE_RATE
 from .enhancer import Enhancer, checked_samples
 from .model import load_model
 from .threads import one_thread

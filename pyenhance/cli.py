@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import __version__
+from .model_cli import add_commands as add_model_commands
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -71,13 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     compiling.add_argument("--compiler", metavar="CC", help="a C compiler (gcc, clang or cc)")
     compiling.set_defaults(run=_compile)
 
-    model = commands.add_parser("model", help="list or verify models")
-    actions = model.add_subparsers(required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="shipped models")
-    listing.set_defaults(run=_model_list)
-    verify = actions.add_parser("verify", help="check weights files: names, shapes, types, sizes, checksum")
-    verify.add_argument("models", nargs="+", metavar="MODEL", help="a shipped model's name or a weights file")
-    verify.set_defaults(run=_model_verify)
+    add_model_commands(commands)
 
     scoring = commands.add_parser("evaluate", help="score models, peers and the oracle on pairs of files")
     scoring.add_argument("--pairs", type=Path, required=True, help="folder with manifest.csv, or clean/ and noisy/")
@@ -203,7 +198,7 @@ def _info(arguments: argparse.Namespace) -> int:
         "python": sys.version.split()[0],
         "numpy": np.__version__,
         "models": {name: load_model(name).weights for name in available_models()},
-        "kernel": load_model("default").kernel,
+        **_backend_facts(),
     }
     if arguments.json:
         print(json.dumps(facts, indent=1))
@@ -213,39 +208,25 @@ def _info(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _compile(arguments: argparse.Namespace) -> int:
-    from .compiled import compile_native
+def _backend_facts() -> dict[str, Any]:
+    """What runs each half of the enhancer, and why nothing faster does."""
+    from .model import load_model
 
-    for path in compile_native(arguments.compiler):
-        print(path)
-    code = "from pyenhance.nn import available_kernels; print(*available_kernels())"  # a new start looks for them
+    backend = load_model("default").backend
+    facts: dict[str, Any] = {"kernel": backend.network, "signal_kernel": backend.signal}
+    return facts | ({"why_not": backend.why_not} if backend.why_not else {})
+
+
+def _compile(arguments: argparse.Namespace) -> int:
+    from .backend import compile_native
+
+    print(compile_native(arguments.compiler))
+    code = "from pyenhance.backend import available_kernels; print(*available_kernels())"  # a new start looks for them
     kernels = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     if "native" not in kernels:
         print("pyenhance compile: what was compiled does not compute what numpy does; numpy stays", file=sys.stderr)
         return EXIT_FAILED
     return EXIT_OK
-
-
-def _model_list(arguments: argparse.Namespace) -> int:
-    from .model import available_models, load_model
-
-    for name in available_models():
-        print(f"{name:10}{load_model(name).weights:>10,} weights")
-    return EXIT_OK
-
-
-def _model_verify(arguments: argparse.Namespace) -> int:
-    from .model import load_model
-
-    failed = False
-    for name in arguments.models:
-        try:
-            load_model(name)
-            print(f"{name}: ok")
-        except (ValueError, OSError) as error:
-            failed = True
-            print(f"{name}: {error}", file=sys.stderr)
-    return EXIT_FAILED if failed else EXIT_OK
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:

@@ -2,10 +2,12 @@
 
 OUT (``dist/site``) becomes a folder that any static server can serve, with everything the page loads:
 
-    index.html, *.js, *.css, ...   copies of site/
+    index.html, *.js, *.css, ...   the pages: copies of site/page/
     vendor/                        Mediabunny, which takes recordings apart
-    pyodide/                       Pyodide's core, wheels, and a lock file that lists exactly these
-    manifest.json                  versions, numpy's origin, and every file with its bytes and sha256
+    engine/                        the library, published as it is and used by any page: a copy of site/engine/, and
+      pyodide/                       Pyodide's core, wheels, and a lock file that lists exactly these
+      manifest.json                  versions, numpy's origin, the models, and these files with their bytes and sha256
+    manifest.json                  every file of the site, as above
     sw.js                          keeps all of it on the visitor's device
 """
 
@@ -15,6 +17,7 @@ import json
 import os
 import posixpath
 import re
+import runpy
 import shutil
 import sys
 import zipfile
@@ -24,7 +27,7 @@ from fetch import VERSIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
-SOURCE_ONLY = {".py", ".md"}
+SOURCE_ONLY = {".py"}
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -79,7 +82,8 @@ def finished(page: Path) -> str:
         script = found.pop()
         if script not in modules:
             modules.append(script)
-            imported = re.findall(r'from "(\.\.?/[^"]+)"', (page.parent / script).read_text())
+            code = (page.parent / script).read_text()
+            imported = re.findall(r'^[^/\n]*from "(\.\.?/[^"]+)"', code, re.MULTILINE)  # not in comments
             found += [posixpath.normpath(posixpath.join(posixpath.dirname(script), name)) for name in imported]
     text = re.sub(r'<script type="module" src="([^"]+)"', lambda m: f'{m[0]} integrity="{sum_of(m[1])}"', text)
     text = re.sub(r'<link rel="stylesheet" href="([^"]+)"', lambda m: f'{m[0]} integrity="{sum_of(m[1])}"', text)
@@ -94,16 +98,32 @@ def finished(page: Path) -> str:
     return text.replace(charset, f'{charset}    <meta http-equiv="Content-Security-Policy" content="{POLICY}" />\n')
 
 
-def main(compiled: Path, wheel: Path, out: Path) -> None:
-    """Write the site beside its place, then move it there."""
-    facts = json.loads(compiled.read_text())
-    pyodide = Path(facts["pyodide"])
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    # sw.js holds the sum of all else, so it comes last.
-    ignore = shutil.ignore_patterns("__pycache__", "sw.js", *(f"*{suffix}" for suffix in SOURCE_ONLY))
-    shutil.copytree(ROOT / "site", part, ignore=ignore)
-    folder = part / "pyodide"
+def declared(weights: bytes) -> dict:
+    """What the page must know of a model before it has loaded, from its weights file."""
+    size = int.from_bytes(weights[:8], "little")
+    metadata = json.loads(weights[8 : 8 + size]).get("__metadata__", {})
+    fixed = runpy.run_path(str(ROOT / "pyenhance" / "dsp" / "constants.py"))  # needs no numpy
+    signal = json.loads(metadata.get("signal", "{}"))  # in files of the first format it is the one that is fixed
+    lookahead = signal.get("lookahead_frames", fixed["LOOKAHEAD_FRAMES"])
+    return {
+        "latency_samples": fixed["HOP"] * (1 + lookahead),
+        "num_bands": signal.get("num_bands", fixed["NUM_BANDS"]),
+    }
+
+
+def describe_all(folder: Path) -> dict[str, dict]:
+    """Every file of a folder, by its place in it."""
+    return {str(p.relative_to(folder)): describe(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def make_engine(facts: dict, wheel: Path, engine: Path) -> None:
+    """The library's folder: what stands in site/engine/, Pyodide, the wheels, and the manifest."""
+    shutil.copytree(ROOT / "site" / "engine", engine)
+    shutil.copyfile(ROOT / "LICENSE", engine / "LICENSE")
+    package = json.loads((engine / "package.json").read_text())
+    package["version"] = version = wheel.name.split("-")[1]
+    (engine / "package.json").write_text(json.dumps(package, indent=2) + "\n")
+    folder, pyodide = engine / "pyodide", Path(facts["pyodide"])
     folder.mkdir()
     for name in CORE:
         shutil.copyfile(pyodide / name, folder / name)
@@ -114,6 +134,36 @@ def main(compiled: Path, wheel: Path, out: Path) -> None:
         shutil.copyfile(path, folder / path.name)
         lock["packages"][name] = lock_entry(path, name, depends)
     (folder / "pyodide-lock.json").write_text(json.dumps(lock, indent=1))
+    described = describe_all(engine)
+    archive = zipfile.ZipFile(wheel)
+    models = [Path(name) for name in archive.namelist() if name.endswith(".safetensors")]
+    manifest = {
+        "build": sum_of_all(described),
+        "pyenhance": version,
+        "pyodide": VERSIONS["PYODIDE_VERSION"],
+        "numpy": VERSIONS["NUMPY_VERSION"],
+        "numpy_origin": facts["numpy_origin"],
+        "wheels": {name: f"pyodide/{entry['file_name']}" for name, entry in lock["packages"].items()},
+        "models": {model.stem: declared(archive.read(str(model))) for model in sorted(models)},
+        "files": described,
+    }
+    (engine / "manifest.json").write_text(json.dumps(manifest, indent=1))
+
+
+def sum_of_all(described: dict[str, dict]) -> str:
+    """One short sum of many files."""
+    return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
+
+
+def main(compiled: Path, wheel: Path, out: Path) -> None:
+    """Write the site beside its place, then move it there."""
+    facts = json.loads(compiled.read_text())
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    # sw.js holds the sum of all else, so it comes last.
+    ignore = shutil.ignore_patterns("__pycache__", "sw.js", *(f"*{suffix}" for suffix in SOURCE_ONLY))
+    shutil.copytree(ROOT / "site" / "page", part, ignore=ignore)
+    make_engine(facts, wheel, part / "engine")
     vendor, mediabunny = part / "vendor", Path(facts["mediabunny"])
     vendor.mkdir()
     shutil.copyfile(mediabunny / "dist" / "bundles" / "mediabunny.min.mjs", vendor / "mediabunny.js")
@@ -123,30 +173,15 @@ def main(compiled: Path, wheel: Path, out: Path) -> None:
     (part / "package.json").write_text(json.dumps({"name": package["name"], "version": version} | package, indent=2))
     for page in part.rglob("*.html"):
         page.write_text(finished(page))
-    files = sorted(path for path in part.rglob("*") if path.is_file())
-    described = {str(path.relative_to(part)): describe(path) for path in files}
-    manifest = {
-        "build": hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16],
-        "pyenhance": wheel.name.split("-")[1],
-        "pyodide": VERSIONS["PYODIDE_VERSION"],
-        "numpy": VERSIONS["NUMPY_VERSION"],
-        "numpy_origin": facts["numpy_origin"],
-        "wheels": {name: f"pyodide/{entry['file_name']}" for name, entry in lock["packages"].items()},
-        "models": sorted(
-            Path(name).stem for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".safetensors")
-        ),
-        "files": described,
-    }
-    text = json.dumps(manifest, indent=1)
-    (part / "manifest.json").write_text(text)
-    worker = (ROOT / "site" / "sw.js").read_text()
-    version = f'"{hashlib.sha256(text.encode()).hexdigest()[:16]}"'
+    described = describe_all(part)
+    (part / "manifest.json").write_text(json.dumps({"files": described}, indent=1))
+    worker = (ROOT / "site" / "page" / "sw.js").read_text()
     assert worker.count('"development"') == 1
-    (part / "sw.js").write_text(worker.replace('"development"', version))
+    (part / "sw.js").write_text(worker.replace('"development"', f'"{sum_of_all(described)}"'))
     shutil.rmtree(out, ignore_errors=True)
     os.replace(part, out)
-    total = sum(entry["bytes"] for entry in manifest["files"].values())
-    print(f"{out}: {len(files)} files, {total / 1e6:.1f} MB; numpy from {facts['numpy_origin']}")
+    total = sum(entry["bytes"] for entry in described.values())
+    print(f"{out}: {len(described)} files, {total / 1e6:.1f} MB; numpy from {facts['numpy_origin']}")
 
 
 if __name__ == "__main__":
