@@ -12,6 +12,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 
+PATIENCE_S = 300
+"""How long a test waits for what must come: the budget of the slowest machine that does it right. Only failing tests
+wait for so long."""
+
 os.environ["PYENHANCE_KERNEL"] = "numpy"  # the reference, also where the user has compiled another
 
 if not os.environ.get("PYENHANCE_TORCH"):

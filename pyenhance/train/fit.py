@@ -25,6 +25,7 @@ from ..model import SHAPES, load_model, named_shape
 from ..nn import NetworkSpec
 from .dataset import ShardStream
 from .loss import percepnet_loss
+from .muon import Muon
 from .network import Network, load_int8
 from .precision import fastest_dtype
 
@@ -171,7 +172,7 @@ def _optimisers(network: Network, options: TrainOptions) -> list[torch.optim.Opt
     matrices = [p for n, p in network.named_parameters() if n in hidden]
     others = [p for n, p in network.named_parameters() if n not in hidden]
     return [
-        torch.optim.Muon(matrices, lr=options.rate, adjust_lr_fn="match_rms_adamw"),
+        Muon(matrices, options.rate, options.dtype),
         torch.optim.AdamW(others, lr=options.rate, betas=(0.9, 0.98)),
     ]
 

@@ -1,8 +1,10 @@
 """The torch network: its gradient, its int8 simulation against numpy, its training."""
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from pyenhance.train import export, fit
 from pyenhance.train.loss import percepnet_loss
 from pyenhance.train.network import GRU, PercepNet
 
-from ..conftest import ROOT
+from ..conftest import PATIENCE_S, ROOT
 
 TINY = TOPOLOGIES["tiny"]
 
@@ -104,10 +106,17 @@ def _fit(folder: Path, out: str, minutes: float, capsys: pytest.CaptureFixture) 
     return capsys.readouterr().err
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training's time goes by the question, not by the clock: as many steps on any machine."""
+    ticks = itertools.count()
+    monkeypatch.setattr(fit, "time", SimpleNamespace(monotonic=lambda: 0.03 * next(ticks)))
+
+
 def test_training_learns_saves_and_resumes(
-    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, clock: None
 ) -> None:
-    monkeypatch.setattr(fit, "SYNC_STEPS", 2)  # it reports the more often: a slow machine does few steps
+    monkeypatch.setattr(fit, "SYNC_STEPS", 2)  # it reports the more often
     np.savez(tmp_path / "shard-00000.npz", **_batch())
     text = _fit(tmp_path, "run.pt", 0.1, capsys)
     losses = [float(line.split("loss ")[1].split()[0]) for line in text.splitlines() if line.startswith("step")]
@@ -140,13 +149,13 @@ def test_processes_train_together(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["-m", "pyenhance.train.fit", "--shards", tmp_path, "--out", tmp_path / "run.pt", "--topology", "tiny"]
     command += ["--minutes", "0.05", "--batch", "2", "--frames", "20", "--threads", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-2000:]
     saved = torch.load(tmp_path / "run.pt", weights_only=True)
     assert saved["step"] > 0 and saved["step"] % fit.SYNC_STEPS == 0 and saved["progress"] >= 1
 
 
-def test_another_topology_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_another_topology_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture, clock: None) -> None:
     np.savez(tmp_path / "shard-00000.npz", **_batch())
     _fit(tmp_path, "run.pt", 0.01, capsys)
     with pytest.raises(ValueError, match="this run is"):

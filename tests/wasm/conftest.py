@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ..conftest import PATIENCE_S
+
 HERE = Path(__file__).parent
 
 
@@ -18,7 +20,7 @@ def in_pyodide(site: Path, node: str) -> Callable[[str], dict]:
 
     def run(name: str) -> dict:
         command = [node, HERE / "run_python.mjs", site.parent / "fetched.json", wheel, HERE / name]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
 
