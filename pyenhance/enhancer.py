@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import dsp
-from .backend import BLOCK_HOPS, StreamState
+from .backend import BLOCK_HOPS, CompiledStream, StreamState
 from .dsp import HOP, SAMPLE_RATE
 from .model import HopFacts, Model, ModelStream, load_model
 
@@ -57,9 +57,10 @@ class Enhancer:
 
     def __init__(self, model: Any = "default", *, strength_db: float | None = None) -> None:
         self.model: Model = load_model(model)
-        self.strength_db = strength_db
         self._timing: dict[str, int] | None = None
+        self._dry = 0.0
         self.reset()
+        self.strength_db = strength_db
 
     @property
     def latency_samples(self) -> int:
@@ -77,12 +78,19 @@ class Enhancer:
             raise ValueError(f"strength_db is {value!r}; accepted: None or a number >= 0")
         self._strength_db = None if value is None else float(value)
         self._dry = 0.0 if value is None else float(10 ** (-float(value) / 20))
+        self._limit(self._stream)
+
+    def _limit(self, stream: ModelStream) -> ModelStream:
+        """The stream, told of the strength: it may be called past this object."""
+        if stream.whole is not None:
+            stream.whole.dry = self._dry
+        return stream
 
     def reset(self) -> None:
         """Forget the past: the next sample is the first of a new stream. Statistics start again too."""
         self._pending = np.zeros(0, np.float32)
         self._leaving: ModelStream | None = None  # of the model before, until the next has taken over
-        self._stream = self.model.stream(self.model.new_state())
+        self._stream = self._limit(self.model.stream(self.model.new_state()))
         self._hops = self._lean_hops = self._nanoseconds = self._nanoseconds_max = 0
         self._facts = HopFacts(0.0, 0.0, 0.0, np.ones(self.model.signal.num_bands, np.float32))
 
@@ -90,6 +98,11 @@ class Enhancer:
     def state(self) -> StreamState:
         """Everything that depends on the past."""
         return self._stream.state
+
+    @property
+    def compiled(self) -> CompiledStream | None:
+        """The stream as one compiled call, where both halves are compiled alike: it may be called past this object."""
+        return self._stream.whole
 
     def switch(self, model: Any) -> None:
         """Go on with another model, from the next hop on.
@@ -118,7 +131,7 @@ class Enhancer:
             stream.state.heard[:] = before.heard
             stream.state.recent[:] = before.recent
             self._leaving = self._leaving or old
-        self.model, self._stream = new, stream
+        self.model, self._stream = new, self._limit(stream)
 
     def process(self, x: np.ndarray) -> np.ndarray:
         """Enhance more of the stream.

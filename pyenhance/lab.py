@@ -1,6 +1,6 @@
 """The article's ladder, made playable: from the noisy sound to the enhanced one, by the enhancer's own functions.
 
-Some of these functions can be replaced by other source while the lab runs, to hear what they are for.
+Some of these functions can be replaced by other source inside the lab, to hear what they are for.
 """
 
 import inspect
@@ -24,8 +24,10 @@ MAX_BANDS = 200
 _TINY = np.float32(1e-12)
 _FLOOR_DB = -90
 
-# Where each is defined.
-_EDITABLE: dict[str, ModuleType] = {"envelope_postfilter": postfilter, "mix": comb, "comb_filter": comb}
+# Where each is defined. The first are handed to synthesis, the others to analysis.
+_SYNTHESIS: dict[str, ModuleType] = {"envelope_postfilter": postfilter, "mix": comb}
+_ANALYSIS: dict[str, ModuleType] = {"comb_filter": comb}
+_EDITABLE = _SYNTHESIS | _ANALYSIS
 
 
 class Lab:
@@ -85,7 +87,7 @@ class Lab:
             raise ValueError(f"bands is {bands}; accepted: 2 to {MAX_BANDS}")
         if step == "noisy":
             return self.noisy[: self.length]
-        frames, gain, strength = dsp.ideal(self.signal, self.noisy, self.clean, **self._hooks("comb_filter"))
+        frames, gain, strength = dsp.ideal(self.signal, self.noisy, self.clean, **self._edited(_ANALYSIS))
         if step == "bins":
             hops = _resynthesise(frames.spectrum * self._bin_gains(frames))
         elif step == "gains":
@@ -102,7 +104,7 @@ class Lab:
                 gain,
                 strength,
                 postfilter=step != "comb",
-                **self._hooks("envelope_postfilter", "mix"),
+                **self._edited(_SYNTHESIS),
             )
         out = np.asarray(hops, np.float32).ravel()[
             self.signal.latency_samples : self.signal.latency_samples + self.length
@@ -143,8 +145,9 @@ class Lab:
             raise ValueError(f"the source defines no function {name!r}")
         self.edits[name] = space[name]
 
-    def _hooks(self, *names: str) -> dict[str, Any]:
-        return {name: self.edits[name] for name in names if name in self.edits}
+    def _edited(self, stage: dict[str, ModuleType]) -> dict[str, Any]:
+        """The edits that go to a stage, by name."""
+        return {name: function for name, function in self.edits.items() if name in stage}
 
     def _clean_power(self) -> np.ndarray:
         """|X|^2 of the frames that `dsp.ideal` answers for, shape (K, 481)."""

@@ -19,8 +19,8 @@ class Program:
     Parameters
     ----------
     network : Network
-    library : ctypes library
-        See `library.load_library`.
+    library : ctypes library or None
+        See `library.load_library`; without one the program can be looked at and not run.
     turns : bool
         Rows of weights take turns in memory, as the WebAssembly product wants them.
 
@@ -32,16 +32,19 @@ class Program:
         ``struct network``.
     layers : dict of str to ctypes.Structure
         ``struct layer`` of each.
+    matrices : list of (ndarray, ndarray)
+        Each matrix of weights, as it lies for the compiled code and as it was.
     """
 
-    def __init__(self, network: Network, library: ctypes.CDLL, turns: bool) -> None:
+    def __init__(self, network: Network, library: ctypes.CDLL | None, turns: bool) -> None:
         self.spec = network.spec
-        self._run = library.estimate
+        self._library = library
         self._turns = turns
         self.features = np.zeros((BLOCK_HOPS, _padded(self.spec.inputs, _COLUMNS)), np.float32)
         self._outputs: dict[str, np.ndarray] = {INPUT: self.features}
         self.layers: dict[str, ctypes.Structure] = {}
-        affines = []
+        self.matrices: list[tuple[np.ndarray, np.ndarray]] = []
+        affines: list[ctypes.Structure] = []
         for name, layer in network.layers.items():
             own = [self._affine(affine, layer.integers) for affine in layer.affines]
             self.layers[name] = self._layer(name, layer, own)
@@ -60,14 +63,20 @@ class Program:
 
     def _affine(self, affine: Affine, integers: bool) -> ctypes.Structure:
         outputs, inputs = affine.weight.shape
-        rows, columns = _padded(outputs, _SUMS), _padded(inputs, _COLUMNS)
+        rows, columns = self.padded(affine.weight)
         weight = np.zeros((rows, columns), np.int8)
         weight[:outputs, :inputs] = affine.weight
         if integers and self._turns:
             weight = _taking_turns(weight)
+        self.matrices.append((weight, affine.weight))
         scale, bias = np.zeros(rows, np.float32), np.zeros(rows, np.float32)
         scale[:outputs], bias[:outputs] = affine.scale, affine.bias
         return fill("affine", weight=weight, scale=scale, bias=bias, rows=rows, columns=columns)
+
+    @staticmethod
+    def padded(weight: np.ndarray) -> tuple[int, int]:
+        """Rows and columns that a matrix is padded to."""
+        return _padded(weight.shape[0], _SUMS), _padded(weight.shape[1], _COLUMNS)
 
     def _layer(self, name: str, layer: Layer, affines: list[ctypes.Structure]) -> ctypes.Structure:
         spec = layer.spec
@@ -110,7 +119,8 @@ class Program:
         """
         count = len(features)
         self.features[:count, : self.spec.inputs] = features
-        if self._run(self._address, memory.ctypes.data, count):
+        assert self._library is not None
+        if self._library.estimate(self._address, memory.ctypes.data, count):
             raise RuntimeError(f"compiled network refuses its structure or {count} frames")
         return {name: self._outputs[name][:count, : self.spec.widths[name]].copy() for name in names}
 

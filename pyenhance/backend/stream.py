@@ -45,6 +45,11 @@ class StreamState:
         self.recent = np.zeros((RECENT_HOPS, HOP), np.float32)
         self.heard = np.zeros(1, np.int32)
 
+    def parts(self) -> dict[str, np.ndarray]:
+        """All arrays by name: a copy of them is a copy of the state."""
+        arrays = {**vars(self.signal), **vars(self)}
+        return {name: value for name, value in arrays.items() if isinstance(value, np.ndarray) and name != "block"}
+
     def remember(self, hops: np.ndarray) -> None:
         """Keep these hops, shape (K, 480), among the recent ones."""
         heard = int(self.heard[0])
@@ -127,22 +132,32 @@ class CompiledStream:
 
     Parameters
     ----------
-    library : ctypes library
-        See `library.load_library`.
+    library : ctypes library or None
+        See `library.load_library`; without one there are structures and no calls.
     tables : SignalTables
     program : Program or None
         The network; without one there is no `process`.
     state : StreamState
         Worked on in place.
+
+    Attributes
+    ----------
+    input, output : ndarray, shape (BLOCK_HOPS, 480), float32
+    facts : ndarray, shape (3 + bands,), float32
+        Of the last hop: pitch period in samples, pitch correlation, voice activity, band gains.
+    entry, address : int
+        The function ``process`` and the structure to call it with: process(address, hops).
     """
 
-    def __init__(self, library: ctypes.CDLL, tables: SignalTables, program: Program | None, state: StreamState) -> None:
-        self._library, self._tables = library, tables
+    def __init__(
+        self, library: ctypes.CDLL | None, tables: SignalTables, program: Program | None, state: StreamState
+    ) -> None:
+        self._calls, self._tables = library, tables
         signal, bands = state.signal, tables.spec.num_bands
         self.input = np.zeros((BLOCK_HOPS, HOP), np.float32)
         self.output = np.zeros((BLOCK_HOPS, HOP), np.float32)
         self.facts = np.zeros(_FACTS + bands, np.float32)
-        self._structure = fill(
+        self.structure = fill(
             "stream",
             signal=tables.structure,
             network=program.structure if program else None,
@@ -164,16 +179,22 @@ class CompiledStream:
             facts=self.facts,
             dry=0.0,
         )
-        self.address = ctypes.addressof(self._structure)
+        self.address = ctypes.addressof(self.structure)
+        self.entry = 0 if library is None else ctypes.cast(library.process, ctypes.c_void_p).value or 0
+
+    @property
+    def _library(self) -> ctypes.CDLL:
+        assert self._calls is not None
+        return self._calls
 
     @property
     def dry(self) -> float:
         """Share of the untouched spectrum in the result."""
-        return float(self._structure.dry)
+        return float(self.structure.dry)
 
     @dry.setter
     def dry(self, value: float) -> None:
-        self._structure.dry = value
+        self.structure.dry = value
 
     def process(self, hops: np.ndarray) -> np.ndarray:
         """Enhance K <= BLOCK_HOPS hops, shape (K, 480), and leave the facts of the last in `facts`."""

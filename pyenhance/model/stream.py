@@ -92,21 +92,22 @@ class ModelStream:
 
     def __init__(self, runner: Runner, state: StreamState) -> None:
         self._runner, self.state, self._spec = runner, state, runner.signal
-        self.compiled = None
+        self.compiled: CompiledStream | None = None
+        self.whole: CompiledStream | None = None  # the same, where the network is part of it
         if runner.tables is not None:
             library = _library(runner.backend.signal)
-            whole = runner.backend.signal == runner.backend.network
-            self.compiled = CompiledStream(library, runner.tables, runner.program if whole else None, state)
-            self._whole = whole
+            alike = runner.backend.signal == runner.backend.network
+            self.compiled = CompiledStream(library, runner.tables, runner.program if alike else None, state)
+            self.whole = self.compiled if alike else None
 
     def process(self, hops: np.ndarray, dry: float) -> tuple[np.ndarray, HopFacts]:
         """Enhance K hops; see `Enhancer.process_hops`."""
-        if self.compiled is None or not self._whole:
+        if self.whole is None:
             frames = self.analyse(hops)
             gain, strength, vad = self.estimate(frames.features)
             facts = self.finish(hops, frames, gain, float(vad[-1]))
             return self.synthesise(frames, gain, strength, dry=dry), facts
-        compiled = self.compiled
+        compiled = self.whole
         compiled.dry = dry
         parts = [compiled.process(hops[i : i + BLOCK_HOPS]) for i in range(0, len(hops), BLOCK_HOPS)]
         period, corr, voice = compiled.facts[:3].tolist()

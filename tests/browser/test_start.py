@@ -52,7 +52,7 @@ def _open(context: BrowserContext, address: str) -> Page:
 
 
 def _started_again(page: Page) -> bool:
-    return bool(page.evaluate("pyenhance.engine.facts.started_again ?? false"))
+    return bool(page.evaluate("pyenhance.engine.facts.started_again"))
 
 
 def _wait_until_kept(page: Page) -> None:
@@ -99,7 +99,7 @@ def test_unusable_snapshot_is_replaced(context: BrowserContext, serve: Callable[
 def test_snapshot_of_another_build_goes(context: BrowserContext, serve: Callable[[bool], str]) -> None:
     page = watched(context)
     page.goto(f"{serve(True)}strings.js")
-    old = "memory-of-pyenhance / 0123456789abcdef"
+    old = "memory-of-pyenhance /engine/ 0123456789abcdef"
     page.evaluate("(name) => caches.open(name).then((cache) => cache.put('/snapshot', new Response('old')))", old)
     page = _open(context, serve(True))
     for _ in range(100):
@@ -107,8 +107,8 @@ def test_snapshot_of_another_build_goes(context: BrowserContext, serve: Callable
             break
         page.wait_for_timeout(100)
     _wait_until_kept(page)
-    build = page.evaluate("fetch('manifest.json').then((reply) => reply.json()).then(({ build }) => build)")
-    assert list(page.evaluate(KEPT)) == [f"memory-of-pyenhance / {build}"]
+    build = page.evaluate("fetch('engine/manifest.json').then((reply) => reply.json()).then(({ build }) => build)")
+    assert list(page.evaluate(KEPT)) == [f"memory-of-pyenhance /engine/ {build}"]
 
 
 def test_nothing_is_kept_unless_allowed(context: BrowserContext, serve: Callable[[bool], str]) -> None:
@@ -121,6 +121,6 @@ def test_nothing_is_kept_unless_allowed(context: BrowserContext, serve: Callable
       engine.dispose();
       return facts;
     }"""
-    facts = page.evaluate(code, f"{serve(True)}pyenhance.js")
-    assert facts["model"] == "default" and "started_again" not in facts, json.dumps(facts)
+    facts = page.evaluate(code, f"{serve(True)}engine/pyenhance.js")
+    assert facts["model"] == "default" and not facts["started_again"], json.dumps(facts)
     assert page.evaluate(KEPT) == {}

@@ -20,7 +20,6 @@ import numpy as np
 import soundfile
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from pyenhance.dsp import LATENCY_SAMPLES
 from tests.browser import tap
 from tests.browser.conftest import READY_MS, ROOT, launch, make_server
 from tests.perf.peers import measure_peers
@@ -92,7 +91,7 @@ def live(page: Page, seconds: float) -> tuple[dict[str, Any], dict[str, Any]]:
     row |= {name: end[name] - begin[name] for name in ("underruns", "dropped_hops", "lean_hops")}
     row |= {name: end[name] for name in ("us_mean", "us_p99")}
     latency = {
-        "claimed": 1000 * LATENCY_SAMPLES / 48_000 + end["latency_transport_ms"],
+        "claimed": end["latency_algorithm_ms"] + end["latency_transport_ms"],
         "measured": _delay_ms(heard, enhanced),
         "algorithm": end["latency_algorithm_ms"],
         "transport": end["latency_transport_ms"],
@@ -260,7 +259,7 @@ def main() -> None:
     parser.add_argument("--no-peers", action="store_true", help="do not fetch and measure RNNoise's npm packages")
     arguments = parser.parse_args()
     site = ROOT / "dist" / "site"
-    manifest = json.loads((site / "manifest.json").read_text())
+    manifest = json.loads((site / "engine" / "manifest.json").read_text())
     server = make_server(site, 0, quiet=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}/"

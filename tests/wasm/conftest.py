@@ -13,7 +13,8 @@ HERE = Path(__file__).parent
 @pytest.fixture(scope="session")
 def in_pyodide(site: Path, node: str) -> Callable[[str], dict]:
     """Run one of the files beside this one with the site's wheel; returns the JSON that is its last expression."""
-    wheel = site / json.loads((site / "manifest.json").read_text())["wheels"]["pyenhance"]
+    engine = site / "engine"
+    wheel = engine / json.loads((engine / "manifest.json").read_text())["wheels"]["pyenhance"]
 
     def run(name: str) -> dict:
         command = [node, HERE / "run_python.mjs", site.parent / "fetched.json", wheel, HERE / name]

@@ -1,8 +1,8 @@
 // Recordings: decoded by the browser, enhanced in the worker, given back as WAV. All piece by piece, so that length costs no memory.
+import { HOP, SAMPLE_RATE } from "./engine/pyenhance.js";
 import { $ } from "./page.js";
 import { drawLevels } from "./palette.js";
 import { openRecording } from "./recording.js";
-import { HOP, SAMPLE_RATE } from "./ring.js";
 import { TEXT } from "./strings.js";
 import { WavWriter } from "./wav.js";
 import { zip } from "./zip.js";
@@ -50,7 +50,7 @@ async function enhanceFile(file, engine, strengthDb, signal) {
   }
   const wav = new WavWriter(recording.count, SAMPLE_RATE);
   const [before, after] = [new Frames(), new Frames()];
-  const stream = engine.recording({ strengthDb });
+  const work = engine.recording({ strengthDb });
   const begin = performance.now();
   let samples = 0;
   try {
@@ -59,13 +59,13 @@ async function enhanceFile(file, engine, strengthDb, signal) {
       if (!samples) say(TEXT.enhancing(file.name));
       samples += channels[0].length;
       before.add(channels[0]);
-      const enhanced = await stream.process(channels, last);
+      const enhanced = await work.process(channels, last);
       after.add(enhanced[0]);
       wav.add(enhanced);
       $("file-progress").value = samples / SAMPLE_RATE / (recording.seconds ?? Infinity);
     }
   } finally {
-    stream.end();
+    work.end();
   }
   if (!samples) return say(TEXT.empty(file.name));
   const seconds = samples / SAMPLE_RATE;

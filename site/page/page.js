@@ -1,6 +1,5 @@
 // What both pages do alike.
-import { Engine } from "./pyenhance.js";
-import { SAMPLE_RATE } from "./ring.js";
+import { Engine, SAMPLE_RATE } from "./engine/pyenhance.js";
 import { TEXT } from "./strings.js";
 
 export const $ = (id) => document.getElementById(id);

@@ -1,5 +1,5 @@
 // Sounds of the same length that run in a loop together, one of them heard: changing between them is instant and in step.
-import { SAMPLE_RATE } from "./ring.js";
+import { SAMPLE_RATE } from "./engine/pyenhance.js";
 
 const FADE_S = 0.015;
 

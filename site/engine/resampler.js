@@ -5,9 +5,10 @@ const HALF_LOBES = 16; // of the sinc on either side, at the lower of the two ra
 const KAISER_BETA = 8; // about 80 dB of attenuation
 const PASS = 0.92; // of the lower rate's half
 
+/** @param {number} a @param {number} b @returns {number} */
 const gcd = (a, b) => (b ? gcd(b, a % b) : a);
 
-// Modified Bessel function of the first kind, order zero, by its series.
+/** Modified Bessel function of the first kind, order zero, by its series. @param {number} x */
 function bessel(x) {
   let sum = 1;
   for (let k = 1, term = 1; term > 1e-12 * sum; k++) {
@@ -20,15 +21,15 @@ function bessel(x) {
 // Samples that wait between two conversions: a block gives one more or one less than the one before.
 export const SLACK = 4;
 
-// Input samples on either side of an output.
+/** Input samples on either side of an output. @param {number} from @param {number} to */
 const reach = (from, to) => Math.ceil((HALF_LOBES * from) / Math.min(from, to));
 
-// Seconds that the way from `rate` to `inner` and back takes.
+/** Seconds that the way from `rate` to `inner` and back takes. @param {number} rate @param {number} inner */
 export function conversionDelay(rate, inner) {
   return rate === inner ? 0 : reach(rate, inner) / rate + reach(inner, rate) / inner + SLACK / rate;
 }
 
-// An array with room for `needed` samples, whose first `kept` are the old one's.
+/** An array with room for `needed` samples, whose first `kept` are the old one's. @param {Float32Array<ArrayBuffer>} array @param {number} kept @param {number} needed */
 export function grown(array, kept, needed) {
   if (array.length >= needed) return array;
   const larger = new Float32Array(2 * needed);
@@ -37,7 +38,7 @@ export function grown(array, kept, needed) {
 }
 
 export class Resampler {
-  // from, to: Hz, whole numbers
+  /** @param {number} from @param {number} to Hz, whole numbers */
   constructor(from, to) {
     const common = gcd(from, to);
     this.up = to / common;
@@ -57,7 +58,7 @@ export class Resampler {
     return Math.floor((this.half * this.up) / this.down);
   }
 
-  // One row of taps for each place of an output between two inputs.
+  /** One row of taps for each place of an output between two inputs. @param {number} cutoff */
   phases(cutoff) {
     const { up, half, taps } = this;
     const filter = new Float32Array(up * taps);
@@ -73,7 +74,7 @@ export class Resampler {
     return filter;
   }
 
-  // All that n more samples make possible; the result is valid until the next call.
+  /** All that n more samples make possible; the result is valid until the next call. @param {Float32Array} x @param {number} [n] */
   process(x, n = x.length) {
     const { taps, filter, up, down } = this;
     this.buffer = grown(this.buffer, this.kept, this.kept + n);

@@ -1,6 +1,6 @@
-// Live pictures, scrolling: the sound before and after on the ERB-rate scale with the pitch on it, and the 34 gains.
+// Live pictures, scrolling: the sound before and after on the ERB-rate scale with the pitch on it, and the band gains.
+import { SAMPLE_RATE } from "./engine/pyenhance.js";
 import { PALETTE } from "./palette.js";
-import { BANDS, SAMPLE_RATE } from "./ring.js";
 
 const ROWS = 96;
 const STEP_MS = 20; // time of a column
@@ -65,7 +65,7 @@ export class Pictures {
     this.spectrumColumn(this.before);
     this.put(before, columns);
     this.spectrumColumn(this.after);
-    const open = analysis.gains.reduce((sum, gain) => sum + gain, 0) / BANDS > OPEN;
+    const open = analysis.gains.reduce((sum, gain) => sum + gain, 0) / analysis.gains.length > OPEN;
     if (open && analysis.voice > VOICED && analysis.pitch_hz) this.mark(rowOf(analysis.pitch_hz));
     this.put(after, columns);
     this.gainsColumn(analysis.gains);
@@ -89,7 +89,7 @@ export class Pictures {
 
   gainsColumn(values) {
     for (let i = 0; i < ROWS; i++) {
-      this.set(ROWS - 1 - i, Math.round(255 * Math.min(1, values[Math.floor((i * BANDS) / ROWS)])));
+      this.set(ROWS - 1 - i, Math.round(255 * Math.min(1, values[Math.floor((i * values.length) / ROWS)] ?? 0)));
     }
   }
 

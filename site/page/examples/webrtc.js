@@ -1,5 +1,5 @@
 // The enhanced microphone as a WebRTC track. Both ends of the call are in this page; a real call has its own signalling.
-import { createDenoiser } from "../pyenhance.js";
+import { createDenoiser } from "../engine/pyenhance.js";
 
 const $ = (id) => document.getElementById(id);
 const AUDIO = { noiseSuppression: false, echoCancellation: true, autoGainControl: true };

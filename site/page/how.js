@@ -66,17 +66,17 @@ function follow() {
 }
 
 // Ask the lab; code that never ends costs its worker.
-async function lab(message) {
+async function inTime(question) {
   let timer;
   const asked = engine;
   const late = new Promise((_, reject) => {
     timer = setTimeout(() => {
-      asked.dispose();
       reject(new Error(HOW.endless(PATIENCE_MS / 1000)));
+      asked.dispose();
     }, PATIENCE_MS);
   });
   try {
-    return await Promise.race([asked.lab(message), late]);
+    return await Promise.race([question(asked.lab), late]);
   } finally {
     clearTimeout(timer);
   }
@@ -85,15 +85,12 @@ async function lab(message) {
 async function compute(steps) {
   for (const step of steps) {
     say(HOW.computing(views.get(step).item.querySelector("h2").textContent));
-    const reply = await lab({
-      call: "run",
-      step,
-      bands: Number($("bands").value),
-      comb: Number($("comb").value) / 100,
-    });
-    player.set(step, reply.sound.data);
+    const reply = await inTime((lab) =>
+      lab.run(step, { bands: Number($("bands").value), comb: Number($("comb").value) / 100 }),
+    );
+    player.set(step, reply.sound);
     const { canvas, score, button } = views.get(step);
-    drawLevels(canvas, reply.picture.data, reply.picture.shape);
+    drawLevels(canvas, reply.data, reply.shape);
     score.textContent = HOW.score(reply.si_sdr);
     button.disabled = false;
   }
@@ -115,8 +112,8 @@ async function open() {
   if (peak > 1) clean = clean.map((value) => value / peak);
   player.clear();
   listenNone();
-  await lab({ call: "open", noisy, clean, model: "default" });
-  for (const [name, source] of Object.entries(edits)) await lab({ call: "edit", name, source });
+  await inTime((lab) => lab.open({ noisy, clean, model: "default" }));
+  for (const [name, source] of Object.entries(edits)) await inTime((lab) => lab.edit(name, source));
   await compute(STEPS);
 }
 
@@ -191,7 +188,7 @@ async function record() {
   }
 }
 
-const sourceOf = async (name) => edits[name] ?? (await lab({ call: "source", name })).source;
+const sourceOf = async (name) => edits[name] ?? inTime((lab) => lab.source(name));
 
 async function showSource() {
   $("code").value = await sourceOf($("function").value);
@@ -202,11 +199,11 @@ async function showSource() {
 async function run(name, source) {
   const before = await sourceOf(name);
   try {
-    await lab({ call: "edit", name, source });
+    await inTime((lab) => lab.edit(name, source));
     await compute(AFTER_COMB);
   } catch (error) {
     if (!engine.disposed) {
-      await lab({ call: "edit", name, source: before });
+      await inTime((lab) => lab.edit(name, before));
       await compute(AFTER_COMB);
     }
     throw error;
@@ -235,7 +232,7 @@ $("run").addEventListener("click", () => next(() => run($("function").value, $("
 $("reset").addEventListener("click", () =>
   next(async () => {
     const name = $("function").value;
-    $("code").value = (await lab({ call: "source", name })).source;
+    $("code").value = await inTime((lab) => lab.source(name));
     await run(name, $("code").value);
     delete edits[name];
   }, "code-status"),
@@ -253,4 +250,4 @@ next(async () => {
 });
 
 // For tests and for the curious.
-window.lab = { player, settled: () => turn };
+window.how = { player, settled: () => turn };

@@ -1,10 +1,39 @@
 // Types of pyenhance.js.
 
+/** Samples of a hop, 10 ms. */
+export const HOP: number;
+/** Of all sound inside, Hz. */
+export const SAMPLE_RATE: number;
+/** A good size for the pieces of a recording: ten seconds. */
+export const PIECE_SAMPLES: number;
+
 export interface Progress {
   /** download counts bytes; the others follow it, one after another. */
   stage: "download" | "python" | "numpy" | "model";
   done: number;
   total: number;
+}
+
+export interface LiveFacts {
+  load_ms: number;
+  model: string;
+  kernel: string;
+  /** By which the model's output is late, without the transport. */
+  latency_samples: number;
+  num_bands: number;
+}
+
+export interface EngineFacts {
+  load_ms: number;
+  model: string;
+  kernel: string;
+  weights: number;
+  /** By which the model's output is late, without the transport. */
+  latency_samples: number;
+  num_bands: number;
+  numpy_origin: string;
+  /** The start took up from what the last visit kept. */
+  started_again: boolean;
 }
 
 export interface Stats {
@@ -21,6 +50,7 @@ export interface Stats {
   real_time_factor: number;
   /** Microphone to loudspeaker, as far as the browser tells, and its parts. */
   latency_ms: number;
+  /** Of what is heard now: the model's, or before it has loaded what it is declared to have. */
   latency_algorithm_ms: number;
   latency_transport_ms: number;
   /** In Firefox without the device's own part, which cannot be asked for safely. */
@@ -46,23 +76,66 @@ export interface Analysis {
   pitch_hz: number;
   /** Voice activity in [0, 1]. */
   voice: number;
-  /** 34 band gains in [0, 1]. */
+  /** The model's band gains in [0, 1]; none before it has loaded. */
   gains: Float32Array;
+}
+
+/** Microseconds of a hop, its share of a call with k of them. */
+export interface BenchRow {
+  engine: string;
+  model: string;
+  weights: number;
+  kernel: string;
+  k: number;
+  us_mean: number;
+  us_p50: number;
+  us_p99: number;
+  us_max: number;
+  real_time_factor: number;
+  breakdown_us: Record<string, number>;
+}
+
+/** Levels, row by row, the highest frequency first: 255 = 0 dB, 0 = -90 dB. */
+export interface Spectrogram {
+  data: Uint8Array;
+  /** Rows and columns. */
+  shape: number[];
+}
+
+/** The steps of pyenhance.lab, on one sound at a time. */
+export interface Lab {
+  /** Put noisy and clean sound on the bench: aligned Float32Arrays at 48 kHz. */
+  open(sounds: { noisy: Float32Array; clean: Float32Array; model: string }): Promise<void>;
+  /** The sound after a step, its picture, and its SI-SDR in dB. */
+  run(
+    step: string,
+    settings: { bands: number; comb: number },
+  ): Promise<Spectrogram & { sound: Float32Array; si_sdr: number }>;
+  /** Python source of a function that can be edited. */
+  source(name: string): Promise<string>;
+  edit(name: string, source: string): Promise<void>;
+}
+
+export interface EngineEventMap {
+  ready: Event;
+  error: Event & { error: Error };
 }
 
 /** The Python engine in its worker; serves any number of denoisers and recordings. */
 export class Engine extends EventTarget {
   /** remember (true): keep some 45 MB on the device, from which the next start takes a third of the time. */
   constructor(options?: { model?: string; onProgress?: (progress: Progress) => void; remember?: boolean });
-  readonly ready: Promise<{
-    load_ms: number;
-    model: string;
-    kernel: string;
-    weights: number;
-    numpy_origin: string;
-    /** The start took up from what the last visit kept. */
-    started_again?: boolean;
-  }>;
+  readonly model: string;
+  readonly ready: Promise<EngineFacts>;
+  /** Live sound can be enhanced: by compiled code alone, until Python is there and takes over; where that does not work, by Python. */
+  readonly live: Promise<LiveFacts>;
+  /** From "live" on. */
+  readonly liveFacts: LiveFacts | undefined;
+  /** From "ready" on: recordings, benchmarks and the article's steps can be asked for. */
+  readonly facts: EngineFacts | undefined;
+  readonly disposed: boolean;
+  /** Samples of latency that the model has, or before it has loaded is declared to have; 0 where nobody knows. */
+  latency(): Promise<number>;
   /**
    * A recording in pieces: process() for each, Float32Arrays at 48 kHz, one a channel, a multiple of 480 samples long but for the
    * last. It resolves to what is ready: in all as many samples as were given, the delay removed. end() frees it.
@@ -76,6 +149,15 @@ export class Engine extends EventTarget {
     channels: Float32Array[],
     options?: { strengthDb?: number | null; onProgress?: (share: number) => void; signal?: AbortSignal },
   ): Promise<Float32Array[] | null>;
+  /** Measure; kernel: "numpy", "simd", "relaxed" or null, the fastest. */
+  bench(options?: { model?: string; k?: number; seconds?: number; kernel?: string | null }): Promise<BenchRow>;
+  picture(sound: Float32Array, columns: number): Promise<Spectrogram>;
+  readonly lab: Lab;
+  addEventListener<K extends keyof EngineEventMap>(
+    type: K,
+    listener: (event: EngineEventMap[K]) => void,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
   dispose(): void;
 }
 
@@ -118,3 +200,15 @@ export function createDenoiser(
     engine?: Engine;
   },
 ): Promise<Denoiser>;
+
+/** Sample-rate conversion in pieces, by an exact ratio: for sound that is not at 48 kHz. */
+export class Resampler {
+  /** Hz, whole numbers. */
+  constructor(from: number, to: number);
+  /** Input samples on either side of an output that it is made of. */
+  readonly half: number;
+  /** Samples by which the output is late, at its own rate. */
+  readonly delay: number;
+  /** All that n more samples make possible; valid until the next call. */
+  process(x: Float32Array, n?: number): Float32Array;
+}

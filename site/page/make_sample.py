@@ -1,7 +1,7 @@
-"""Make site/sample.flac: a synthetic voice in synthetic noise, so that the page can be tried without a microphone;
-and site/sample-clean.flac, the voice alone, for the page that shows what is ideal.
+"""Make site/page/sample.flac: a synthetic voice in synthetic noise, so that the page can be tried without a microphone;
+and site/page/sample-clean.flac, the voice alone, for the page that shows what is ideal.
 
-    python site/make_sample.py        needs espeak-ng, numpy, scipy, soundfile, soxr
+    python site/page/make_sample.py        needs espeak-ng, numpy, scipy, soundfile, soxr
 
 FLAC: every browser decodes it, and a lossy format would add noise of its own. Eight seconds, 48 kHz, mono, 16 bit.
 """

@@ -1,9 +1,8 @@
-// The page: one Start button and honest read-outs. All sound work is in pyenhance.js, recordings are in files.js.
+// The page: one Start button and honest read-outs. All sound work is in the engine, recordings are in files.js.
+import { Engine, SAMPLE_RATE, createDenoiser } from "./engine/pyenhance.js";
 import { addResult, watchFiles } from "./files.js";
 import { $, explainMicrophone, openEngine } from "./page.js";
 import { Pictures } from "./pictures.js";
-import { Engine, createDenoiser } from "./pyenhance.js";
-import { SAMPLE_RATE } from "./ring.js";
 import { TEXT } from "./strings.js";
 
 const MICROPHONE = { echoCancellation: false, noiseSuppression: false, autoGainControl: false, channelCount: 1 };

@@ -1,10 +1,8 @@
 // Recordings read piece by piece, whatever the browser can decode: however long one is, only seconds of it are in memory.
+import { PIECE_SAMPLES, Resampler, SAMPLE_RATE } from "./engine/pyenhance.js";
 import { decodeSound, loadVerified } from "./page.js";
-import { PIECE } from "./pyenhance.js";
-import { Resampler } from "./resample.js";
-import { SAMPLE_RATE } from "./ring.js";
 
-// {count: of channels, seconds: about how long or null, pieces()}. pieces yields {channels, last}: Float32Arrays at 48 kHz, PIECE
+// {count: of channels, seconds: about how long or null, pieces()}. pieces yields {channels, last}: Float32Arrays at 48 kHz, PIECE_SAMPLES
 // samples each but for the last. Throws where the browser cannot decode it.
 export async function openRecording(file) {
   const opened = (await openStream(file)) ?? (await openWhole(file));
@@ -80,16 +78,16 @@ async function* resampled(blocks, count, rate) {
 }
 
 async function* regrouped(blocks, count) {
-  let piece = Array.from({ length: count }, () => new Float32Array(PIECE));
+  let piece = Array.from({ length: count }, () => new Float32Array(PIECE_SAMPLES));
   let filled = 0;
   for await (const channels of blocks) {
     for (let at = 0; at < channels[0].length;) {
-      if (filled === PIECE) {
+      if (filled === PIECE_SAMPLES) {
         yield { channels: piece, last: false };
-        piece = piece.map(() => new Float32Array(PIECE));
+        piece = piece.map(() => new Float32Array(PIECE_SAMPLES));
         filled = 0;
       }
-      const n = Math.min(PIECE - filled, channels[0].length - at);
+      const n = Math.min(PIECE_SAMPLES - filled, channels[0].length - at);
       piece.forEach((channel, c) => channel.set(channels[c].subarray(at, at + n), filled));
       filled += n;
       at += n;
