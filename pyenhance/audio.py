@@ -1,45 +1,79 @@
-"""Whole signals and files: any rate, any channel count, through the same streaming core."""
+"""Whole signals and streams of any rate and channel count, through the same streaming core."""
 
-import os
-import tempfile
-import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .dsp.constants import SAMPLE_RATE
-from .enhancer import Enhancer, checked_samples
+from .align import Aligned
+from .enhancer import BLOCK_HOPS, Enhancer, Estimate
 from .model import load_model
 from .threads import one_thread
 
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 768_000
-_BLOCK_SECONDS = 5
+
+MOST_CHANNELS = 64
+"""Of an array: more are taken for time and channels the wrong way round."""
+
+_PLAIN_CHANNELS = 8  # up to here an array may be shorter than it is wide
 
 
-class _Channel:
-    """One channel: resample to 48 kHz, enhance, drop the delay, resample back."""
+class LinkedEnhancer:
+    """Several channels of one recording, enhanced together.
 
-    def __init__(self, rate_hz: int, model: Any, strength_db: float | None) -> None:
-        self.enhancer = Enhancer(model, strength_db=strength_db)
-        self.skip = self.enhancer.latency_samples
-        self.up = self.down = None
-        if rate_hz != self.enhancer.sample_rate:
-            soxr = _need("soxr", f"a sample rate of {rate_hz} Hz")
-            self.up = soxr.ResampleStream(rate_hz, self.enhancer.sample_rate, 1, dtype="float32")
-            self.down = soxr.ResampleStream(self.enhancer.sample_rate, rate_hz, 1, dtype="float32")
+    Parameters
+    ----------
+    model : Model
+    channels : int
+    strength_db : float or None
+    linked : bool
+        The channels share their band gains, so that nothing moves between them.
+    """
 
-    def process(self, x: np.ndarray, last: bool) -> np.ndarray:
-        if self.up is not None:
-            x = self.up.resample_chunk(x, last=last)
-        y = self.enhancer.process(x)
-        if last:
-            y = np.concatenate((y, self.enhancer.flush()))
-        dropped = min(self.skip, len(y))
-        self.skip -= dropped
-        y = y[dropped:]
-        return y if self.down is None else self.down.resample_chunk(y, last=last)
+    def __init__(self, model: Any, channels: int, *, strength_db: float | None = None, linked: bool = True) -> None:
+        self._enhancers = [Enhancer(model, strength_db=strength_db) for _ in range(channels)]
+        self._linked = linked and channels > 1
+        self._pending = np.zeros((channels, 0), np.float32)
+        first = self._enhancers[0]
+        self.sample_rate, self.hop, self.latency_samples = first.sample_rate, first.hop, first.latency_samples
+
+    def process(self, x: np.ndarray) -> np.ndarray:
+        """As `Enhancer.process`, with shapes (channels, n) and (channels, m); the samples are taken for finite."""
+        pending = np.concatenate((self._pending, x), axis=1)
+        whole = pending.shape[1] // self.hop
+        self._pending = pending[:, whole * self.hop :]
+        if not whole:
+            return pending[:, :0]
+        hops = np.ascontiguousarray(pending[:, : whole * self.hop]).reshape(len(pending), whole, self.hop)
+        blocks = [self._process_hops(hops[:, i : i + BLOCK_HOPS]) for i in range(0, whole, BLOCK_HOPS)]
+        return np.concatenate(blocks, axis=1).reshape(len(hops), -1)
+
+    def flush(self) -> np.ndarray:
+        """As `Enhancer.flush`, shape (channels, m)."""
+        waiting = self._pending.shape[1]
+        rest = self.latency_samples + (-waiting) % self.hop
+        tail = self.process(np.zeros((len(self._enhancers), rest), np.float32))
+        for enhancer in self._enhancers:
+            enhancer.reset()
+        return tail[:, : waiting + self.latency_samples]
+
+    def _process_hops(self, hops: np.ndarray) -> np.ndarray:
+        estimates = [e.estimate(channel) for e, channel in zip(self._enhancers, hops, strict=True)]
+        gain = shared_gain(estimates) if self._linked else None
+        return np.stack([e.render(estimate, gain) for e, estimate in zip(self._enhancers, estimates, strict=True)])
+
+
+def shared_gain(estimates: list[Estimate]) -> np.ndarray:
+    """One set of band gains for all channels: the largest of theirs.
+
+    Parameters
+    ----------
+    estimates : list of Estimate, a channel each, of K rows
+
+    Returns
+    -------
+    ndarray, shape (K, 34), float32
+    """
+    return np.maximum.reduce([estimate.gain for estimate in estimates])
 
 
 class AudioStream:
@@ -50,6 +84,9 @@ class AudioStream:
     sample_rate : int, Hz
     channels : int
     model, strength_db : as for `Enhancer`
+        At 0 dB nothing is to be done: the very samples come back.
+    linked : bool
+        The channels are one recording and share their gains; False: each is enhanced by itself.
 
     Raises
     ------
@@ -60,7 +97,13 @@ class AudioStream:
     """
 
     def __init__(
-        self, sample_rate: int, channels: int, *, model: Any = "default", strength_db: float | None = None
+        self,
+        sample_rate: int,
+        channels: int,
+        *,
+        model: Any = "default",
+        strength_db: float | None = None,
+        linked: bool = True,
     ) -> None:
         if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | np.integer):
             raise ValueError(f"sample_rate is {sample_rate!r}; accepted: a whole number of Hz")
@@ -68,8 +111,14 @@ class AudioStream:
             raise ValueError(f"sample_rate is {sample_rate}; accepted: {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz")
         if channels < 1:
             raise ValueError(f"channels is {channels}; accepted: 1 or more")
-        model = load_model(model)
-        self._channels = [_Channel(int(sample_rate), model, strength_db) for _ in range(channels)]
+        enhancer = LinkedEnhancer(load_model(model), channels, strength_db=strength_db, linked=linked)
+        self._stream = Aligned(enhancer)
+        self._untouched = strength_db is not None and float(strength_db) == 0
+        self._channels, self._up, self._down = channels, [], []
+        if sample_rate != enhancer.sample_rate and not self._untouched:
+            soxr, rates = _soxr(sample_rate), (int(sample_rate), enhancer.sample_rate)
+            self._up = [soxr.ResampleStream(*rates, 1, dtype="float32") for _ in range(channels)]
+            self._down = [soxr.ResampleStream(*rates[::-1], 1, dtype="float32") for _ in range(channels)]
         self._given = self._returned = 0
 
     def process(self, x: np.ndarray, *, last: bool = False) -> np.ndarray:
@@ -77,17 +126,31 @@ class AudioStream:
 
         Parameters
         ----------
-        x : ndarray, shape (n, channels), float32
+        x : ndarray, shape (n, channels), float32 or float64
         last : bool
             The end of the signal: everything still inside is returned.
 
         Returns
         -------
-        ndarray, shape (m, channels), float32; over the whole signal as many samples as were given.
+        ndarray, shape (m, channels), float32; over the whole signal as many samples as were given. Where nothing is
+        to be done (0 dB), x itself.
+
+        Raises
+        ------
+        ValueError
+            Wrong shape or dtype, NaN or Inf; the message names row and channel.
         """
-        parts = [c.process(np.ascontiguousarray(x[:, i]), last) for i, c in enumerate(self._channels)]
-        y = np.stack(parts, axis=1)
+        if x.ndim != 2 or x.shape[1] != self._channels:
+            raise ValueError(f"shape is {x.shape}; accepted: (n, {self._channels})")
+        samples = _checked(x, self._given)
         self._given += len(x)
+        if self._untouched:
+            return x
+        channels = _resampled(self._up, samples.T, last)
+        y = self._stream.process(channels)
+        if last:
+            y = np.concatenate((y, self._stream.flush()), axis=1)
+        y = _resampled(self._down, y, last).T
         if last:  # resampling there and back may be off by a sample
             y = y[: self._given - self._returned]
             missing = self._given - self._returned - len(y)
@@ -96,22 +159,32 @@ class AudioStream:
         return y
 
 
-def enhance(x: np.ndarray, sample_rate: int, *, model: Any = "default", strength_db: float | None = None) -> np.ndarray:
+def enhance(
+    x: np.ndarray,
+    sample_rate: int,
+    *,
+    model: Any = "default",
+    strength_db: float | None = None,
+    linked: bool = True,
+) -> np.ndarray:
     """Remove noise and reverberation from a whole signal.
 
     Parameters
     ----------
     x : ndarray, shape (n,) or (n, channels), float32 or float64
-        Samples in [-1, 1]; n may be 0.
+        Samples in [-1, 1]; n may be 0, and there are at most 64 channels.
     sample_rate : int, Hz
         Other rates than 48000 need soxr (``pip install pyenhance[audio]``).
     model : str, path or Model
     strength_db : float or None
         Largest attenuation in dB; 0 = untouched, None = no limit.
+    linked : bool
+        The channels are one recording and share their gains; False: each is enhanced by itself, as separate talkers
+        want it.
 
     Returns
     -------
-    ndarray of the same shape and dtype; channels are enhanced independently and the delay is removed.
+    ndarray of the same shape and dtype, the delay removed
 
     Raises
     ------
@@ -121,114 +194,46 @@ def enhance(x: np.ndarray, sample_rate: int, *, model: Any = "default", strength
     x = np.asarray(x)
     if x.ndim not in (1, 2) or (x.ndim == 2 and x.shape[1] == 0):
         raise ValueError(f"shape is {x.shape}; accepted: (n,) or (n, channels)")
-    columns = x.reshape(len(x), -1) if x.size else np.zeros((0, x.shape[1] if x.ndim == 2 else 1), x.dtype)
-    samples = checked_samples(columns.ravel()).reshape(columns.shape)
-    stream = AudioStream(sample_rate, columns.shape[1], model=model, strength_db=strength_db)
-    return stream.process(samples, last=True).astype(x.dtype, copy=False).reshape(x.shape)
+    channels = x.shape[1] if x.ndim == 2 else 1
+    if channels > MOST_CHANNELS or (channels > _PLAIN_CHANNELS and channels > len(x) > 0):
+        raise ValueError(
+            f"shape is {x.shape}, which is {channels} channels of {len(x)} samples; accepted: (n,) or (n, channels) "
+            f"with at most {MOST_CHANNELS} channels. If it is (channels, n), pass x.T"
+        )
+    stream = AudioStream(sample_rate, channels, model=model, strength_db=strength_db, linked=linked)
+    with one_thread():
+        y = stream.process(x.reshape(len(x), channels), last=True)
+    return y.astype(x.dtype).reshape(x.shape)
 
 
-def read_audio(path: Path) -> np.ndarray:
-    """A whole file, its channels averaged, at 48 kHz; shape (n,), float32.
-
-    Raises
-    ------
-    soundfile.LibsndfileError
-        The file cannot be read.
-    """
-    x, rate = _need("soundfile", "audio files").read(path, dtype="float32", always_2d=True)
-    mono = x.mean(1)
-    return mono if rate == SAMPLE_RATE else _need("soxr", f"{rate} Hz").resample(mono, rate, SAMPLE_RATE)
-
-
-def denoise_file(
-    source: Path,
-    target: Path,
-    *,
-    model: Any = "default",
-    strength_db: float | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Any]:
-    """Enhance an audio file in constant memory.
-
-    Parameters
-    ----------
-    source, target : Path
-        WAV, FLAC, Ogg or whatever libsndfile reads. The target has the source's length, rate, channels and, where its
-        format knows it, subtype. It appears whole or not at all.
-    on_progress : callable, optional
-        Called with samples done and samples in all.
-
-    Returns
-    -------
-    dict: seconds of audio, elapsed seconds, real_time_factor, sample_rate, channels
-
-    Raises
-    ------
-    ValueError
-        The file holds NaN or Inf, or its rate is not accepted.
-    soundfile.LibsndfileError, OSError
-        The source cannot be read or the target not written.
-    """
-    soundfile = _need("soundfile", "audio files")
-    begin = time.perf_counter()
-    with one_thread(), soundfile.SoundFile(source) as reader:
-        rate, channels, total = reader.samplerate, reader.channels, reader.frames
-        stream = AudioStream(rate, channels, model=model, strength_db=strength_db)
-        kind = _format_of(soundfile, reader, target)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
-        os.close(handle)
-        try:
-            with soundfile.SoundFile(name, "w", rate, channels, **kind) as writer:
-                done = 0
-                while True:
-                    block = reader.read(_BLOCK_SECONDS * rate, dtype="float32", always_2d=True)
-                    if not np.isfinite(block).all():
-                        raise ValueError(f"{source} holds samples that are NaN or Inf; accepted: finite samples")
-                    last = len(block) < _BLOCK_SECONDS * rate
-                    writer.write(stream.process(block, last=last))
-                    done += len(block)
-                    if on_progress:
-                        on_progress(done, total)
-                    if last:
-                        break
-            os.chmod(name, 0o666 & ~_umask())
-            os.replace(name, target)
-        except BaseException:
-            os.unlink(name)
-            raise
-    elapsed = time.perf_counter() - begin
-    return {
-        "seconds": done / rate,
-        "elapsed": elapsed,
-        "real_time_factor": elapsed / max(done / rate, 1e-9),
-        "sample_rate": rate,
-        "channels": channels,
-    }
+def _checked(x: np.ndarray, row: int = 0) -> np.ndarray:
+    """Finite float32 samples, shape (n, channels), or a ValueError that names the bad one; `row` is the first's."""
+    if x.dtype not in (np.float32, np.float64):
+        raise ValueError(f"dtype is {x.dtype}; accepted: float32, float64")
+    with np.errstate(over="ignore"):
+        y = x.astype(np.float32, copy=False)
+    finite = np.isfinite(y)
+    if not finite.all():
+        i, channel = np.argwhere(~finite)[0].tolist()
+        raise ValueError(
+            f"x[{row + i}, {channel}] (row {row + i}, channel {channel}) is {x[i, channel]}; "
+            "accepted: finite numbers within float32's range, no NaN or Inf"
+        )
+    return y
 
 
-def _format_of(soundfile: Any, reader: Any, target: Path) -> dict[str, str]:
-    """Format and subtype of the target: the source's own, or what the target's suffix asks for."""
-    suffix = target.suffix.lstrip(".").upper()
-    wanted = {"OGA": "OGG", "OPUS": "OGG", "WAVE": "WAV", "AIF": "AIFF"}.get(suffix, suffix)
-    same = wanted == reader.format or (wanted == "WAV" and reader.format == "WAVEX")
-    kind = reader.format if same else wanted
-    if kind not in soundfile.available_formats():
-        raise ValueError(f"target {target.name!r} ends in {target.suffix!r}; accepted: .wav, .flac, .ogg")
-    subtype = reader.subtype
-    if not soundfile.check_format(kind, subtype):
-        subtype = soundfile.default_subtype(kind)
-    return {"format": kind, "subtype": subtype}
+def _resampled(streams: list[Any], x: np.ndarray, last: bool) -> np.ndarray:
+    """Channels of shape (channels, n) through a resampler each; as they are where there is none."""
+    if not streams:
+        return x
+    return np.stack(
+        [s.resample_chunk(np.ascontiguousarray(c), last=last) for s, c in zip(streams, x, strict=True)]
+    )
 
 
-def _umask() -> int:
-    """The process's file mode mask (it can only be read by setting it)."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _need(module: str, what: str) -> Any:
+def _soxr(rate_hz: int) -> Any:
     try:
-        return __import__(module)
+        import soxr
     except ImportError as error:
-        raise ImportError(f"{what} needs {module}: pip install 'pyenhance[audio]'") from error
+        raise ImportError(f"a sample rate of {rate_hz} Hz needs soxr: pip install 'pyenhance[audio]'") from error
+    return soxr

@@ -27,6 +27,28 @@ class EnhancerState:
     pending: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """What analysis and network say of K hops, before anything is changed.
+
+    Attributes
+    ----------
+    frames : dsp.Frames, K rows
+    gain : ndarray, shape (K, 34), float32
+    strength : ndarray, shape (K, 34), float32, or None for no comb filter
+    voice : float
+        Voice activity of the last hop.
+    nanoseconds : int
+        What it took.
+    """
+
+    frames: dsp.Frames
+    gain: np.ndarray
+    strength: np.ndarray | None
+    voice: float
+    nanoseconds: int
+
+
 class Enhancer:
     """Enhance a stream of speech, in pieces of any size.
 
@@ -135,6 +157,19 @@ class Enhancer:
         ndarray, shape (K, 480), float32
             Output sample n belongs to input sample n - 1440.
         """
+        return self.render(self.estimate(hops, lean=lean))
+
+    def estimate(self, hops: np.ndarray, *, lean: bool = False) -> Estimate:
+        """The first half of `process_hops`: analysis and network. Each estimate must be rendered once, in order.
+
+        Parameters
+        ----------
+        hops, lean : as for `process_hops`
+
+        Returns
+        -------
+        Estimate of K rows
+        """
         begin = perf_counter_ns()
         state, timing = self.state, self._timing
         if lean:
@@ -150,16 +185,34 @@ class Enhancer:
             if timing is not None:
                 timing["analysis"] += mark - begin
                 timing["network"] += perf_counter_ns() - mark
-        mark = perf_counter_ns()
-        out = self._kernel.synthesise(state.synthesis, frames, gain, strength, dry=self._dry)
+        return Estimate(frames, gain, strength, voice, perf_counter_ns() - begin)
+
+    def render(self, estimate: Estimate, gain: np.ndarray | None = None) -> np.ndarray:
+        """The second half of `process_hops`: synthesis.
+
+        Parameters
+        ----------
+        estimate : Estimate of K rows
+        gain : ndarray, shape (K, 34), float32, in [0, 1], or None
+            Band gains in the place of the estimate's own, such as those that several channels share.
+
+        Returns
+        -------
+        ndarray, shape (K, 480), float32
+        """
+        begin = perf_counter_ns()
+        state, frames = self.state, estimate.frames
+        gain = estimate.gain if gain is None else gain
+        out = self._kernel.synthesise(state.synthesis, frames, gain, estimate.strength, dry=self._dry)
         state.gain = gain[-1:]
-        self._last = (float(frames.pitch_period[-1]), float(frames.pitch_corr[-1]), gain[-1], voice)
-        end = perf_counter_ns()
-        if timing is not None:
-            timing["synthesis"] += end - mark
-        self._hops += len(hops)
-        self._nanoseconds += end - begin
-        self._nanoseconds_max = max(self._nanoseconds_max, (end - begin) // len(hops))
+        self._last = (float(frames.pitch_period[-1]), float(frames.pitch_corr[-1]), gain[-1], estimate.voice)
+        elapsed = perf_counter_ns() - begin
+        if self._timing is not None:
+            self._timing["synthesis"] += elapsed
+        elapsed += estimate.nanoseconds
+        self._hops += len(gain)
+        self._nanoseconds += elapsed
+        self._nanoseconds_max = max(self._nanoseconds_max, elapsed // len(gain))
         return out
 
     @property
