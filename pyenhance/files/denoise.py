@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..audio import AudioStream
+from ..channels import AudioStream
 from ..dsp import SAMPLE_RATE
 from ..threads import one_thread
 from .formats import choose

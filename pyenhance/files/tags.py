@@ -67,7 +67,9 @@ _MP4 = {
     "disk": "discnumber",
     "tmpo": "bpm",
 }
-ENCODERS = frozenset({"encoder", "software", "encoded_by_software", "major_brand", "minor_version", "compatible_brands"})
+ENCODERS = frozenset(
+    {"encoder", "software", "encoded_by_software", "major_brand", "minor_version", "compatible_brands"}
+)
 """Not copied: they tell of the program that wrote the source."""
 
 

@@ -14,7 +14,7 @@ from .disk import Disk, WholeFile, reason
 from .formats import BLOCKS, RIFF_BYTES, Format, bounded, too_large
 
 TEMPORARY_PREFIX = ".pyenhance-"
-"""Of the name that a result has until it is whole; it is short, as the target's own name may be as long as names get."""
+"""Of a result's name until it is whole: short, as the target's own may be as long as names get."""
 
 _TAIL_FRAMES = 48_000  # at the end of a result that are decoded again
 _MOST_BLOCK_FRAMES = 16_384  # by which an encoding in blocks may fill up the end
