@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import multiprocessing
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
@@ -139,6 +140,7 @@ def denoise_files(
     linked: bool = True,
     cluster: str | None = None,
     on_progress: Callable[[Path, int, int], None] | None = None,
+    on_start: Callable[[], None] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Enhance many files; a bad one is reported and the rest are done.
 
@@ -155,6 +157,8 @@ def denoise_files(
         Dask scheduler whose workers have pyenhance and see the files under the same names.
     on_progress : callable, optional
         Without a cluster, called with a file, its samples done and its samples in all. What it raises ends everything.
+    on_start : callable, optional
+        With a cluster, called when that is ready. Dask tells much when its start is interrupted, and little afterwards.
 
     Yields
     ------
@@ -180,9 +184,12 @@ def denoise_files(
     options["prefix"] = f"{TEMPORARY_PREFIX}{secrets.token_hex(4)}-"
     options["model"] = str(here / model) if model.endswith(".safetensors") else model
     with ExitStack() as stack:
-        # after the workers have gone: one that is ended in the middle of a file cannot clear up after itself
+        # Last of all, when the workers have gone: one that was ended in the middle of a file cannot clear up any more.
         stack.callback(_sweep, {target.parent for _, target in places.values()}, options["prefix"])
+        stack.callback(_end_children, set(multiprocessing.active_children()))
         client, as_completed = _connect(check_cluster(cluster), len(jobs), stack)
+        if on_start is not None:
+            on_start()
         futures = {client.submit(_denoise, *places[job[0]], pure=False, **options): job for job in jobs}
         for future in as_completed(futures, loop=client.loop):
             source, target = futures[future]
@@ -202,6 +209,13 @@ def _denoise(source: Path, target: Path, **options: Any) -> dict[str, Any]:
         return result | {"error": f"{error.strerror or error}{where}"}
     except (ValueError, RuntimeError, ImportError, MemoryError) as error:
         return result | {"error": str(error) or type(error).__name__}
+
+
+def _end_children(before: set[Any]) -> None:
+    """End the processes that a cluster has left, which happens where it is closed while it is still starting."""
+    for child in set(multiprocessing.active_children()) - before:
+        child.kill()
+        child.join()
 
 
 def _sweep(folders: Iterable[Path], prefix: str) -> None:
@@ -225,7 +239,7 @@ def _connect(cluster: str, jobs: int, stack: ExitStack) -> tuple[Any, Any]:
             LocalCluster(
                 n_workers=max(1, min(workers, jobs)),
                 threads_per_worker=1,
-                dashboard_address=None,
+                dashboard_address=":0",
                 silence_logs=logging.CRITICAL,
             )
         )

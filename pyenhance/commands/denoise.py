@@ -91,7 +91,11 @@ def _run(arguments: argparse.Namespace) -> int:
             if by_sample:
                 progress.update(done, total)
 
-        signals.deferred = cluster is None
+        def on_start() -> None:
+            signals.deferred = False
+            signals.check()
+
+        signals.deferred = True
         for result in denoise_files(
             todo,
             model=arguments.model,
@@ -99,6 +103,7 @@ def _run(arguments: argparse.Namespace) -> int:
             linked=not arguments.unlinked,
             cluster=cluster,
             on_progress=on_progress,
+            on_start=on_start,
         ):
             results[Path(result["input"])] = result
             if not by_sample:
@@ -147,4 +152,4 @@ class _Report:
             kinds = Counter("link to a folder" if p.is_dir() else p.suffix.lower() or "no suffix" for p in paths)
             named = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
             rest = ", ..." if len(kinds) > 5 else ""
-            self._progress.say(f"pyenhance denoise: {len(paths)} left out: {named}{rest}", sys.stderr)
+            self._progress.say(f"pyenhance denoise: {len(paths)} left out, no audio by name: {named}{rest}", sys.stderr)
