@@ -202,7 +202,8 @@ def denoise_files(
 def _denoise(source: Path, target: Path, **options: Any) -> dict[str, Any]:
     result: dict[str, Any] = {"input": str(source), "output": str(target)}
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):  # a file, of which opening the target tells more
+            target.parent.mkdir(parents=True, exist_ok=True)
         return result | denoise_file(source, target, **options)
     except OSError as error:
         where = "" if error.filename in (None, source, str(source)) else f": {error.filename}"

@@ -83,8 +83,7 @@ class Writer:
         OSError, ValueError
             As the class; and where 4 GB are all that the container holds.
         """
-        bits = self._kind.bits
-        self._call(self._sound.write, x if bits is None else to_integers(x, bits))
+        self._call(self._sound.write, x if self._kind.bits is None else to_integers(x, self._kind))
         self._frames += len(x)
         if bounded(self._kind.container) and self._disk.tell() > RIFF_BYTES:
             raise too_large(self._kind.container)
@@ -168,8 +167,10 @@ class Writer:
             os.unlink(self._temporary)
 
 
-def to_integers(x: np.ndarray, bits: int) -> np.ndarray:
-    """The nearest integers of so many bits, at the upper end of 32 as libsndfile takes them; int32, x's shape."""
-    full = 2.0 ** (bits - 1)
+def to_integers(x: np.ndarray, kind: Format) -> np.ndarray:
+    """The nearest integers of an encoding, at the upper end of 32 bits as libsndfile takes them; int32, x's shape."""
+    assert kind.bits is not None
+    full = 2.0 ** (kind.bits - 1)
     y = np.rint(x.astype(np.float64) * full)
-    return np.clip(y, -full, full - 1, out=y).astype(np.int32) << np.int32(32 - bits)
+    low = 1 - full if kind.subtype in ("ULAW", "ALAW") else -full  # libsndfile changes the sign there
+    return np.clip(y, low, full - 1, out=y).astype(np.int32) << np.int32(32 - kind.bits)
