@@ -225,10 +225,22 @@ class Enhancer:
         self._facts = self._stream.finish(hops, frames, gain, float(vad[-1]))
         return Estimate(frames, gain, strength, leaving)
 
-    def render(self, estimate: Estimate) -> np.ndarray:
-        """The second half of `process_hops`: shape (K, 480), float32."""
+    def render(self, estimate: Estimate, gain: np.ndarray | None = None) -> np.ndarray:
+        """The second half of `process_hops`: synthesis.
+
+        Parameters
+        ----------
+        estimate : Estimate of K rows
+        gain : ndarray, shape (K, bands), float32, in [0, 1], or None
+            Band gains in the place of the estimate's own, such as those that several channels share.
+
+        Returns
+        -------
+        ndarray, shape (K, 480), float32
+        """
         begin = perf_counter_ns()
-        out = self._stream.synthesise(estimate.frames, estimate.gain, estimate.strength, dry=self._dry)
+        gain = estimate.gain if gain is None else gain
+        out = self._stream.synthesise(estimate.frames, gain, estimate.strength, dry=self._dry)
         self._time("synthesis", perf_counter_ns() - begin)
         _go_over(estimate.leaving, out)
         return out

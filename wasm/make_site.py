@@ -35,7 +35,7 @@ CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
 SOURCE_ONLY = {".py"}
 COMPILED = ("simd", "relaxed")
 NOT_ON_THE_SITE = (
-    "*.safetensors", "*.c", "*.h", "*.md", "pyenhance/train/*", "pyenhance/evaluate/*", "pyenhance/model_cli.py"
+    "*.safetensors", "*.c", "*.h", "*.md", "pyenhance/train/*", "pyenhance/evaluate/*"
 )  # fmt: skip
 POLICY = "; ".join(
     (
@@ -122,7 +122,9 @@ def make_models(wheel: Path, engine: Path) -> dict:
         for weights in sorted(name for name in archive.namelist() if name.endswith(".safetensors")):
             name, data = Path(weights).stem, archive.read(weights)
             model = load_model(data, "numpy")
-            places = {kind: f"models/{name}.{suffix}" for kind, suffix in (("weights", "safetensors"), ("image", "image"))}
+            places = {
+                kind: f"models/{name}.{suffix}" for kind, suffix in (("weights", "safetensors"), ("image", "image"))
+            }
             (engine / places["weights"]).write_bytes(data)
             (engine / places["image"]).write_bytes(write_image(model))
             signal = model.signal
