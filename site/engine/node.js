@@ -177,7 +177,7 @@ const withProcessor = new WeakSet();
 // An AudioNode that enhances speech. Resolves when it can be connected; it is "ready" once its engine has loaded.
 /**
  * @param {AudioContext | OfflineAudioContext} context
- * @param {{ model?: string, strengthDb?: number | null, onProgress?: (progress: import("./pyenhance.d.ts").Progress) => void, remember?: boolean, engine?: Engine }} [options]
+ * @param {{ model?: string, strengthDb?: number | null, onProgress?: (progress: import("./pyenhance.d.ts").Progress) => void, remember?: boolean, engine?: import("./pyenhance.d.ts").Engine }} [options]
  */
 export async function createDenoiser(
   context,
@@ -189,7 +189,7 @@ export async function createDenoiser(
   if (!context.audioWorklet)
     throw new Error("AudioWorklet is missing: the page must come over https or from localhost");
   const strength = hundredthsOfDb(strengthDb);
-  const used = engine ?? new Engine({ model, onProgress, remember });
+  const used = /** @type {Engine} */ (engine) ?? new Engine({ model, onProgress, remember });
   try {
     const latency = used.latency(); // meanwhile
     if (!withProcessor.has(context)) {
