@@ -68,6 +68,13 @@ def test_elements_are_typed_as_they_are(page: str) -> None:
         assert typed.get(identity) == kind, f"{page}: #{identity} is a {tag}, typed HTML{typed.get(identity)}Element"
 
 
+def test_snapshots_are_of_the_pyodide_that_is_built_in() -> None:
+    """Whoever takes another version reads snapshot.js first: until then every start would be an ordinary one."""
+    version = re.search(r"^PYODIDE_VERSION=(\S+)", (ROOT / "wasm" / "versions.env").read_text(), re.M)
+    known = re.search(r'PYODIDE = "([^"]+)"', (SITE / "engine" / "snapshot.js").read_text())
+    assert version and known and version[1] == known[1]
+
+
 def test_sentences_are_in_one_place() -> None:
     """No script of the pages but strings.js holds a sentence to be read (the engine's errors are for programmers)."""
     for path in (SITE / "page").rglob("*.js"):
