@@ -1,6 +1,6 @@
 // The audio node: its processor on the audio thread, its stream in the engine's worker, and the ring between them.
 import { Engine, event, hundredthsOfDb } from "./engine.js";
-import { FROM_PROCESSOR, TO_PROCESSOR, received, send } from "./protocol.js";
+import { FROM_PROCESSOR, TO_PROCESSOR, received, send, unreadable } from "./protocol.js";
 import { conversionDelay } from "./resampler.js";
 import { H, HOP, Ring, SAMPLE_RATE, STATE } from "./ring.js";
 
@@ -38,6 +38,7 @@ class Denoiser extends AudioWorkletNode {
     this.disposed = false;
     this.number = engine.number();
     this.port.onmessage = ({ data }) => this.receiveFromProcessor(data);
+    this.port.onmessageerror = () => this.receive({ type: "error", error: new Error(unreadable(FROM_PROCESSOR)) });
     this.timer = setInterval(() => this.dispatchEvent(event("stats", { stats: this.stats() })), STATS_MS);
     engine.ready.then(
       () => this.attach(),

@@ -1,6 +1,6 @@
 // The worker: loads Python, then enhances live streams and whole recordings. Each message of protocol.js has one function here.
 import { load } from "./loader.js";
-import { TO_PAGE, TO_WORKER, messageOf, received, send } from "./protocol.js";
+import { TO_PAGE, TO_WORKER, messageOf, received, send, unreadable } from "./protocol.js";
 import { HOP } from "./ring.js";
 import { MOST, Stream, letMessagesIn } from "./stream.js";
 
@@ -120,6 +120,8 @@ function joined(parts) {
   }
   return whole;
 }
+
+self.onmessageerror = () => report("error", { during: "message", message: unreadable(TO_WORKER) });
 
 self.onmessage = async ({ data }) => {
   try {
