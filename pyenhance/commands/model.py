@@ -9,7 +9,7 @@ from ..evaluate.gate import MARGINS, Limits
 from ..model.diff import KINDS
 
 
-def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add ``model`` and its actions to the command line's parser."""
     model = commands.add_parser("model", help="list, verify, compare and update models")
     actions = model.add_subparsers(required=True, metavar="ACTION")

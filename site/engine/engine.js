@@ -1,6 +1,6 @@
 // The engine as the page sees it: a worker with Python in it, which serves any number of live streams and recordings.
 import { checked } from "./checked.js";
-import { TO_PAGE, TO_WORKER, messageOf, received, send } from "./protocol.js";
+import { TO_PAGE, TO_WORKER, messageOf, received, send, unreadable } from "./protocol.js";
 import { HOP } from "./ring.js";
 
 /** @typedef {import("./pyenhance.d.ts").EngineFacts} EngineFacts */
@@ -62,6 +62,7 @@ export class Engine extends EventTarget {
     this.live.catch(() => {});
     this.#worker = new Worker(new URL("worker.js", BASE), { type: "module", name: "pyenhance" });
     this.#worker.onmessage = ({ data }) => this.receive(data);
+    this.#worker.onmessageerror = () => this.fail("message", unreadable(TO_PAGE));
     this.#worker.onerror = (event) => this.fail("load", event.message || "the worker could not be started");
     this.#manifest = fetch(new URL("manifest.json", BASE)).then(async (reply) => checked(reply).json());
     this.#manifest.then(

@@ -134,6 +134,9 @@ export function received({ to, messages }, data) {
   return data;
 }
 
+/** Of a message that did not survive the way, as shared memory to where it is not allowed. @param {Way} way */
+export const unreadable = ({ to }) => `a message ${to} could not be read`;
+
 /** What an error says, whatever was thrown. @param {unknown} error */
 export function messageOf(error) {
   return error instanceof Error ? error.message : String(error);

@@ -1,5 +1,5 @@
 // One live stream in the worker: takes whole hops from the input ring, enhances them, keeps up with the microphone.
-import { FROM_STREAM, TO_STREAM, messageOf, received, send } from "./protocol.js";
+import { FROM_STREAM, TO_STREAM, messageOf, received, send, unreadable } from "./protocol.js";
 import { H, HOP, MAX_BANDS, Ring, STATE } from "./ring.js";
 
 const LEAN_AT = 5; // hops waiting: hold the gains
@@ -64,8 +64,10 @@ export class Stream {
     this.ring.set(H.BANDS, engine.bands);
     this.ring.begin();
     this.ring.set(H.STATE, STATE.RUNNING);
-    if (port) port.onmessage = ({ data }) => this.receive(data);
-    else this.watch();
+    if (port) {
+      port.onmessage = ({ data }) => this.receive(data);
+      port.onmessageerror = () => report("error", { during: "live", message: unreadable(TO_STREAM) });
+    } else this.watch();
     this.timer = setInterval(() => this.snapshot(), SNAPSHOT_MS);
   }
 

@@ -2,7 +2,7 @@
 import { load } from "./loader.js";
 import { Instance } from "./instance.js";
 import { Models } from "./models.js";
-import { TO_PAGE, TO_WORKER, messageOf, received, send } from "./protocol.js";
+import { TO_PAGE, TO_WORKER, messageOf, received, send, unreadable } from "./protocol.js";
 import { HOP } from "./ring.js";
 import { MOST, Stream, letMessagesIn } from "./stream.js";
 
@@ -182,6 +182,8 @@ function joined(parts) {
   }
   return whole;
 }
+
+self.onmessageerror = () => report("error", { during: "message", message: unreadable(TO_WORKER) });
 
 self.onmessage = async ({ data }) => {
   try {
