@@ -91,7 +91,7 @@ def test_it_is_warm(kernel: str) -> None:
 
 
 def test_there_and_back_again(kernel: str) -> None:
-    """Several switches without a hop between them: the sound goes over from what was heard to what is last asked for."""
+    """Several switches without a hop between them: from what was heard to what is last asked for."""
     tiny, default = load_model("tiny", kernel), load_model("default", kernel)
     e, direct = Enhancer(tiny), Enhancer(tiny)
     for each in (e, direct):
