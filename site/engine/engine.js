@@ -1,5 +1,6 @@
 // The engine as the page sees it: a worker with Python in it, which serves any number of live streams and recordings.
 import { checked } from "./checked.js";
+import { lasting } from "./lasting.js";
 import { TO_PAGE, TO_WORKER, messageOf, received, send, unreadable } from "./protocol.js";
 import { HOP } from "./ring.js";
 
@@ -25,7 +26,7 @@ export function hundredthsOfDb(strengthDb) {
 /** An event with more to it. @param {string} type @param {object} [more] */
 export const event = (type, more) => Object.assign(new Event(type), more);
 
-export class Engine extends EventTarget {
+export class Engine extends lasting(EventTarget) {
   /** @type {Map<number, { resolve(answer: any): void, reject(error: Error): void }>} questions that wait for their answers */
   #asked = new Map();
   #numbers = 0;
@@ -101,11 +102,11 @@ export class Engine extends EventTarget {
     else if (type === "live") {
       this.liveFacts = /** @type {LiveFacts} */ (fields);
       this.#settleLive.resolve(this.liveFacts);
-      this.dispatchEvent(new Event("live"));
+      this.last(new Event("live"));
     } else if (type === "ready") {
       this.facts = /** @type {EngineFacts} */ (fields);
       this.#settle.resolve(this.facts);
-      this.dispatchEvent(new Event("ready"));
+      this.last(new Event("ready"));
     } else if (type === "error") this.fail(fields.during, fields.message, message);
     else if (stream !== undefined) this.streams.get(stream)?.receive({ type, ...fields });
     else {
@@ -129,8 +130,8 @@ export class Engine extends EventTarget {
       this.#worker.terminate();
       this.#settle.reject(error);
       this.#settleLive.reject(error);
-    }
-    this.dispatchEvent(event("error", { error }));
+      this.last(event("error", { error }));
+    } else this.dispatchEvent(event("error", { error }));
   }
 
   // Ask the worker once it is ready; resolves to the answer's fields.
