@@ -95,12 +95,6 @@ def test_a_silent_channel_changes_nothing() -> None:
     assert np.abs(both[:, 1]).max() < 1e-6
 
 
-def test_unlinked_channels_are_each_by_themselves() -> None:
-    x, z = noisy_voice(1.0), np.roll(noisy_voice(1.0, seed=1), 9_000)
-    both = enhance(np.stack([x, z], 1), 48_000, linked=False)
-    assert np.array_equal(both[:, 0], enhance(x, 48_000)) and np.array_equal(both[:, 1], enhance(z, 48_000))
-
-
 @pytest.mark.parametrize("linked", [True, False])
 @pytest.mark.parametrize("rate", [48_000, 16_000])
 def test_blocks_give_the_one_shot_result(linked: bool, rate: int) -> None:
