@@ -159,4 +159,6 @@ def test_long_calls_are_cut_into_blocks(model: Model) -> None:
     hops = noisy_voice(3.0).reshape(-1, 480)
     parts = Enhancer(model)
     once = Enhancer(model).process_hops(hops)
-    np.testing.assert_array_equal(once, np.concatenate([parts.process_hops(hops[i : i + 50]) for i in range(0, 300, 50)]))
+    np.testing.assert_array_equal(
+        once, np.concatenate([parts.process_hops(hops[i : i + 50]) for i in range(0, 300, 50)])
+    )
