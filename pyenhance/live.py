@@ -11,6 +11,7 @@ import numpy as np
 from .audio import AudioStream
 from .dsp import HOP, SAMPLE_RATE
 from .enhancer import Enhancer
+from .model import load_model
 
 if TYPE_CHECKING:
     from .lab import Lab
@@ -30,6 +31,8 @@ class LiveEngine:
         Name of a shipped model or path of a weights file.
     max_hops : int
         Most hops of one `run`.
+    kernel : str, optional
+        See `load_model`.
 
     Attributes
     ----------
@@ -44,10 +47,10 @@ class LiveEngine:
         0 where the hops must pass through `run`.
     """
 
-    def __init__(self, model: str = "default", max_hops: int = 16) -> None:
+    def __init__(self, model: str = "default", max_hops: int = 16, kernel: str | None = None) -> None:
         if max_hops < 1:
             raise ValueError(f"max_hops is {max_hops}; accepted: 1 or more")
-        self.enhancer = Enhancer(model)
+        self.enhancer = Enhancer(load_model(model, kernel))
         self.max_hops = max_hops
         self._lay_out()
 
@@ -120,9 +123,9 @@ _recordings: dict[int, AudioStream] = {}
 _lab: "Lab | None" = None
 
 
-def _warm_up(model: str) -> dict[str, Any]:
+def _warm_up(model: str, kernel: str | None = None) -> dict[str, Any]:
     """Load a model and run it until the browser has compiled what is slow at first; its facts."""
-    engine = LiveEngine(model)
+    engine = LiveEngine(model, kernel=kernel)
     for _ in range(_WARM_UP_HOPS):
         engine.run(1)
     loaded = engine.enhancer.model

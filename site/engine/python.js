@@ -45,9 +45,9 @@ export class Python {
     this.pyodide.FS.writeFile(path, await this.models.weights(model), {});
   }
 
-  /** A stream's enhancer. @param {string} model @param {number} maxHops */
-  liveEngine(model, maxHops) {
-    return new LiveEngine(this, this.call("open_live", { model, max_hops: maxHops }));
+  /** A stream's enhancer. @param {string} model @param {number} maxHops @param {string | null} [kernel] */
+  liveEngine(model, maxHops, kernel = null) {
+    return new LiveEngine(this, this.call("open_live", { model, max_hops: maxHops, kernel }));
   }
 
   get heapBytes() {

@@ -71,13 +71,6 @@ export class Stream {
     this.timer = setInterval(() => this.snapshot(), SNAPSHOT_MS);
   }
 
-  /** Go on with another engine, of the same model, that has taken over what the one so far remembers. @param {Enhancing} engine */
-  goOnWith(engine) {
-    const before = this.engine;
-    this.engine = engine;
-    before.destroy();
-  }
-
   /** @param {keyof typeof H} field @param {number} value */
   control(field, value) {
     this.ring.set(H[field], value);
