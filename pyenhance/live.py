@@ -66,6 +66,10 @@ class LiveEngine:
             self.facts = np.zeros(3 + self.num_bands, np.float32)
             self.entry = self.address = 0
 
+    def state(self) -> dict[str, np.ndarray]:
+        """What the stream remembers, by the names of `StreamState.parts`: copies, uint8."""
+        return {name: np.array(array).ravel().view(np.uint8) for name, array in self.enhancer.state.parts().items()}
+
     def take_over(self, state: Mapping[str, Any]) -> None:
         """Go on with a stream that the same compiled code has enhanced elsewhere.
 
