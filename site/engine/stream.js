@@ -90,12 +90,14 @@ export class Stream {
     }
     this.#spare = samples;
     // Hops that are already in the queue are taken together, so that a backlog is seen as one.
-    if (this.#scheduled) return;
+    if (!this.#scheduled) this.drainSoon();
+  }
+
+  async drainSoon() {
     this.#scheduled = true;
-    queueMicrotask(() => {
-      this.#scheduled = false;
-      this.drain();
-    });
+    await letMessagesIn();
+    this.#scheduled = false;
+    this.drain();
   }
 
   // With shared memory: sleep until the processor knocks, in a way that lets messages in.
