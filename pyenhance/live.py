@@ -135,7 +135,9 @@ def _warm_up(model: str, kernel: str | None = None) -> dict[str, Any]:
     loaded = engine.enhancer.model
     return {
         "model": loaded.name,
-        "kernel": loaded.kernel,
+        "kernel": loaded.backend.network,
+        "signal_kernel": loaded.backend.signal,
+        "why_not": loaded.backend.why_not,
         "weights": loaded.weights,
         "latency_samples": engine.latency_samples,
         "num_bands": engine.num_bands,

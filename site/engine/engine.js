@@ -120,8 +120,8 @@ export class Engine extends EventTarget {
   }
 
   /** @param {LiveFacts} facts */
-  #isLive({ load_ms, model, kernel, latency_samples, num_bands }) {
-    this.liveFacts = { load_ms, model, kernel, latency_samples, num_bands };
+  #isLive({ load_ms, model, kernel, signal_kernel, why_not, latency_samples, num_bands }) {
+    this.liveFacts = { load_ms, model, kernel, signal_kernel, why_not, latency_samples, num_bands };
     this.#settleLive.resolve(this.liveFacts);
     this.dispatchEvent(new Event("live"));
   }

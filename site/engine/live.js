@@ -21,9 +21,10 @@ const ANSWERS = {
   async load({ manifest, model }) {
     const begin = performance.now();
     models = new Models(manifest);
-    const { kernel, first } = await models.instances(model);
+    const { kernel, why_not, first } = await models.instances(model);
     const { latency, bands } = first;
-    report("live", { load_ms: performance.now() - begin, model, kernel, latency_samples: latency, num_bands: bands });
+    const facts = { model, kernel, signal_kernel: kernel, why_not, latency_samples: latency, num_bands: bands };
+    report("live", { load_ms: performance.now() - begin, ...facts });
   },
 
   attach: ({ stream, model, buffer }) => streams.attach(stream, () => open(model), { buffer }),

@@ -145,6 +145,10 @@ class Denoiser extends AudioWorkletNode {
       load_ms: this.engine.liveFacts?.load_ms ?? null,
       model: this.engine.liveFacts?.model ?? this.engine.model,
       kernel: this.engine.liveFacts?.kernel ?? null,
+      signal_kernel: this.engine.liveFacts?.signal_kernel ?? null,
+      why_not: Object.entries(this.engine.liveFacts?.why_not ?? {})
+        .map(([name, reason]) => `${name}: ${reason}`)
+        .join("; "),
     };
   }
 

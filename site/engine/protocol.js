@@ -57,17 +57,24 @@ export const TO_WORKER = way("to the worker", {
   "lab-edit": { id: whole, name: text, source: text },
 });
 
+// kernel: what computes the network; signal_kernel: the signal path; why_not: by name, why a faster one does not run
+const modelFacts = {
+  model: text,
+  kernel: text,
+  signal_kernel: text,
+  why_not: object,
+  latency_samples: whole,
+  num_bands: whole,
+};
+
 /** Either worker to its page. An answer has the type of its question. */
 export const TO_PAGE = way("from the worker", {
   progress: { stage: oneOf(["download", "python", "numpy", "model"]), done: number, total: number },
-  live: { load_ms: number, model: text, kernel: text, latency_samples: whole, num_bands: whole }, // comes first
+  live: { load_ms: number, ...modelFacts }, // of the live worker
   ready: {
     load_ms: number,
-    model: text,
-    kernel: text,
+    ...modelFacts,
     weights: whole,
-    latency_samples: whole,
-    num_bands: whole,
     numpy_origin: text,
     started_again: flag,
   },

@@ -17,20 +17,18 @@ export interface Progress {
 export interface LiveFacts {
   load_ms: number;
   model: string;
+  /** What computes the network, and the signal path: numpy, simd or relaxed. */
   kernel: string;
+  signal_kernel: string;
+  /** Why a faster one does not run here, by its name. */
+  why_not: Record<string, string>;
   /** By which the model's output is late, without the transport. */
   latency_samples: number;
   num_bands: number;
 }
 
-export interface EngineFacts {
-  load_ms: number;
-  model: string;
-  kernel: string;
+export interface EngineFacts extends LiveFacts {
   weights: number;
-  /** By which the model's output is late, without the transport. */
-  latency_samples: number;
-  num_bands: number;
   numpy_origin: string;
   /** The start took up from what the last visit kept. */
   started_again: boolean;
@@ -69,6 +67,9 @@ export interface Stats {
   load_ms: number | null;
   model: string;
   kernel: string | null;
+  signal_kernel: string | null;
+  /** Why a faster one does not run here; empty where the fastest does. */
+  why_not: string;
 }
 
 export interface Analysis {
