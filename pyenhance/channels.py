@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from .align import Aligned
-from .enhancer import BLOCK_HOPS, Enhancer, Estimate
+from .backend import BLOCK_HOPS
+from .enhancer import Enhancer, Estimate
 from .model import load_model
 from .threads import one_thread
 

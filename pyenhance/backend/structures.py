@@ -193,9 +193,9 @@ def _pointed(name: str, field: str, value: Any) -> int | None:
     raise TypeError(f"struct {name}: {field} is {found}; accepted: {kind}, C-contiguous")
 
 
-def array(name: str, structures: list[ctypes.Structure]) -> ctypes.Array:
+def array(name: str, structures: list[ctypes.Structure]) -> "ctypes.Array[ctypes.Structure]":
     """Structures of one name side by side; what they point to lives as long as the array."""
-    together = (_STRUCTURES[name] * len(structures))(*structures)
+    together: Any = (_STRUCTURES[name] * len(structures))(*structures)
     together.kept = structures
     return together
 
