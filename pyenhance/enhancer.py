@@ -1,52 +1,35 @@
 """The streaming core: (model, state, hops) -> hops. Live audio, files and archives all pass through here."""
 
-from dataclasses import dataclass, field
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import dsp
-from .dsp.constants import HOP, LATENCY_SAMPLES, NUM_BANDS, SAMPLE_RATE
-from .model import Model, NetworkState, load_model
+from .backend import BLOCK_HOPS, CompiledStream, StreamState
+from .dsp import HOP, SAMPLE_RATE
+from .model import HopFacts, Model, ModelStream, load_model
 
-BLOCK_HOPS = 64
-"""Hops computed at once when many are waiting: enough to amortise the cost of calls, small enough to stay in cache."""
-
+_RISE = np.linspace(0, 1, HOP, dtype=np.float32)
 _HOLD_DECAY = np.float32(0.98)  # a hop: on the lean path held gains drift to one, so that no stale gain mutes speech
 
 
-@dataclass
-class EnhancerState:
-    """Everything that depends on the past; a new one is a reset."""
-
-    analysis: dsp.AnalysisState = field(default_factory=dsp.AnalysisState)
-    synthesis: dsp.SynthesisState = field(default_factory=dsp.SynthesisState)
-    network: NetworkState | None = None
-    gain: np.ndarray = field(default_factory=lambda: np.ones((1, NUM_BANDS), np.float32))
-    pending: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What analysis and network say of K hops, before anything is changed.
+class Estimate(NamedTuple):
+    """What a model makes of K hops, before it is applied.
 
     Attributes
     ----------
     frames : dsp.Frames, K rows
-    gain : ndarray, shape (K, 34), float32
-    strength : ndarray, shape (K, 34), float32, or None for no comb filter
-    voice : float
-        Voice activity of the last hop.
-    nanoseconds : int
-        What it took.
+    gain : ndarray, shape (K, bands), float32, in [0, 1]
+    strength : ndarray, shape (K, bands), float32, in [0, 1], or None for no comb filter
+    leaving : ndarray, shape (480,), float32, or None
+        Right after a switch, the first hop as the model before has it: the sound goes over from this.
     """
 
     frames: dsp.Frames
     gain: np.ndarray
     strength: np.ndarray | None
-    voice: float
-    nanoseconds: int
+    leaving: np.ndarray | None = None
 
 
 class Enhancer:
@@ -54,17 +37,18 @@ class Enhancer:
 
     Parameters
     ----------
-    model : str, path or Model
-        Name of a shipped model, path of a weights file, or a loaded model.
+    model : str, path, bytes or Model
+        Name of a shipped model, path of a weights file or its bytes, or a loaded model.
     strength_db : float or None
         Largest attenuation in dB; 0 leaves the signal untouched, None sets no limit. May be set while running.
 
     Attributes
     ----------
+    model : Model
+    state : StreamState
+        Everything that depends on the past.
     sample_rate : int, 48000 Hz
     hop : int, 480 samples
-    latency_samples : int
-        Delay between an input sample and its enhanced counterpart in the output (1440).
 
     Raises
     ------
@@ -74,14 +58,18 @@ class Enhancer:
 
     sample_rate = SAMPLE_RATE
     hop = HOP
-    latency_samples = LATENCY_SAMPLES
 
     def __init__(self, model: Any = "default", *, strength_db: float | None = None) -> None:
         self.model: Model = load_model(model)
-        self.strength_db = strength_db
-        self._kernel = dsp.signal_kernel(self.model.kernel)
         self._timing: dict[str, int] | None = None
+        self._dry = 0.0
         self.reset()
+        self.strength_db = strength_db
+
+    @property
+    def latency_samples(self) -> int:
+        """Delay between an input sample and its enhanced counterpart in the output, by the model's look-ahead."""
+        return self.model.signal.latency_samples
 
     @property
     def strength_db(self) -> float | None:
@@ -94,12 +82,60 @@ class Enhancer:
             raise ValueError(f"strength_db is {value!r}; accepted: None or a number >= 0")
         self._strength_db = None if value is None else float(value)
         self._dry = 0.0 if value is None else float(10 ** (-float(value) / 20))
+        self._limit(self._stream)
+
+    def _limit(self, stream: ModelStream) -> ModelStream:
+        """The stream, told of the strength: it may be called past this object."""
+        if stream.whole is not None:
+            stream.whole.dry = self._dry
+        return stream
 
     def reset(self) -> None:
         """Forget the past: the next sample is the first of a new stream. Statistics start again too."""
-        self.state = EnhancerState(network=self.model.new_state())
+        self._pending = np.zeros(0, np.float32)
+        self._leaving: ModelStream | None = None  # of the model before, until the next has taken over
+        self._stream = self._limit(self.model.stream(self.model.new_state()))
         self._hops = self._lean_hops = self._nanoseconds = self._nanoseconds_max = 0
-        self._last: tuple[float, float, np.ndarray, float] = (0.0, 0.0, np.ones(NUM_BANDS, np.float32), 0.0)
+        self._facts = HopFacts(0.0, 0.0, 0.0, np.ones(self.model.signal.num_bands, np.float32))
+
+    @property
+    def state(self) -> StreamState:
+        """Everything that depends on the past."""
+        return self._stream.state
+
+    @property
+    def compiled(self) -> CompiledStream | None:
+        """The stream as one compiled call, where both halves are compiled alike: it may be called past this object."""
+        return self._stream.whole
+
+    def switch(self, model: Any) -> None:
+        """Go on with another model, from the next hop on.
+
+        It is warmed by the sound of the last hops, so that it does not begin as if nothing had been heard, and the
+        first hop fades from the one to the other. Where the look-ahead differs, so does `latency_samples` from then on.
+
+        Parameters
+        ----------
+        model : str, path, bytes or Model
+
+        Raises
+        ------
+        ValueError
+            Unknown model or broken weights file; the stream goes on as it was.
+        """
+        new = load_model(model)
+        if new is self.model:
+            return
+        before, old = self._stream.state, self._stream
+        stream = new.stream(new.new_state())
+        hops = before.recent_hops()
+        if len(hops):
+            stream.process(hops, self._dry)
+            stream.state.signal.level[:] = before.signal.level  # which remembers more than those hops
+            stream.state.heard[:] = before.heard
+            stream.state.recent[:] = before.recent
+            self._leaving = self._leaving or old
+        self.model, self._stream = new, self._limit(stream)
 
     def process(self, x: np.ndarray) -> np.ndarray:
         """Enhance more of the stream.
@@ -121,9 +157,9 @@ class Enhancer:
             Wrong shape or dtype, NaN or Inf; the state stays as it was.
         """
         x = checked_samples(x)
-        pending = np.concatenate((self.state.pending, x))
+        pending = np.concatenate((self._pending, x))
         whole = len(pending) // HOP
-        self.state.pending = pending[whole * HOP :]
+        self._pending = pending[whole * HOP :]
         hops = pending[: whole * HOP].reshape(-1, HOP)
         if whole == 0:
             return np.zeros(0, np.float32)
@@ -138,10 +174,10 @@ class Enhancer:
         ndarray, shape (m,), float32
             The rest: process and flush together return `latency_samples` more than they were given.
         """
-        waiting = len(self.state.pending)
-        tail = self.process(np.zeros(LATENCY_SAMPLES + (-waiting) % HOP, np.float32))
+        waiting, latency = len(self._pending), self.latency_samples
+        tail = self.process(np.zeros(latency + (-waiting) % HOP, np.float32))
         self.reset()
-        return tail[: waiting + LATENCY_SAMPLES]
+        return tail[: waiting + latency]
 
     def process_hops(self, hops: np.ndarray, *, lean: bool = False) -> np.ndarray:
         """Enhance K whole hops; the core that everything else calls.
@@ -155,37 +191,39 @@ class Enhancer:
         Returns
         -------
         ndarray, shape (K, 480), float32
-            Output sample n belongs to input sample n - 1440.
+            Output sample n belongs to input sample n - `latency_samples`.
         """
-        return self.render(self.estimate(hops, lean=lean))
+        begin = perf_counter_ns()
+        if self._timing is not None and not lean:
+            out = self.render(self.estimate(hops))
+        else:
+            leaving = self._leave(hops)
+            if lean:
+                out = self._process_lean(hops)
+            else:
+                out, self._facts = self._stream.process(hops, self._dry)
+            _go_over(leaving, out)
+        self._count(len(hops), perf_counter_ns() - begin)
+        return out
 
-    def estimate(self, hops: np.ndarray, *, lean: bool = False) -> Estimate:
-        """The first half of `process_hops`: analysis and network. Each estimate must be rendered once, in order.
+    def estimate(self, hops: np.ndarray) -> Estimate:
+        """The first half of `process_hops`: analysis and network. `render` must follow, once, before the next hops.
+
+        Between the two a caller may change gains: the channels of one recording share theirs.
 
         Parameters
         ----------
-        hops, lean : as for `process_hops`
-
-        Returns
-        -------
-        Estimate of K rows
+        hops : ndarray, shape (K, 480), float32, K >= 1, finite
         """
+        leaving = self._leave(hops)
         begin = perf_counter_ns()
-        state, timing = self.state, self._timing
-        if lean:
-            frames = dsp.analyse_lean(state.analysis, hops)
-            held = _HOLD_DECAY ** np.arange(1, len(hops) + 1, dtype=np.float32)[:, None]
-            gain, strength, voice = 1 - held * (1 - state.gain), None, self._last[3]
-            self._lean_hops += len(hops)
-        else:
-            frames = self._kernel.analyse(state.analysis, hops)
-            mark = perf_counter_ns()
-            gain, strength, vad = self.model.network(frames.features, state.network)
-            voice = float(vad[-1])
-            if timing is not None:
-                timing["analysis"] += mark - begin
-                timing["network"] += perf_counter_ns() - mark
-        return Estimate(frames, gain, strength, voice, perf_counter_ns() - begin)
+        frames = self._stream.analyse(hops)
+        mark = perf_counter_ns()
+        gain, strength, vad = self._stream.estimate(frames.features)
+        self._time("analysis", mark - begin)
+        self._time("network", perf_counter_ns() - mark)
+        self._facts = self._stream.finish(hops, frames, gain, float(vad[-1]))
+        return Estimate(frames, gain, strength, leaving)
 
     def render(self, estimate: Estimate, gain: np.ndarray | None = None) -> np.ndarray:
         """The second half of `process_hops`: synthesis.
@@ -193,7 +231,7 @@ class Enhancer:
         Parameters
         ----------
         estimate : Estimate of K rows
-        gain : ndarray, shape (K, 34), float32, in [0, 1], or None
+        gain : ndarray, shape (K, bands), float32, in [0, 1], or None
             Band gains in the place of the estimate's own, such as those that several channels share.
 
         Returns
@@ -201,27 +239,45 @@ class Enhancer:
         ndarray, shape (K, 480), float32
         """
         begin = perf_counter_ns()
-        state, frames = self.state, estimate.frames
         gain = estimate.gain if gain is None else gain
-        out = self._kernel.synthesise(state.synthesis, frames, gain, estimate.strength, dry=self._dry)
-        state.gain = gain[-1:]
-        self._last = (float(frames.pitch_period[-1]), float(frames.pitch_corr[-1]), gain[-1], estimate.voice)
-        elapsed = perf_counter_ns() - begin
-        if self._timing is not None:
-            self._timing["synthesis"] += elapsed
-        elapsed += estimate.nanoseconds
-        self._hops += len(gain)
-        self._nanoseconds += elapsed
-        self._nanoseconds_max = max(self._nanoseconds_max, elapsed // len(gain))
+        out = self._stream.synthesise(estimate.frames, gain, estimate.strength, dry=self._dry)
+        self._time("synthesis", perf_counter_ns() - begin)
+        _go_over(estimate.leaving, out)
         return out
 
+    def _process_lean(self, hops: np.ndarray) -> np.ndarray:
+        state = self._stream.state
+        frames = dsp.analyse_lean(self.model.signal, state.signal, hops)
+        held = _HOLD_DECAY ** np.arange(1, len(hops) + 1, dtype=np.float32)[:, None]
+        gain = 1 - held * (1 - state.held_gain)
+        self._facts = self._stream.finish(hops, frames, gain, self._facts.voice)
+        self._lean_hops += len(hops)
+        return self._stream.synthesise(frames, gain, None, dry=self._dry)
+
+    def _leave(self, hops: np.ndarray) -> np.ndarray | None:
+        """Right after a switch, the first of these hops as the model before has it; that one is then let go."""
+        if self._leaving is None:
+            return None
+        old, _ = self._leaving.process(hops[:1], self._dry)
+        self._leaving = None
+        return old[0]
+
+    def _count(self, hops: int, nanoseconds: int) -> None:
+        self._hops += hops
+        self._nanoseconds += nanoseconds
+        self._nanoseconds_max = max(self._nanoseconds_max, nanoseconds // hops)
+
+    def _time(self, stage: str, nanoseconds: int) -> None:
+        if self._timing is not None:
+            self._timing[stage] += nanoseconds
+
     @property
-    def last_hop(self) -> tuple[float, float, np.ndarray, float]:
-        """Pitch period in samples, pitch correlation, 34 band gains and voice activity of the last hop."""
-        return self._last
+    def last_hop(self) -> HopFacts:
+        """What was found in the last hop."""
+        return self._facts
 
     def time_stages(self) -> dict[str, int]:
-        """Start to measure the stages of a hop.
+        """Start to measure the stages of a hop, which are calls of their own from now on.
 
         Returns
         -------
@@ -239,9 +295,9 @@ class Enhancer:
         -------
         dict
             hops, full_hops and lean_hops, mean and max microseconds a hop, model, the kernels of its network and of the
-            signal path, and of the last hop: pitch_period in samples, pitch_corr, voice activity and the 34 band gains.
+            signal path, and of the last hop: pitch_period in samples, pitch_corr, voice activity and the band gains.
         """
-        period, corr, gain, voice = self._last
+        facts = self._facts
         return {
             "hops": self._hops,
             "full_hops": self._hops - self._lean_hops,
@@ -249,13 +305,19 @@ class Enhancer:
             "us_mean": self._nanoseconds / 1000 / max(self._hops, 1),
             "us_max": self._nanoseconds_max / 1000,
             "model": self.model.name,
-            "kernel": self.model.kernel,
-            "signal_kernel": self._kernel.name,
-            "pitch_period": period,
-            "pitch_corr": corr,
-            "voice": voice,
-            "gain": gain.tolist(),
+            "kernel": self.model.backend.network,
+            "signal_kernel": self.model.backend.signal,
+            "pitch_period": facts.pitch_period,
+            "pitch_corr": facts.pitch_corr,
+            "voice": facts.voice,
+            "gain": facts.gain.tolist(),
         }
+
+
+def _go_over(leaving: np.ndarray | None, out: np.ndarray) -> None:
+    """The first hop goes over from the sound of the model before, if there was one, to that of the next."""
+    if leaving is not None:
+        out[0] = leaving + _RISE * (out[0] - leaving)
 
 
 def checked_samples(x: Any, shape: str = "(n,)") -> np.ndarray:

@@ -1,20 +1,17 @@
 """The article's ladder, made playable: from the noisy sound to the enhanced one, by the enhancer's own functions.
 
-Some of these functions can be replaced by other source while the lab runs, to hear what they are for.
+Some of these functions can be replaced by other source inside the lab, to hear what they are for.
 """
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from . import dsp
-from .dsp import comb, features, postfilter, synthesis
+from .dsp import HOP, SignalState, comb, postfilter
 from .dsp.bands import band_centres, band_weights, power
-from .dsp.constants import HOP, LATENCY_SAMPLES
 from .dsp.stft import istft, stft
 from .measure import si_sdr
 from .model import load_model
@@ -27,12 +24,10 @@ MAX_BANDS = 200
 _TINY = np.float32(1e-12)
 _FLOOR_DB = -90
 
-# Where each is defined, and where it is used.
-_EDITABLE: dict[str, tuple[ModuleType, ModuleType]] = {
-    "envelope_postfilter": (postfilter, synthesis),
-    "mix": (comb, synthesis),
-    "comb_filter": (comb, features),
-}
+# Where each is defined. The first are handed to synthesis, the others to analysis.
+_SYNTHESIS: dict[str, ModuleType] = {"envelope_postfilter": postfilter, "mix": comb}
+_ANALYSIS: dict[str, ModuleType] = {"comb_filter": comb}
+_EDITABLE = _SYNTHESIS | _ANALYSIS
 
 
 class Lab:
@@ -58,12 +53,13 @@ class Lab:
         if not (np.isfinite(y).all() and np.isfinite(x).all()):
             raise ValueError("noisy or clean holds samples that are NaN or Inf; accepted: finite samples")
         self.length = len(y)
-        rest = np.zeros(LATENCY_SAMPLES + (-len(y)) % HOP, np.float32)
-        self.noisy, self.clean = np.concatenate((y, rest)), np.concatenate((x, rest))
         self.model = load_model(model)
+        self.signal = self.model.signal
+        rest = np.zeros(self.signal.latency_samples + (-len(y)) % HOP, np.float32)
+        self.noisy, self.clean = np.concatenate((y, rest)), np.concatenate((x, rest))
         self.edits: dict[str, Any] = {}
 
-    def run(self, step: str, bands: int = dsp.NUM_BANDS, comb: float = 1.0) -> np.ndarray:
+    def run(self, step: str, bands: int = 34, comb: float = 1.0) -> np.ndarray:
         """The sound after a step.
 
         Parameters
@@ -91,18 +87,28 @@ class Lab:
             raise ValueError(f"bands is {bands}; accepted: 2 to {MAX_BANDS}")
         if step == "noisy":
             return self.noisy[: self.length]
-        with self._edited():
-            frames, gain, strength = dsp.ideal(self.noisy, self.clean)
-            if step == "bins":
-                hops = _resynthesise(frames.spectrum * self._bin_gains(frames))
-            elif step == "gains":
-                hops = _resynthesise(frames.spectrum * self._band_gains(frames, bands))
-            else:
-                if step == "network":
-                    gain, strength, _ = self.model.network(frames.features, self.model.new_state())
-                strength = np.minimum(np.float32(comb) * strength, 1)
-                hops = dsp.synthesise(dsp.SynthesisState(), frames, gain, strength, postfilter=step != "comb")
-        out = np.asarray(hops, np.float32).ravel()[LATENCY_SAMPLES : LATENCY_SAMPLES + self.length]
+        frames, gain, strength = dsp.ideal(self.signal, self.noisy, self.clean, **self._edited(_ANALYSIS))
+        if step == "bins":
+            hops = _resynthesise(frames.spectrum * self._bin_gains(frames))
+        elif step == "gains":
+            hops = _resynthesise(frames.spectrum * self._band_gains(frames, bands))
+        else:
+            if step == "network":
+                memory = self.model.network.new_memory()
+                gain, strength, _ = self.model.estimate(frames.features, memory)
+            strength = np.minimum(np.float32(comb) * strength, 1)
+            hops = dsp.synthesise(
+                self.signal,
+                SignalState(self.signal),
+                frames,
+                gain,
+                strength,
+                postfilter=step != "comb",
+                **self._edited(_SYNTHESIS),
+            )
+        out = np.asarray(hops, np.float32).ravel()[
+            self.signal.latency_samples : self.signal.latency_samples + self.length
+        ]
         if len(out) != self.length or not np.isfinite(out).all():
             raise ValueError(f"the result of {', '.join(self.edits) or step} is no finite sound")
         return out
@@ -114,7 +120,7 @@ class Lab:
     @staticmethod
     def source(name: str) -> str:
         """Python source of a function that can be edited (see `edit`)."""
-        module, _ = _EDITABLE[_known(name)]
+        module = _EDITABLE[_known(name)]
         return inspect.getsource(getattr(module, name))
 
     def edit(self, name: str, source: str) -> None:
@@ -125,7 +131,7 @@ class Lab:
         ValueError
             The source is no Python, or does not define the function.
         """
-        module, _ = _EDITABLE[_known(name)]
+        module = _EDITABLE[_known(name)]
         if source == self.source(name):
             self.edits.pop(name, None)
             return
@@ -139,21 +145,13 @@ class Lab:
             raise ValueError(f"the source defines no function {name!r}")
         self.edits[name] = space[name]
 
-    @contextmanager
-    def _edited(self) -> Iterator[None]:
-        """The edits are in place inside, and gone outside whatever happens: live sound may use the same functions."""
-        originals = {name: getattr(_EDITABLE[name][1], name) for name in self.edits}
-        try:
-            for name, function in self.edits.items():
-                setattr(_EDITABLE[name][1], name, function)
-            yield
-        finally:
-            for name, function in originals.items():
-                setattr(_EDITABLE[name][1], name, function)
+    def _edited(self, stage: dict[str, ModuleType]) -> dict[str, Any]:
+        """The edits that go to a stage, by name."""
+        return {name: function for name, function in self.edits.items() if name in stage}
 
     def _clean_power(self) -> np.ndarray:
         """|X|^2 of the frames that `dsp.ideal` answers for, shape (K, 481)."""
-        padded = np.concatenate((np.zeros(LATENCY_SAMPLES, np.float32), self.clean))
+        padded = np.concatenate((np.zeros(self.signal.latency_samples, np.float32), self.clean))
         starts = HOP * np.arange(len(self.clean) // HOP)
         return power(stft(padded[starts[:, None] + np.arange(2 * HOP)]))
 

@@ -1,13 +1,29 @@
-"""The browser worker's door to the enhancer: fixed blocks of memory and one call, so no array crosses per hop."""
+"""The browser's only door to Python: `answer`.
+
+For live sound it opens fixed blocks of memory, so that no array crosses per hop.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .dsp.constants import HOP, NUM_BANDS
+from .audio import AudioStream
+from .dsp import HOP, SAMPLE_RATE
 from .enhancer import Enhancer
+from .model import load_model
+
+if TYPE_CHECKING:
+    from .lab import Lab
+
+_WARM_UP_HOPS = 40
 
 
 class LiveEngine:
-    """An enhancer between preallocated blocks.
+    """An enhancer between fixed blocks of memory.
+
+    Where all of it is compiled, a hop may also go past Python: ``entry`` is a function of WebAssembly's table, to be
+    called with ``address`` and the number of hops, in the place of `run(hops)`. Both do the same to the same state.
 
     Parameters
     ----------
@@ -15,26 +31,77 @@ class LiveEngine:
         Name of a shipped model or path of a weights file.
     max_hops : int
         Most hops of one `run`.
+    kernel : str, optional
+        See `load_model`.
 
     Attributes
     ----------
+    latency_samples : int
+        By which the output is late.
+    num_bands : int
     input, output : ndarray, shape (max_hops * 480,), float32
         Written by the caller before `run`, read after it. Never reallocated.
-    facts : ndarray, shape (36,), float32
-        Of the last hop: pitch period in samples, voice activity in [0, 1], the 34 band gains.
+    facts : ndarray, shape (3 + num_bands,), float32
+        Of the last hop: pitch period in samples, pitch correlation, voice activity in [0, 1], the band gains.
+    entry, address : int
+        0 where the hops must pass through `run`.
     """
 
-    def __init__(self, model: str = "default", max_hops: int = 16) -> None:
+    def __init__(self, model: str = "default", max_hops: int = 16, kernel: str | None = None) -> None:
         if max_hops < 1:
             raise ValueError(f"max_hops is {max_hops}; accepted: 1 or more")
-        self.enhancer = Enhancer(model)
+        self.enhancer = Enhancer(load_model(model, kernel))
         self.max_hops = max_hops
-        self.input = np.zeros(max_hops * HOP, np.float32)
-        self.output = np.zeros(max_hops * HOP, np.float32)
-        self.facts = np.zeros(2 + NUM_BANDS, np.float32)
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """The blocks, which are the compiled stream's own where there is one."""
+        signal, compiled = self.enhancer.model.signal, self.enhancer.compiled
+        self.latency_samples, self.num_bands = signal.latency_samples, signal.num_bands
+        if compiled is not None and self.max_hops <= len(compiled.input):
+            self.input, self.output, self.facts = compiled.input.ravel(), compiled.output.ravel(), compiled.facts
+            self.entry, self.address = compiled.entry, compiled.address
+        else:
+            self.input, self.output = (np.zeros(self.max_hops * HOP, np.float32) for _ in range(2))
+            self.facts = np.zeros(3 + self.num_bands, np.float32)
+            self.entry = self.address = 0
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What the stream remembers, by the names of `StreamState.parts`: copies, uint8."""
+        return {name: np.array(array).ravel().view(np.uint8) for name, array in self.enhancer.state.parts().items()}
+
+    def take_over(self, state: Mapping[str, Any]) -> None:
+        """Go on with a stream that the same compiled code has enhanced elsewhere.
+
+        Parameters
+        ----------
+        state : mapping of str to bytes
+            What it remembers, by the names of `StreamState.parts`.
+
+        Raises
+        ------
+        ValueError
+            It was another model's.
+        """
+        own = self.enhancer.state.parts()
+        sizes = {name: memoryview(data).nbytes for name, data in state.items()}
+        expected = {name: array.nbytes for name, array in own.items()}
+        if sizes != expected:
+            raise ValueError(f"state of {sizes}; accepted: {expected}")
+        for name, data in state.items():
+            own[name][...] = np.frombuffer(data, own[name].dtype).reshape(own[name].shape)
+
+    @property
+    def strength_db(self) -> float | None:
+        """As of `Enhancer`."""
+        return self.enhancer.strength_db
+
+    @strength_db.setter
+    def strength_db(self, value: float | None) -> None:
+        self.enhancer.strength_db = value
 
     def run(self, hops: int, lean: bool = False) -> None:
-        """Enhance the first `hops` hops of `input` into `output` (1440 samples late).
+        """Enhance the first `hops` hops of `input` into `output`, `latency_samples` late.
 
         A sample that is no finite number counts as silence: a live stream must go on.
 
@@ -45,8 +112,117 @@ class LiveEngine:
         """
         if not 1 <= hops <= self.max_hops:
             raise ValueError(f"hops is {hops}; accepted: 1 to {self.max_hops}")
-        block = self.input[: hops * HOP]
-        if not np.isfinite(np.einsum("n->", block)):
-            block = np.nan_to_num(block, posinf=0, neginf=0)
+        block = _finite(self.input[: hops * HOP])
         self.output[: hops * HOP] = self.enhancer.process_hops(block.reshape(hops, HOP), lean=lean).ravel()
-        self.facts[0], _, self.facts[2:], self.facts[1] = self.enhancer.last_hop
+        facts = self.enhancer.last_hop
+        self.facts[:3], self.facts[3:] = facts[:3], facts.gain
+
+
+def _finite(x: np.ndarray) -> np.ndarray:
+    """The samples, those that are no finite numbers silent. To sum costs less than to ask for each."""
+    return x if np.isfinite(np.einsum("n->", x)) else np.nan_to_num(x, posinf=0, neginf=0)
+
+
+_recordings: dict[int, AudioStream] = {}
+_lab: "Lab | None" = None
+
+
+def _warm_up(model: str, kernel: str | None = None) -> dict[str, Any]:
+    """Load a model and run it until the browser has compiled what is slow at first; its facts."""
+    engine = LiveEngine(model, kernel=kernel)
+    for _ in range(_WARM_UP_HOPS):
+        engine.run(1)
+    loaded = engine.enhancer.model
+    return {
+        "model": loaded.name,
+        "kernel": loaded.backend.network,
+        "signal_kernel": loaded.backend.signal,
+        "why_not": loaded.backend.why_not,
+        "weights": loaded.weights,
+        "latency_samples": engine.latency_samples,
+        "num_bands": engine.num_bands,
+    }
+
+
+def _enhance_piece(
+    recording: int, channels: Sequence[Any], last: bool, model: str, strength_db: float | None
+) -> list[np.ndarray]:
+    """More of a recording, at 48 kHz; what is ready of each channel, the delay removed. The last piece ends it."""
+    if recording not in _recordings:
+        _recordings[recording] = AudioStream(SAMPLE_RATE, len(channels), model=model, strength_db=strength_db)
+    block = np.stack([_finite(np.asarray(channel, np.float32)) for channel in channels], axis=1)
+    return [np.ascontiguousarray(channel) for channel in _recordings[recording].process(block, last=last).T]
+
+
+def _end_recording(recording: int) -> None:
+    _recordings.pop(recording, None)
+
+
+def _bench(**arguments: Any) -> dict[str, Any]:
+    from .bench import benchmark
+
+    return benchmark(**arguments)
+
+
+def _picture(sound: Any, columns: int | None = None) -> dict[str, Any]:
+    from .lab import picture
+
+    levels = picture(np.asarray(sound), **({} if columns is None else {"columns": columns}))
+    return {"data": levels.ravel(), "shape": list(levels.shape)}
+
+
+def _open_lab(noisy: Any, clean: Any, model: str) -> None:
+    global _lab
+    from .lab import Lab
+
+    _lab = Lab(noisy, clean, model)
+
+
+def _opened() -> "Lab":
+    if _lab is None:
+        raise ValueError("no sound is on the bench; accepted: open_lab first")
+    return _lab
+
+
+def _run_step(step: str, bands: int, comb: float) -> dict[str, Any]:
+    sound = _opened().run(step, bands=bands, comb=comb)
+    return {"sound": sound, "si_sdr": _opened().si_sdr(sound), **_picture(sound)}
+
+
+CALLS: dict[str, Callable[..., Any]] = {
+    "warm_up": _warm_up,
+    "open_live": LiveEngine,
+    "enhance_piece": _enhance_piece,
+    "end_recording": _end_recording,
+    "bench": _bench,
+    "picture": _picture,
+    "open_lab": _open_lab,
+    "run_step": _run_step,
+    "source": lambda name: _opened().source(name),
+    "edit": lambda name, source: _opened().edit(name, source),
+}
+"""All that the page's worker asks for, by name (`site/engine/python.js`)."""
+
+
+def answer(name: str, arguments: Mapping[str, Any]) -> Any:
+    """Answer one question of the worker's.
+
+    Parameters
+    ----------
+    name : str
+        Of `CALLS`.
+    arguments : mapping
+        Of that function, by name; sounds as float32 buffers.
+
+    Returns
+    -------
+    None, float, str, list, dict or ndarray, which cross as plain values; or a `LiveEngine`
+
+    Raises
+    ------
+    ValueError
+        No such call, and what the functions themselves refuse.
+    """
+    if name not in CALLS:
+        raise ValueError(f"call {name!r} is unknown; accepted: {', '.join(CALLS)}")
+    return CALLS[name](**arguments)

@@ -1,7 +1,9 @@
 """Signals and places that many tests share."""
 
+import ctypes
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+
+PATIENCE_S = 300
+"""How long a test waits for what must come: the budget of the slowest machine that does it right. Only failing tests
+wait for so long."""
 
 os.environ["PYENHANCE_KERNEL"] = "numpy"  # the reference, also where the user has compiled another
 
@@ -51,6 +57,59 @@ def node() -> str:
     path = shutil.which("node")
     assert path, "node is missing: ./build.sh site installs it"
     return path
+
+
+def _forget_libraries() -> None:
+    """What is known of compiled code belongs to a cache folder."""
+    from pyenhance import backend
+    from pyenhance.backend import library
+
+    for known in (library.load_library, backend._network_fault, backend._signal_fault):
+        known.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def native_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder of the tests' own, with the native kernel in it."""
+    from pyenhance.backend import compile_native
+
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        compile_native()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def native_library(native_cache: Path) -> ctypes.CDLL:
+    """The native kernel, loaded."""
+    from pyenhance.backend.library import load_library
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(native_cache))
+        _forget_libraries()
+        loaded = load_library("native")
+    _forget_libraries()
+    assert not isinstance(loaded, str), loaded
+    return loaded
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache folder in which nothing is compiled."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    _forget_libraries()
+    yield tmp_path / "cache"
+    _forget_libraries()
+
+
+@pytest.fixture
+def with_native(native_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Models may be loaded with ``kernel="native"``."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(native_cache))
+    _forget_libraries()
+    yield
+    _forget_libraries()
 
 
 def av_file(path: Path, codec: str, x: np.ndarray, rate_hz: int = 48_000, **metadata: str) -> Path:

@@ -2,10 +2,13 @@
 
 OUT (``dist/site``) becomes a folder that any static server can serve, with everything the page loads:
 
-    index.html, *.js, *.css, ...   copies of site/
+    index.html, *.js, *.css, ...   the pages: copies of site/page/
     vendor/                        Mediabunny, which takes recordings apart
-    pyodide/                       Pyodide's core, wheels, and a lock file that lists exactly these
-    manifest.json                  versions, numpy's origin, and every file with its bytes and sha256
+    engine/                        the library, published as it is and used by any page: a copy of site/engine/, and
+      pyodide/                       Pyodide's core, wheels, and a lock file that lists exactly these
+      models/                        weights files, an image of each (pyenhance/model/image.py), and the compiled code
+      manifest.json                  versions, numpy's origin, the models, and these files with their bytes and sha256
+    manifest.json                  every file of the site, as above
     sw.js                          keeps all of it on the visitor's device
 """
 
@@ -18,13 +21,22 @@ import re
 import shutil
 import sys
 import zipfile
+from fnmatch import fnmatch
 from pathlib import Path
 
 from fetch import VERSIONS
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+from pyenhance.model import load_model  # noqa: E402 - of this checkout
+from pyenhance.model.image import write_image  # noqa: E402
+
 CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
-SOURCE_ONLY = {".py", ".md"}
+SOURCE_ONLY = {".py"}
+COMPILED = ("simd", "relaxed")
+NOT_ON_THE_SITE = (
+    "*.safetensors", "*.c", "*.h", "*.md", "pyenhance/train/*", "pyenhance/evaluate/*"
+)  # fmt: skip
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -79,7 +91,8 @@ def finished(page: Path) -> str:
         script = found.pop()
         if script not in modules:
             modules.append(script)
-            imported = re.findall(r'from "(\.\.?/[^"]+)"', (page.parent / script).read_text())
+            code = (page.parent / script).read_text()
+            imported = re.findall(r'^[^/\n]*from "(\.\.?/[^"]+)"', code, re.MULTILINE)  # not in comments
             found += [posixpath.normpath(posixpath.join(posixpath.dirname(script), name)) for name in imported]
     text = re.sub(r'<script type="module" src="([^"]+)"', lambda m: f'{m[0]} integrity="{sum_of(m[1])}"', text)
     text = re.sub(r'<link rel="stylesheet" href="([^"]+)"', lambda m: f'{m[0]} integrity="{sum_of(m[1])}"', text)
@@ -94,16 +107,55 @@ def finished(page: Path) -> str:
     return text.replace(charset, f'{charset}    <meta http-equiv="Content-Security-Policy" content="{POLICY}" />\n')
 
 
-def main(compiled: Path, wheel: Path, out: Path) -> None:
-    """Write the site beside its place, then move it there."""
-    facts = json.loads(compiled.read_text())
-    pyodide = Path(facts["pyodide"])
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    # sw.js holds the sum of all else, so it comes last.
-    ignore = shutil.ignore_patterns("__pycache__", "sw.js", *(f"*{suffix}" for suffix in SOURCE_ONLY))
-    shutil.copytree(ROOT / "site", part, ignore=ignore)
-    folder = part / "pyodide"
+def make_models(wheel: Path, engine: Path) -> dict:
+    """Everything that live sound needs without Python; what the manifest says of it.
+
+    The wheel's weights files are put where page and Python both find them, so that they are loaded once.
+    """
+    folder = engine / "models"
+    folder.mkdir()
+    libraries, models = {}, {}
+    with zipfile.ZipFile(wheel) as archive:
+        for kernel in reversed(COMPILED):  # the fastest first
+            libraries[kernel] = f"models/{kernel}.wasm"
+            (engine / libraries[kernel]).write_bytes(archive.read(f"pyenhance/backend/enhance_{kernel}.wasm"))
+        for weights in sorted(name for name in archive.namelist() if name.endswith(".safetensors")):
+            name, data = Path(weights).stem, archive.read(weights)
+            model = load_model(data, "numpy")
+            places = {
+                kind: f"models/{name}.{suffix}" for kind, suffix in (("weights", "safetensors"), ("image", "image"))
+            }
+            (engine / places["weights"]).write_bytes(data)
+            (engine / places["image"]).write_bytes(write_image(model))
+            signal = model.signal
+            models[name] = {"latency_samples": signal.latency_samples, "num_bands": signal.num_bands, **places}
+    return {"libraries": libraries, "models": models}
+
+
+def site_wheel(wheel: Path, target: Path) -> None:
+    """Our wheel for the site, without what the site has elsewhere or never uses."""
+    with (
+        zipfile.ZipFile(wheel) as old,
+        zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as new,
+    ):
+        for info in old.infolist():
+            if not any(fnmatch(info.filename, pattern) for pattern in NOT_ON_THE_SITE):
+                new.writestr(info, old.read(info))
+
+
+def describe_all(folder: Path) -> dict[str, dict]:
+    """Every file of a folder, by its place in it."""
+    return {str(p.relative_to(folder)): describe(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def make_engine(facts: dict, wheel: Path, engine: Path) -> None:
+    """The library's folder: what stands in site/engine/, Pyodide, the wheels, and the manifest."""
+    shutil.copytree(ROOT / "site" / "engine", engine)
+    shutil.copyfile(ROOT / "LICENSE", engine / "LICENSE")
+    package = json.loads((engine / "package.json").read_text())
+    package["version"] = version = wheel.name.split("-")[1]
+    (engine / "package.json").write_text(json.dumps(package, indent=2) + "\n")
+    folder, pyodide = engine / "pyodide", Path(facts["pyodide"])
     folder.mkdir()
     for name in CORE:
         shutil.copyfile(pyodide / name, folder / name)
@@ -111,39 +163,56 @@ def main(compiled: Path, wheel: Path, out: Path) -> None:
     lock = json.loads((pyodide / "pyodide-lock.json").read_text())
     lock["packages"] = {}
     for name, path, depends in (("numpy", Path(facts["numpy"]), []), ("pyenhance", wheel, ["numpy"])):
-        shutil.copyfile(path, folder / path.name)
-        lock["packages"][name] = lock_entry(path, name, depends)
+        if name == "pyenhance":
+            site_wheel(path, folder / path.name)
+        else:
+            shutil.copyfile(path, folder / path.name)
+        lock["packages"][name] = lock_entry(folder / path.name, name, depends)
     (folder / "pyodide-lock.json").write_text(json.dumps(lock, indent=1))
+    live = make_models(wheel, engine)
+    described = describe_all(engine)
+    manifest = {
+        "build": sum_of_all(described),
+        "pyenhance": version,
+        "pyodide": VERSIONS["PYODIDE_VERSION"],
+        "numpy": VERSIONS["NUMPY_VERSION"],
+        "numpy_origin": facts["numpy_origin"],
+        "wheels": {name: f"pyodide/{entry['file_name']}" for name, entry in lock["packages"].items()},
+        **live,
+        "files": described,
+    }
+    (engine / "manifest.json").write_text(json.dumps(manifest, indent=1))
+
+
+def sum_of_all(described: dict[str, dict]) -> str:
+    """One short sum of many files."""
+    return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
+
+
+def main(compiled: Path, wheel: Path, out: Path) -> None:
+    """Write the site beside its place, then move it there."""
+    facts = json.loads(compiled.read_text())
+    part = out.with_name(out.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    # sw.js holds the sum of all else, so it comes last.
+    ignore = shutil.ignore_patterns("__pycache__", "sw.js", *(f"*{suffix}" for suffix in SOURCE_ONLY))
+    shutil.copytree(ROOT / "site" / "page", part, ignore=ignore)
+    make_engine(facts, wheel, part / "engine")
     vendor, mediabunny = part / "vendor", Path(facts["mediabunny"])
     vendor.mkdir()
     shutil.copyfile(mediabunny / "dist" / "bundles" / "mediabunny.min.mjs", vendor / "mediabunny.js")
     shutil.copyfile(mediabunny / "LICENSE", vendor / "mediabunny.LICENSE.txt")
     for page in part.rglob("*.html"):
         page.write_text(finished(page))
-    files = sorted(path for path in part.rglob("*") if path.is_file())
-    described = {str(path.relative_to(part)): describe(path) for path in files}
-    manifest = {
-        "build": hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16],
-        "pyenhance": wheel.name.split("-")[1],
-        "pyodide": VERSIONS["PYODIDE_VERSION"],
-        "numpy": VERSIONS["NUMPY_VERSION"],
-        "numpy_origin": facts["numpy_origin"],
-        "wheels": {name: f"pyodide/{entry['file_name']}" for name, entry in lock["packages"].items()},
-        "models": sorted(
-            Path(name).stem for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".safetensors")
-        ),
-        "files": described,
-    }
-    text = json.dumps(manifest, indent=1)
-    (part / "manifest.json").write_text(text)
-    worker = (ROOT / "site" / "sw.js").read_text()
-    version = f'"{hashlib.sha256(text.encode()).hexdigest()[:16]}"'
+    described = describe_all(part)
+    (part / "manifest.json").write_text(json.dumps({"files": described}, indent=1))
+    worker = (ROOT / "site" / "page" / "sw.js").read_text()
     assert worker.count('"development"') == 1
-    (part / "sw.js").write_text(worker.replace('"development"', version))
+    (part / "sw.js").write_text(worker.replace('"development"', f'"{sum_of_all(described)}"'))
     shutil.rmtree(out, ignore_errors=True)
     os.replace(part, out)
-    total = sum(entry["bytes"] for entry in manifest["files"].values())
-    print(f"{out}: {len(files)} files, {total / 1e6:.1f} MB; numpy from {facts['numpy_origin']}")
+    total = sum(entry["bytes"] for entry in described.values())
+    print(f"{out}: {len(described)} files, {total / 1e6:.1f} MB; numpy from {facts['numpy_origin']}")
 
 
 if __name__ == "__main__":

@@ -16,11 +16,10 @@ def add(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from ..compiled import compile_native
+    from ..backend import compile_native
 
-    for path in compile_native(arguments.compiler):
-        print(path)
-    code = "from pyenhance.nn import available_kernels; print(*available_kernels())"  # a new start looks for them
+    print(compile_native(arguments.compiler))
+    code = "from pyenhance.backend import available_kernels; print(*available_kernels())"  # a new start looks for them
     kernels = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     if "native" not in kernels:
         print("pyenhance compile: what was compiled does not compute what numpy does; numpy stays", file=sys.stderr)

@@ -21,16 +21,20 @@ def add(commands: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from ..model import available_models, load_model
 
-    facts = {
+    backend = load_model("default").backend
+    facts: dict[str, Any] = {
         "pyenhance": __version__,
         "python": sys.version.split()[0],
         "numpy": np.__version__,
         "models": {name: load_model(name).weights for name in available_models()},
-        "kernel": load_model("default").kernel,
+        "kernel": backend.network,
+        "signal_kernel": backend.signal,
     }
+    if backend.why_not:
+        facts["why_not"] = backend.why_not
     if arguments.json:
         print(json.dumps(facts, indent=1))
     else:
         models = ", ".join(f"{name} ({weights:,} weights)" for name, weights in facts.pop("models").items())
-        print("\n".join(f"{key:10}{value}" for key, value in (facts | {"models": models}).items()))
+        print("\n".join(f"{key:14}{value}" for key, value in (facts | {"models": models}).items()))
     return EXIT_OK

@@ -1,4 +1,4 @@
-"""Thirty-four triangular bands on the ERB-rate scale.
+"""Triangular bands on the ERB-rate scale, 34 of them in the original.
 
 Centres are equally spaced between 0 and 20 kHz on the ERB-rate scale of Glasberg and Moore (1990),
 ``e(f) = 9.265 ln(1 + f / (24.7 * 9.265))``, then rounded to 50 Hz bins and pushed apart to at least two bins.
@@ -7,10 +7,14 @@ Neighbouring triangles overlap by half and sum to one, so the same weights measu
 """
 
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .constants import NUM_BANDS, NUM_BINS, SAMPLE_RATE, WINDOW
+from .constants import SAMPLE_RATE, WINDOW
+
+if TYPE_CHECKING:
+    from .spec import SignalSpec
 
 BIN_HZ = SAMPLE_RATE / WINDOW
 TOP_HZ = 20_000
@@ -39,16 +43,6 @@ def band_centres(count: int, spacing: int = _MIN_SPACING_BINS) -> np.ndarray:
     return centres
 
 
-BAND_CENTRES = band_centres(NUM_BANDS)
-"""Bin of each band's peak, shape (34,)."""
-
-BAND_CENTRES_HZ = BAND_CENTRES * BIN_HZ
-"""Frequency of each band's peak, shape (34,), Hz."""
-
-NUM_BAND_BINS = int(BAND_CENTRES[-1]) + 1
-"""Bins that belong to a band (0 to 20 kHz); those above are silenced."""
-
-
 def band_weights(centres: np.ndarray) -> np.ndarray:
     """Share of each bin up to the last peak in each band, triangles between peaks; shape (bins, bands), float32."""
     weights = np.zeros((int(centres[-1]) + 1, len(centres)), np.float32)
@@ -60,27 +54,21 @@ def band_weights(centres: np.ndarray) -> np.ndarray:
     return weights
 
 
-WEIGHTS = band_weights(BAND_CENTRES)
-"""Share of each bin in each band, shape (401, 34), float32; every row sums to one."""
-
-_INTERPOLATION = np.zeros((NUM_BANDS, NUM_BINS), np.float32)
-_INTERPOLATION[:, :NUM_BAND_BINS] = WEIGHTS.T
-
-
-def band_sums(values: np.ndarray) -> np.ndarray:
+def band_sums(spec: "SignalSpec", values: np.ndarray) -> np.ndarray:
     """Sum a quantity over the bins of each band, E_b = sum_k w_b(k) v(k).
 
     Parameters
     ----------
+    spec : SignalSpec
     values : ndarray, shape (K, 481), float32
         A value for every bin, such as the power |Y(k)|^2.
 
     Returns
     -------
-    ndarray, shape (K, 34), float32
+    ndarray, shape (K, bands), float32
     """
     # einsum adds up bin after bin whatever K is; a BLAS product would round differently for one frame and for many.
-    return np.einsum("kj,jb->kb", values[:, :NUM_BAND_BINS], WEIGHTS)
+    return np.einsum("kj,jb->kb", values[:, : spec.band_bins], spec.band_weights)
 
 
 def power(spectra: np.ndarray) -> np.ndarray:
@@ -88,15 +76,26 @@ def power(spectra: np.ndarray) -> np.ndarray:
     return spectra.real**2 + spectra.imag**2
 
 
-def interpolate(band_values: np.ndarray) -> np.ndarray:
+def interpolate(spec: "SignalSpec", band_values: np.ndarray) -> np.ndarray:
     """Spread band values over bins with the same triangles.
 
     Parameters
     ----------
-    band_values : ndarray, shape (K, 34), float32
+    spec : SignalSpec
+    band_values : ndarray, shape (K, bands), float32
 
     Returns
     -------
     ndarray, shape (K, 481), float32; zero above 20 kHz.
     """
-    return np.einsum("kb,bj->kj", band_values, _INTERPOLATION)
+    return np.einsum("kb,bj->kj", band_values, spec.interpolation)
+
+
+def band_energy(spec: "SignalSpec", spectrum: np.ndarray) -> np.ndarray:
+    """Energy of each band of complex spectra (K, 481), shape (K, bands), float32."""
+    return band_sums(spec, power(spectrum))
+
+
+def band_dot(spec: "SignalSpec", a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Re(A^H B) in each band of two complex spectra (K, 481), shape (K, bands), float32."""
+    return band_sums(spec, a.real * b.real + a.imag * b.imag)

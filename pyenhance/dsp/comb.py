@@ -4,11 +4,16 @@ The comb averages the signal with copies of itself shifted by whole pitch period
 does not (noise, also between the harmonics) falls by up to 9 dB. PercepNet, sections 3 and 4.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from .bands import band_sums, power
-from .constants import HOP, LOOKAHEAD_FRAMES
+from .bands import band_dot, band_energy
+from .constants import HOP
 from .pitch import MAX_PERIOD, MIN_PERIOD
+
+if TYPE_CHECKING:
+    from .spec import SignalSpec
 
 COMB_ORDER = 5
 """Periods on either side of the frame (M in the paper)."""
@@ -23,29 +28,32 @@ _TINY = np.float32(1e-15)
 _SHIFTS = np.arange(-COMB_ORDER, COMB_ORDER + 1)
 
 
-def _tap_table() -> tuple[np.ndarray, np.ndarray]:
-    """Hann-shaped tap weights and their power for every period; future periods beyond the look-ahead are dropped."""
+def tap_table(ahead: int) -> np.ndarray:
+    """Hann-shaped weights of the eleven taps for every period; future periods that are not yet there are dropped.
+
+    Parameters
+    ----------
+    ahead : int
+        Samples after the frame that are there.
+
+    Returns
+    -------
+    ndarray, shape (periods, 11), float32; rows sum to one.
+    """
     hann = np.hanning(2 * COMB_ORDER + 3)[1:-1]
     periods = np.arange(MIN_PERIOD, MAX_PERIOD + 1)
     future = -_SHIFTS * periods[:, None]
-    taps = np.where(future <= LOOKAHEAD_FRAMES * HOP, hann, 0)
+    taps = np.where(future <= ahead, hann, 0)
     taps /= taps.sum(1, keepdims=True)
-    return taps.astype(np.float32), (taps**2).sum(1).astype(np.float32)
+    return taps.astype(np.float32)
 
 
-TAPS, _TAP_POWER = _tap_table()
-
-
-def tap_power(period: np.ndarray) -> np.ndarray:
-    """sigma_w^2: noise power left by the comb for each period, shape (K,), float32 (1/8 with all eleven taps)."""
-    return _TAP_POWER[period - MIN_PERIOD]
-
-
-def comb_filter(views: np.ndarray, start: np.ndarray, period: np.ndarray) -> np.ndarray:
+def comb_filter(spec: "SignalSpec", views: np.ndarray, start: np.ndarray, period: np.ndarray) -> np.ndarray:
     """p(n) = sum_j w_j y(n - j T) over one window, for each frame with its own period.
 
     Parameters
     ----------
+    spec : SignalSpec
     views : ndarray, shape (n, 960), float32
         Sliding view of the signal, ``sliding(y, 960)``.
     start : ndarray, shape (K,), int
@@ -57,47 +65,51 @@ def comb_filter(views: np.ndarray, start: np.ndarray, period: np.ndarray) -> np.
     ndarray, shape (K, 960), float32
     """
     # A tap whose future period is missing has weight zero; clip so that its (unused) copy still lies inside the signal.
-    first = np.minimum(start[:, None] - _SHIFTS * period[:, None], start[:, None] + LOOKAHEAD_FRAMES * HOP)
-    return np.einsum("kj,kjn->kn", TAPS[period - MIN_PERIOD], views[first])
+    first = np.minimum(start[:, None] - _SHIFTS * period[:, None], start[:, None] + spec.lookahead_frames * HOP)
+    return np.einsum("kj,kjn->kn", spec.taps[period - MIN_PERIOD], views[first])
 
 
-def coherence(a: np.ndarray, b: np.ndarray, energy_a: np.ndarray, energy_b: np.ndarray) -> np.ndarray:
+def coherence(
+    spec: "SignalSpec", a: np.ndarray, b: np.ndarray, energy_a: np.ndarray, energy_b: np.ndarray
+) -> np.ndarray:
     """q(b) = Re(A^H B) / (|A| |B|) in each band, clamped to [0, 1].
 
     Parameters
     ----------
+    spec : SignalSpec
     a, b : ndarray, shape (K, 481), complex64
-    energy_a, energy_b : ndarray, shape (K, 34), float32
+    energy_a, energy_b : ndarray, shape (K, bands), float32
         Their band energies.
 
     Returns
     -------
-    ndarray, shape (K, 34), float32
+    ndarray, shape (K, bands), float32
     """
-    likeness = _dot(a, b) / np.sqrt(energy_a * energy_b + _TINY**2)
+    likeness = band_dot(spec, a, b) / np.sqrt(energy_a * energy_b + _TINY**2)
     return np.minimum(np.maximum(likeness, 0), 1)  # np.clip has several times the fixed cost
 
 
 def coherence_strength(
-    coherence_noisy: np.ndarray, coherence_clean: np.ndarray, period: np.ndarray
+    spec: "SignalSpec", coherence_noisy: np.ndarray, coherence_clean: np.ndarray, period: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """PercepNet's strength: it gives the mix the clean speech's own coherence; and the attenuation where none can.
 
     Parameters
     ----------
-    coherence_noisy, coherence_clean : ndarray, shape (K, 34), float32
+    spec : SignalSpec
+    coherence_noisy, coherence_clean : ndarray, shape (K, bands), float32
         q_y and q_x: of noisy and clean speech with their comb-filtered selves.
     period : ndarray, shape (K,), int, samples
 
     Returns
     -------
-    strength : ndarray, shape (K, 34), float32
+    strength : ndarray, shape (K, bands), float32
         r in [0, 1]; z = (1 - r) y + r p.
-    attenuation : ndarray, shape (K, 34), float32
+    attenuation : ndarray, shape (K, bands), float32
         g_att in (0, 1]: below one where even the combed signal is noisier than the clean.
     """
     qx, qy = coherence_clean, coherence_noisy
-    noise = tap_power(period)[:, None]
+    noise = spec.tap_power[period - MIN_PERIOD][:, None]
     qp = qy / np.sqrt((1 - noise) * qy**2 + noise)
     a = qp**2 - qx**2
     b = qp * qy * (1 - qx**2)
@@ -109,7 +121,9 @@ def coherence_strength(
     return strength.astype(np.float32), attenuation.astype(np.float32)
 
 
-def projection_strength(spectrum: np.ndarray, comb_spectrum: np.ndarray, clean_spectrum: np.ndarray) -> np.ndarray:
+def projection_strength(
+    spec: "SignalSpec", spectrum: np.ndarray, comb_spectrum: np.ndarray, clean_spectrum: np.ndarray
+) -> np.ndarray:
     """Strength whose mix, at its own best level, lies nearest to the clean spectrum in each band.
 
     Maximises Re(Z^H X) / |Z| over r in [0, 1] with Z = Y + r D, D = P - Y. Setting the derivative to zero gives
@@ -119,16 +133,18 @@ def projection_strength(spectrum: np.ndarray, comb_spectrum: np.ndarray, clean_s
 
     Parameters
     ----------
+    spec : SignalSpec
     spectrum, comb_spectrum, clean_spectrum : ndarray, shape (K, 481), complex64
         Y, P and X.
 
     Returns
     -------
-    ndarray, shape (K, 34), float32, in [0, 1]
+    ndarray, shape (K, bands), float32, in [0, 1]
     """
     difference = comb_spectrum - spectrum
-    yx, dx = _dot(spectrum, clean_spectrum), _dot(difference, clean_spectrum)
-    yy, yd, dd = band_energy(spectrum), _dot(spectrum, difference), band_energy(difference)
+    yx, dx = band_dot(spec, spectrum, clean_spectrum), band_dot(spec, difference, clean_spectrum)
+    yy, dd = band_energy(spec, spectrum), band_energy(spec, difference)
+    yd = band_dot(spec, spectrum, difference)
     denominator = yx * dd - dx * yd
     stationary = (dx * yy - yx * yd) / np.where(denominator == 0, 1, denominator)
     candidates = np.stack((np.zeros_like(yx), np.ones_like(yx), np.clip(stationary, 0, 1)))
@@ -137,16 +153,6 @@ def projection_strength(spectrum: np.ndarray, comb_spectrum: np.ndarray, clean_s
     return np.take_along_axis(candidates, likeness.argmax(0)[None], 0)[0]
 
 
-def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Re(A^H B) in each band, shape (K, 34), float32."""
-    return band_sums(a.real * b.real + a.imag * b.imag)
-
-
 def mix(spectrum: np.ndarray, comb_spectrum: np.ndarray, strength_bins: np.ndarray) -> np.ndarray:
     """Z = (1 - r) Y + r P per bin, with r already interpolated (all shapes (K, 481))."""
     return spectrum + strength_bins * (comb_spectrum - spectrum)
-
-
-def band_energy(spectrum: np.ndarray) -> np.ndarray:
-    """Energy of each band, shape (K, 34), float32."""
-    return band_sums(power(spectrum))

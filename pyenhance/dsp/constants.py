@@ -1,4 +1,4 @@
-"""The fixed numbers of the signal path; every trim, delay and table derives from these."""
+"""What no model changes: the clock of the signal path. All else about it is a model's own (`SignalSpec`)."""
 
 SAMPLE_RATE = 48_000
 """Sample rate of the whole signal path, in Hz."""
@@ -11,15 +11,3 @@ WINDOW = 2 * HOP
 
 NUM_BINS = WINDOW // 2 + 1
 """Bins of one spectrum, 50 Hz apart."""
-
-NUM_BANDS = 34
-"""ERB bands between 0 and 20 kHz."""
-
-NUM_FEATURES = 2 * NUM_BANDS + 2
-"""Network inputs a hop: band energies, band coherences, pitch period, pitch correlation."""
-
-LOOKAHEAD_FRAMES = 2
-"""Hops that the enhancer has heard beyond the frame it is answering for."""
-
-LATENCY_SAMPLES = HOP * (1 + LOOKAHEAD_FRAMES)
-"""Delay of the enhancer: one hop of window overlap and the look-ahead (1440 samples, 30 ms)."""

@@ -4,17 +4,18 @@ The same function serves the browser, files and training. Everything is computed
 pitch tracker and the level follower step hop by hop.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-from .comb import COMB_REACH, band_energy, coherence, coherence_strength, comb_filter, projection_strength
-from .constants import HOP, LATENCY_SAMPLES, LOOKAHEAD_FRAMES, NUM_BANDS, NUM_BINS, NUM_FEATURES, WINDOW
-from .pitch import FILTER_REACH, LAGS, MAX_PERIOD, MIN_PERIOD, PitchState, decimate, lag_correlation, refine, track
+from .bands import band_energy
+from .comb import coherence, coherence_strength, comb_filter, projection_strength
+from .constants import HOP, WINDOW
+from .pitch import FILTER_REACH, LAGS, MAX_PERIOD, MIN_PERIOD, decimate, lag_correlation, refine, track
+from .spec import SignalSpec
+from .state import SignalState
 from .stft import sliding, stft
-
-HISTORY = COMB_REACH + WINDOW + (LOOKAHEAD_FRAMES - 1) * HOP
-"""Samples before the newest hop that analysis looks at."""
 
 LEVEL_MEMORY = 0.995
 """Of the level follower, a hop: about two seconds."""
@@ -28,31 +29,19 @@ ENERGY_FLOOR = np.float32(1e-7)
 _BLOCK_HOPS = 200  # of a whole recording at once: the comb gathers eleven windows for each
 
 
-@dataclass
-class AnalysisState:
-    """What analysis remembers between calls; a new one is a reset."""
-
-    samples: np.ndarray = field(default_factory=lambda: np.zeros(HISTORY, np.float32))
-    spectra: np.ndarray = field(default_factory=lambda: np.zeros((LOOKAHEAD_FRAMES, NUM_BINS), np.complex64))
-    energies: np.ndarray = field(default_factory=lambda: np.zeros((LOOKAHEAD_FRAMES, NUM_BANDS), np.float32))
-    pitch: PitchState = field(default_factory=PitchState)
-    level_sum: float = 0.0
-    level_weight: float = 0.0
-
-
 @dataclass(frozen=True)
 class Frames:
-    """Analysis of K hops. Row k is the frame two before hop k's newest; only the energies in `features` are newer.
+    """Analysis of K hops. Row k is the frame a look-ahead before hop k's newest; the energies in `features` are newest.
 
     Attributes
     ----------
     spectrum, comb_spectrum : ndarray, shape (K, 481), complex64
         Y and P: the frame and its comb-filtered self.
-    energy, coherence : ndarray, shape (K, 34), float32
+    energy, coherence : ndarray, shape (K, bands), float32
         Band energies of Y, and its coherence q_y with P.
     pitch_period : ndarray, shape (K,), int, samples
     pitch_corr : ndarray, shape (K,), float32, in [0, 1]
-    features : ndarray, shape (K, 70), float32
+    features : ndarray, shape (K, num_features), float32
         What the network sees.
     """
 
@@ -65,53 +54,63 @@ class Frames:
     features: np.ndarray
 
 
-def _levels(state: AnalysisState, frame_energy: np.ndarray) -> np.ndarray:
+def _levels(state: SignalState, frame_energy: np.ndarray) -> np.ndarray:
     """Mean power over the last seconds, for each hop; shape (K,), float32.
 
     A mean of powers is ruled by the loud parts, so it holds through pauses; dividing by it makes the features the same
     at any level.
     """
     levels = np.empty(len(frame_energy), np.float32)
-    total, weight = state.level_sum, state.level_weight
+    total, weight = state.level.tolist()
     for k, energy in enumerate(frame_energy.tolist()):
         total = LEVEL_MEMORY * total + (1 - LEVEL_MEMORY) * energy
         weight = LEVEL_MEMORY * weight + (1 - LEVEL_MEMORY)
         levels[k] = max(total / weight, LEVEL_FLOOR)
-    state.level_sum, state.level_weight = total, weight
+    state.level[:] = total, weight
     return levels
 
 
 def _network_input(
-    energy: np.ndarray, levels: np.ndarray, q: np.ndarray, period: np.ndarray, corr: np.ndarray
+    spec: SignalSpec, energy: np.ndarray, levels: np.ndarray, q: np.ndarray, period: np.ndarray, corr: np.ndarray
 ) -> np.ndarray:
-    """The 70 features, each roughly within [-2, 2]; shape (K, 70), float32."""
-    features = np.empty((len(energy), NUM_FEATURES), np.float32)
+    """The features, each roughly within [-2, 2]; shape (K, num_features), float32."""
+    bands = spec.num_bands
+    features = np.empty((len(energy), spec.num_features), np.float32)
     relative = energy / levels[:, None] + ENERGY_FLOOR
-    features[:, :NUM_BANDS] = np.float32(0.5) * np.log10(relative) + np.float32(1.5)
-    features[:, NUM_BANDS:-2] = 2 * q - 1
+    features[:, :bands] = np.float32(0.5) * np.log10(relative) + np.float32(1.5)
+    features[:, bands:-2] = 2 * q - 1
     features[:, -2] = np.log2(period / MIN_PERIOD) * (2 / np.log2(MAX_PERIOD / MIN_PERIOD)) - 1
     features[:, -1] = 2 * corr - 1
     return features
 
 
-def _spectra(state: AnalysisState, views: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Spectra and band energies from the oldest remembered frame to the newest, K + LOOKAHEAD_FRAMES rows each."""
-    newest = HISTORY - HOP + HOP * np.arange(count)
+def _spectra(spec: SignalSpec, state: SignalState, views: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Spectra and band energies from the oldest remembered frame to the newest, K + lookahead_frames rows each."""
+    newest = spec.history_samples - HOP + HOP * np.arange(count)
     spectra = np.concatenate((state.spectra, stft(views[newest])))
-    energies = np.concatenate((state.energies, band_energy(spectra[LOOKAHEAD_FRAMES:])))
-    state.spectra, state.energies = spectra[count:], energies[count:]
+    energies = np.concatenate((state.energies, band_energy(spec, spectra[spec.lookahead_frames :])))
+    state.spectra[:], state.energies[:] = spectra[count:], energies[count:]
     return spectra, energies
 
 
-def analyse(state: AnalysisState, hops: np.ndarray) -> Frames:
+def analyse(
+    spec: SignalSpec,
+    state: SignalState,
+    hops: np.ndarray,
+    *,
+    comb_filter: Callable[..., np.ndarray] = comb_filter,
+) -> Frames:
     """Analyse K more hops of a stream.
 
     Parameters
     ----------
-    state : AnalysisState
+    spec : SignalSpec
+    state : SignalState
         Updated in place.
     hops : ndarray, shape (K, 480), float32
         The samples that follow those of the last call; K >= 1. Any split of a stream into calls gives the same rows.
+    comb_filter : callable
+        In the place of `comb.comb_filter`.
 
     Returns
     -------
@@ -119,32 +118,34 @@ def analyse(state: AnalysisState, hops: np.ndarray) -> Frames:
     """
     count = len(hops)
     signal = np.concatenate((state.samples, hops.ravel()))
-    state.samples = signal[count * HOP :]
+    state.samples[:] = signal[count * HOP :]
     views = sliding(signal, WINDOW)
-    start = HISTORY - LATENCY_SAMPLES + HOP * np.arange(count)
-    spectra, energies = _spectra(state, views, count)
+    start = spec.frame_start + HOP * np.arange(count)
+    spectra, energies = _spectra(spec, state, views, count)
     spectrum, energy = spectra[:count], energies[:count]
 
-    lag = LAGS[track(state.pitch, lag_correlation(decimate(state.pitch, signal[HISTORY - FILTER_REACH :])))]
-    period, corr = refine(signal, start + HOP, lag)
+    decimated = decimate(state, signal[spec.history_samples - FILTER_REACH :])
+    lag = LAGS[track(spec, state, lag_correlation(decimated))]
+    period, corr = refine(spec, signal, start, lag)
 
-    comb_spectrum = stft(comb_filter(views, start, period))
-    q = coherence(comb_spectrum, spectrum, band_energy(comb_spectrum), energy)
+    comb_spectrum = stft(comb_filter(spec, views, start, period))
+    q = coherence(spec, comb_spectrum, spectrum, band_energy(spec, comb_spectrum), energy)
 
-    newest_energy = energies[LOOKAHEAD_FRAMES:]
+    newest_energy = energies[spec.lookahead_frames :]
     levels = _levels(state, np.einsum("kb->k", newest_energy))
-    features = _network_input(newest_energy, levels, q, period, corr)
+    features = _network_input(spec, newest_energy, levels, q, period, corr)
     return Frames(spectrum, comb_spectrum, energy, q, period, corr, features)
 
 
-def analyse_lean(state: AnalysisState, hops: np.ndarray) -> Frames:
+def analyse_lean(spec: SignalSpec, state: SignalState, hops: np.ndarray) -> Frames:
     """Analyse K more hops for catching up: spectra alone, no pitch, comb or features.
 
     The memory of the signal moves on, so that `analyse` may follow.
 
     Parameters
     ----------
-    state : AnalysisState
+    spec : SignalSpec
+    state : SignalState
         Updated in place.
     hops : ndarray, shape (K, 480), float32
 
@@ -155,22 +156,29 @@ def analyse_lean(state: AnalysisState, hops: np.ndarray) -> Frames:
     """
     count = len(hops)
     signal = np.concatenate((state.samples, hops.ravel()))
-    state.samples = signal[count * HOP :]
-    spectra, energies = _spectra(state, sliding(signal, WINDOW), count)
-    decimate(state.pitch, signal[HISTORY - FILTER_REACH :])
+    state.samples[:] = signal[count * HOP :]
+    spectra, energies = _spectra(spec, state, sliding(signal, WINDOW), count)
+    decimate(state, signal[spec.history_samples - FILTER_REACH :])
     spectrum, energy = spectra[:count], energies[:count]
     none = np.zeros(count, np.float32)
-    features = np.zeros((count, NUM_FEATURES), np.float32)
+    features = np.zeros((count, spec.num_features), np.float32)
     return Frames(spectrum, spectrum, energy, np.zeros_like(energy), none.astype(int), none, features)
 
 
 def ideal(
-    noisy: np.ndarray, clean: np.ndarray, *, strength: str = "projection", attenuate: bool = False
+    spec: SignalSpec,
+    noisy: np.ndarray,
+    clean: np.ndarray,
+    *,
+    strength: str = "projection",
+    attenuate: bool = False,
+    comb_filter: Callable[..., np.ndarray] = comb_filter,
 ) -> tuple[Frames, np.ndarray, np.ndarray]:
     """The oracle: analysis of a noisy signal and the gains and strengths that its clean reference asks for.
 
     Parameters
     ----------
+    spec : SignalSpec
     noisy, clean : ndarray, shape (n,), float32
         Aligned; n a multiple of 480.
     strength : {"projection", "coherence"}
@@ -178,14 +186,16 @@ def ideal(
         gives the mix the clean speech's coherence.
     attenuate : bool
         Lower the gain where even the combed signal is noisier than the clean (PercepNet's g_att).
+    comb_filter : callable
+        In the place of `comb.comb_filter`.
 
     Returns
     -------
     frames : Frames
         Of the noisy signal, n / 480 rows.
-    gain : ndarray, shape (n / 480, 34), float32
+    gain : ndarray, shape (n / 480, bands), float32
         g_b = |X_b| / |Y_b|, clipped to [0, 1].
-    strength : ndarray, shape (n / 480, 34), float32
+    strength : ndarray, shape (n / 480, bands), float32
         r_b in [0, 1].
 
     Raises
@@ -199,30 +209,32 @@ def ideal(
         raise ValueError("noisy and clean are empty; accepted: n >= 480")
     if strength not in ("projection", "coherence"):
         raise ValueError(f"strength {strength!r} is unknown; accepted: 'projection', 'coherence'")
-    state = AnalysisState()
+    state = SignalState(spec)
     hops = noisy.astype(np.float32, copy=False).reshape(-1, HOP)
-    signal = np.concatenate((np.zeros(HISTORY, np.float32), clean.astype(np.float32, copy=False)))
+    signal = np.concatenate((np.zeros(spec.history_samples, np.float32), clean.astype(np.float32, copy=False)))
     rows = []
     for first in range(0, len(hops), _BLOCK_HOPS):
-        frames = analyse(state, hops[first : first + _BLOCK_HOPS])
-        stretch = signal[first * HOP : HISTORY + (first + len(frames.energy)) * HOP]
-        rows.append((*vars(frames).values(), *_ideal_block(frames, stretch, strength, attenuate)))
+        frames = analyse(spec, state, hops[first : first + _BLOCK_HOPS], comb_filter=comb_filter)
+        stretch = signal[first * HOP : spec.history_samples + (first + len(frames.energy)) * HOP]
+        rows.append((*vars(frames).values(), *_ideal_block(spec, frames, stretch, strength, attenuate)))
     *parts, gain, best = (np.concatenate(column) for column in zip(*rows, strict=True))
     return Frames(*parts), gain, best
 
 
-def _ideal_block(frames: Frames, clean: np.ndarray, strength: str, attenuate: bool) -> tuple[np.ndarray, np.ndarray]:
+def _ideal_block(
+    spec: SignalSpec, frames: Frames, clean: np.ndarray, strength: str, attenuate: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Gains and strengths of `ideal` for K frames, from the clean samples of those hops and the history before them."""
     views = sliding(clean, WINDOW)
-    start = HISTORY - LATENCY_SAMPLES + HOP * np.arange(len(frames.energy))
+    start = spec.frame_start + HOP * np.arange(len(frames.energy))
     spectrum = stft(views[start])
-    energy = band_energy(spectrum)
+    energy = band_energy(spec, spectrum)
     gain = np.sqrt(np.minimum(energy / (frames.energy + np.float32(1e-12)), 1))
     if strength == "projection" and not attenuate:
-        return gain, projection_strength(frames.spectrum, frames.comb_spectrum, spectrum)
-    comb_spectrum = stft(comb_filter(views, start, frames.pitch_period))
-    clean_coherence = coherence(comb_spectrum, spectrum, band_energy(comb_spectrum), energy)
-    matched, attenuation = coherence_strength(frames.coherence, clean_coherence, frames.pitch_period)
+        return gain, projection_strength(spec, frames.spectrum, frames.comb_spectrum, spectrum)
+    comb_spectrum = stft(comb_filter(spec, views, start, frames.pitch_period))
+    clean_coherence = coherence(spec, comb_spectrum, spectrum, band_energy(spec, comb_spectrum), energy)
+    matched, attenuation = coherence_strength(spec, frames.coherence, clean_coherence, frames.pitch_period)
     if strength == "projection":
-        matched = projection_strength(frames.spectrum, frames.comb_spectrum, spectrum)
+        matched = projection_strength(spec, frames.spectrum, frames.comb_spectrum, spectrum)
     return gain * attenuation if attenuate else gain, matched

@@ -2,16 +2,20 @@
 
 Each hop scores every lag by the correlation of the newest 27 ms with the same signal one lag earlier (at 12 kHz). The
 tracker adds those scores along paths, charging for changes of lag (after RAPT, Talkin 1995), and answers for the frame
-two hops back, so it decides with the same look-ahead that the comb filter uses. The chosen lag is then refined at
-48 kHz around that frame.
+that the look-ahead is counted from, so it decides with the same look-ahead that the comb filter uses. The chosen lag is
+then refined at 48 kHz around that frame.
 """
 
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .constants import HOP
+from .constants import HOP, WINDOW
 from .stft import sliding
+
+if TYPE_CHECKING:
+    from .spec import SignalSpec
+    from .state import SignalState
 
 MIN_PERIOD, MAX_PERIOD = 96, 768
 """Shortest and longest pitch period in samples at 48 kHz (500 to 62.5 Hz)."""
@@ -22,14 +26,14 @@ LAGS = np.arange(MIN_PERIOD // DECIMATION, MAX_PERIOD // DECIMATION + 1)
 
 _REVERSED = slice(int(LAGS[-1] - LAGS[0]), None, -1)
 _DECIMATED_HOP = HOP // DECIMATION
-_CORRELATION_WINDOW = 320  # decimated samples, 26.7 ms
-_FFT_SIZE = _CORRELATION_WINDOW + int(LAGS[-1])  # 512: just enough that no lag wraps
+CORRELATION_WINDOW = 320  # decimated samples, 26.7 ms
+_FFT_SIZE = CORRELATION_WINDOW + int(LAGS[-1])  # 512: just enough that no lag wraps
 DECIMATED_HISTORY = _FFT_SIZE - _DECIMATED_HOP
 """Decimated samples kept from one call to the next."""
 
 _CUTOFF_HZ = 2200
-_FILTER_TAPS = 64
-FILTER_REACH = _FILTER_TAPS - DECIMATION
+FILTER_TAPS = 64
+FILTER_REACH = FILTER_TAPS - DECIMATION
 """Samples before a hop that its decimation needs."""
 
 REACH = 12  # lags that a path may move by between hops without being charged a jump
@@ -37,15 +41,15 @@ _SLOPE = 1.5  # charge for a change of lag, per relative change
 JUMP = 1.5  # charge for a change of any size: an onset, or a return after a pause
 _OCTAVE_BIAS = 0.06  # per octave of lag: twice the period always correlates nearly as well as the period
 
-_REFINE = 4  # samples at 48 kHz on either side
-_REFINE_WINDOW = 1440
-_NORM_FLOOR = 1e-3  # of the block's energy
+REFINE = 4  # samples at 48 kHz on either side
+REFINE_WINDOW = 1440
+NORM_FLOOR = 1e-3  # of the block's energy
 _TINY = 1e-12
 
 
 def _decimation_filter() -> np.ndarray:
-    n = np.arange(_FILTER_TAPS) - (_FILTER_TAPS - 1) / 2
-    taps = np.sinc(2 * _CUTOFF_HZ / 48_000 * n) * np.hanning(_FILTER_TAPS + 2)[1:-1]
+    n = np.arange(FILTER_TAPS) - (FILTER_TAPS - 1) / 2
+    taps = np.sinc(2 * _CUTOFF_HZ / 48_000 * n) * np.hanning(FILTER_TAPS + 2)[1:-1]
     return (taps / taps.sum()).astype(np.float32)
 
 
@@ -56,24 +60,12 @@ LAG_BIAS = (-_OCTAVE_BIAS * np.log2(LAGS / LAGS[0])).astype(np.float32)
 _ROW = np.arange(len(LAGS))
 
 
-@dataclass
-class PitchState:
-    """What the pitch search remembers between calls."""
-
-    decimated: np.ndarray = field(default_factory=lambda: np.zeros(DECIMATED_HISTORY, np.float32))
-    score: np.ndarray = field(default_factory=lambda: np.full(len(LAGS) + 2 * REACH, -np.inf, np.float32))
-    previous: np.ndarray = field(default_factory=lambda: np.arange(len(LAGS)))
-
-    def __post_init__(self) -> None:
-        self.score[REACH:-REACH] = 0
-
-
-def decimate(state: PitchState, signal: np.ndarray) -> np.ndarray:
+def decimate(state: "SignalState", signal: np.ndarray) -> np.ndarray:
     """Low-pass and decimate new samples to 12 kHz, after those that the state remembers.
 
     Parameters
     ----------
-    state : PitchState
+    state : SignalState
         Its memory moves on by the new samples.
     signal : ndarray, shape (FILTER_REACH + 480 K,), float32, C-contiguous
         The new hops with the samples just before them.
@@ -82,9 +74,9 @@ def decimate(state: PitchState, signal: np.ndarray) -> np.ndarray:
     -------
     ndarray, shape (DECIMATED_HISTORY + 120 K,), float32
     """
-    decimated = np.einsum("nt,t->n", sliding(signal, _FILTER_TAPS)[::DECIMATION], DECIMATION_FILTER)
+    decimated = np.einsum("nt,t->n", sliding(signal, FILTER_TAPS)[::DECIMATION], DECIMATION_FILTER)
     history = np.concatenate((state.decimated, decimated))
-    state.decimated = history[len(decimated) :]
+    state.decimated[:] = history[len(decimated) :]
     return history
 
 
@@ -113,27 +105,29 @@ def lag_correlation(decimated: np.ndarray) -> np.ndarray:
     energy = np.zeros((len(blocks), _FFT_SIZE + 1))
     np.cumsum(np.multiply(blocks, blocks, dtype=np.float64), axis=1, out=energy[:, 1:])
     total = energy[:, -1:]
-    energy = energy[:, _CORRELATION_WINDOW:] - energy[:, :-_CORRELATION_WINDOW]
+    energy = energy[:, CORRELATION_WINDOW:] - energy[:, :-CORRELATION_WINDOW]
     # The floor keeps rounding of the transform from being divided by the energy of a silent window.
-    norm = np.sqrt(np.maximum(energy[:, _REVERSED] * energy[:, longest:], 0)) + _NORM_FLOOR * total + _TINY
+    norm = np.sqrt(np.maximum(energy[:, _REVERSED] * energy[:, longest:], 0)) + NORM_FLOOR * total + _TINY
     return (products / norm).astype(np.float32)
 
 
-def track(state: PitchState, correlation: np.ndarray) -> np.ndarray:
-    """Viterbi search, answering two hops late.
+def track(spec: "SignalSpec", state: "SignalState", correlation: np.ndarray) -> np.ndarray:
+    """Viterbi search, answering as many hops late as the look-ahead allows.
 
     Parameters
     ----------
-    state : PitchState
+    spec : SignalSpec
+    state : SignalState
     correlation : ndarray, shape (K, 169), float32
 
     Returns
     -------
-    ndarray, shape (K,), int: index into `LAGS` of each hop's lag two hops earlier, as seen from now.
+    ndarray, shape (K,), int: index into `LAGS` of the lag `lookahead_frames` before each hop, as seen from now.
     """
     chosen = np.empty(len(correlation), np.intp)
     local = correlation + LAG_BIAS
     score = state.score
+    previous = [np.array(row, np.intp) for row in state.previous]
     inner = score[REACH:-REACH]
     reachable = sliding(score, 2 * REACH + 1)
     for k in range(len(correlation)):
@@ -145,21 +139,27 @@ def track(state: PitchState, correlation: np.ndarray) -> np.ndarray:
         pointer = np.where(stay >= jump, _ROW + step - REACH, best)
         np.maximum(stay, jump, out=inner)
         inner += local[k]
-        now = inner.argmax()
-        inner -= inner[now]  # only differences matter; keeps the sums from growing
-        chosen[k] = state.previous[pointer[now]]
-        state.previous = pointer
+        lag = inner.argmax()
+        inner -= inner[lag]  # only differences matter; keeps the sums from growing
+        previous.insert(0, pointer)
+        for back in previous[: spec.lookahead_frames]:
+            lag = back[lag]
+        chosen[k] = lag
+        previous.pop()
+    for row, back in zip(state.previous, previous, strict=False):
+        row[:] = back
     return chosen
 
 
-def refine(signal: np.ndarray, centre: np.ndarray, lag: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def refine(spec: "SignalSpec", signal: np.ndarray, start: np.ndarray, lag: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pitch period at full resolution, near a decimated lag.
 
     Parameters
     ----------
+    spec : SignalSpec
     signal : ndarray, shape (n,), float32, C-contiguous, 48 kHz
-    centre : ndarray, shape (K,), int
-        Middle sample of each frame.
+    start : ndarray, shape (K,), int
+        First sample of each frame.
     lag : ndarray, shape (K,), int
         Lags at 12 kHz.
 
@@ -169,14 +169,16 @@ def refine(signal: np.ndarray, centre: np.ndarray, lag: np.ndarray) -> tuple[np.
     correlation : ndarray, shape (K,), float32
         Normalised correlation at that period, in [0, 1].
     """
-    rough = np.minimum(np.maximum(DECIMATION * lag, MIN_PERIOD + _REFINE), MAX_PERIOD - _REFINE)
-    # The two stretches that are compared lie half a period to either side of the frame's middle.
-    late = centre - _REFINE_WINDOW // 2 + rough // 2
-    later = sliding(signal, _REFINE_WINDOW)[late]
-    earlier = sliding(signal, _REFINE_WINDOW + 2 * _REFINE)[late - rough - _REFINE]
+    rough = np.minimum(np.maximum(DECIMATION * lag, MIN_PERIOD + REFINE), MAX_PERIOD - REFINE)
+    # The two stretches that are compared lie half a period to either side of the frame's middle, or as near to that as
+    # the look-ahead allows.
+    newest = WINDOW + spec.lookahead_frames * HOP - REFINE_WINDOW
+    late = start + np.minimum(HOP - REFINE_WINDOW // 2 + rough // 2, newest)
+    later = sliding(signal, REFINE_WINDOW)[late]
+    earlier = sliding(signal, REFINE_WINDOW + 2 * REFINE)[late - rough - REFINE]
     step = earlier.strides[1]
     windows = np.ndarray(
-        (len(lag), 2 * _REFINE + 1, _REFINE_WINDOW), np.float32, earlier, 0, (earlier.strides[0], step, step)
+        (len(lag), 2 * REFINE + 1, REFINE_WINDOW), np.float32, earlier, 0, (earlier.strides[0], step, step)
     )
     products = np.einsum("kcn,kn->kc", windows, later)
     energy = np.einsum("kcn,kcn->kc", windows, windows)
@@ -185,4 +187,4 @@ def refine(signal: np.ndarray, centre: np.ndarray, lag: np.ndarray) -> tuple[np.
     row = np.arange(len(lag))
     norm = np.sqrt(np.einsum("kn,kn->k", later, later) + np.float32(_TINY))
     # windows run from the longest period (index 0) to the shortest
-    return rough + _REFINE - best, np.minimum(np.maximum(score[row, best] / norm, 0), 1)
+    return rough + REFINE - best, np.minimum(np.maximum(score[row, best] / norm, 0), 1)

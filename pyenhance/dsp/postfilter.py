@@ -16,13 +16,13 @@ def envelope_postfilter(gain: np.ndarray, energy: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    gain : ndarray, shape (K, 34), float32, in [0, 1]
-    energy : ndarray, shape (K, 34), float32
+    gain : ndarray, shape (K, bands), float32, in [0, 1]
+    energy : ndarray, shape (K, bands), float32
         Band energies of the noisy frame.
 
     Returns
     -------
-    ndarray, shape (K, 34), float32; may exceed one slightly, never by more than G.
+    ndarray, shape (K, bands), float32; may exceed one slightly, never by more than G.
     """
     warped = gain * np.sin(np.float32(np.pi / 2) * gain)
     before = np.sum(gain * gain * energy, axis=1, keepdims=True)

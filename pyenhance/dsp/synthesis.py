@@ -1,48 +1,48 @@
 """From band gains and comb strengths back to samples: the synthesis half of the enhancer."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 import numpy as np
 
-from .bands import interpolate
-from .comb import band_energy, mix
-from .constants import HOP
+from .bands import band_energy, interpolate
+from .comb import mix
 from .features import Frames
 from .postfilter import envelope_postfilter
+from .spec import SignalSpec
+from .state import SignalState
 from .stft import istft
 
 _TINY = np.float32(1e-20)
 
 
-@dataclass
-class SynthesisState:
-    """The half frame that the next hop overlaps with."""
-
-    tail: np.ndarray = field(default_factory=lambda: np.zeros(HOP, np.float32))
-
-
 def synthesise(
-    state: SynthesisState,
+    spec: SignalSpec,
+    state: SignalState,
     frames: Frames,
     gain: np.ndarray,
     strength: np.ndarray | None,
     *,
     dry: float = 0.0,
     postfilter: bool = True,
+    envelope_postfilter: Callable[..., np.ndarray] = envelope_postfilter,
+    mix: Callable[..., np.ndarray] = mix,
 ) -> np.ndarray:
     """Enhanced hops from frames, gains and strengths.
 
     Parameters
     ----------
-    state : SynthesisState
+    spec : SignalSpec
+    state : SignalState
         Updated in place.
     frames : Frames, K rows
-    gain : ndarray, shape (K, 34), float32, in [0, 1]
-    strength : ndarray, shape (K, 34), float32, in [0, 1], or None for no comb filter
+    gain : ndarray, shape (K, bands), float32, in [0, 1]
+    strength : ndarray, shape (K, bands), float32, in [0, 1], or None for no comb filter
     dry : float in [0, 1]
         Share of the untouched spectrum in the result, which limits the attenuation: 0 is full enhancement, 1 none.
     postfilter : bool
         Apply the envelope post-filter to the gains.
+    envelope_postfilter, mix : callable
+        In the place of `postfilter.envelope_postfilter` and `comb.mix`.
 
     Returns
     -------
@@ -53,12 +53,12 @@ def synthesise(
         gain = envelope_postfilter(gain, frames.energy)
     spectrum = frames.spectrum
     if strength is not None:
-        spectrum = mix(spectrum, frames.comb_spectrum, interpolate(strength))
+        spectrum = mix(spectrum, frames.comb_spectrum, interpolate(spec, strength))
         # mixing must not change a band's energy before the gain is applied
-        gain = gain * np.sqrt((frames.energy + _TINY) / (band_energy(spectrum) + _TINY))
-    enhanced = spectrum * interpolate(gain)
+        gain = gain * np.sqrt((frames.energy + _TINY) / (band_energy(spec, spectrum) + _TINY))
+    enhanced = spectrum * interpolate(spec, gain)
     if dry:
         enhanced *= np.float32(1 - dry)
         enhanced += np.float32(dry) * frames.spectrum
-    hops, state.tail = istft(enhanced, state.tail)
+    hops, state.tail[:] = istft(enhanced, state.tail)
     return hops

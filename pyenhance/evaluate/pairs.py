@@ -2,15 +2,14 @@
 
 import csv
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from ..audio import read_audio
+from .groups import BANDWIDTH_EDGES_HZ, SNR_EDGES_DB, bucket
 
-SNR_EDGES_DB = (-2.5, 2.5, 7.5, 12.5)
-GROUPS = ("snr", "sex", "language", "room")
+GROUPS = ("snr", "sex", "language", "room", "eff_bw")
 """Manifest columns by which scores are told apart, where they are present."""
 
 
@@ -23,7 +22,8 @@ class Pair:
     name : str
     clean, noisy : Path
     groups : dict of str to str
-        Value of each of `GROUPS` that the manifest has; SNRs as buckets, rooms as "room" or "dry".
+        Value of each of `GROUPS` that the manifest has; SNRs as buckets, rooms as "room" or "dry", ``eff_bw`` (Hz) as
+        "bandwidth" in buckets.
     """
 
     name: str
@@ -53,13 +53,17 @@ def load_pairs(folder: Path) -> list[Pair]:
         missing = {"id", "clean", "noisy"}.difference(rows[0] if rows else ())
         if missing:
             raise ValueError(f"{manifest}: no rows, or columns {sorted(missing)} are missing")
-        pairs = [Pair(row["id"], folder / row["clean"], folder / row["noisy"], _groups(row)) for row in rows]
+        pairs = [Pair(row["id"], folder / row["clean"], folder / row["noisy"], _groups(row, manifest)) for row in rows]
     else:
         noisy = {path.stem: path for path in sorted((folder / "noisy").glob("*")) if path.is_file()}
         clean = {path.stem: path for path in sorted((folder / "clean").glob("*")) if path.is_file()}
         pairs = [Pair(name, clean[name], path, {}) for name, path in noisy.items() if name in clean]
         if not pairs:
             raise ValueError(f"{folder}: accepted: a manifest.csv, or clean/ and noisy/ with files of the same names")
+    names = [pair.name for pair in pairs]
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"{folder}: more than one pair is named {', '.join(twice[:5])}")
     for pair in pairs:
         for path in (pair.clean, pair.noisy):
             if not path.exists():
@@ -74,19 +78,18 @@ def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     return clean[:n], noisy[:n]
 
 
-def _groups(row: dict[str, str]) -> dict[str, str]:
+def _groups(row: dict[str, str], place: Path) -> dict[str, str]:
     groups = {name: row[name] for name in GROUPS if row.get(name)}
-    if "snr" in groups:
-        groups["snr"] = _bucket(float(groups["snr"]))
+    for column, kind, edges, unit in (
+        ("snr", "snr", SNR_EDGES_DB, "dB"),
+        ("eff_bw", "bandwidth", BANDWIDTH_EDGES_HZ, "Hz"),
+    ):
+        if column in groups:
+            text = groups.pop(column)
+            try:
+                groups[kind] = bucket(float(text), edges, unit)
+            except ValueError as error:
+                raise ValueError(f"{place}: {column} of {row['id']} is {text!r}; accepted: a number") from error
     if "room" in row:
         groups["room"] = "room" if row["room"] else "dry"
     return groups
-
-
-def _bucket(snr_db: float) -> str:
-    if snr_db < SNR_EDGES_DB[0]:
-        return f"below {SNR_EDGES_DB[0]:g} dB"
-    for low, high in pairwise(SNR_EDGES_DB):
-        if snr_db < high:
-            return f"{low:g} to {high:g} dB"
-    return f"above {SNR_EDGES_DB[-1]:g} dB"

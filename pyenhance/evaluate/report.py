@@ -62,7 +62,21 @@ def as_text(result: dict[str, Any]) -> str:
         for row in [heads, *_rows(means, systems)]:
             lines.append(f"  {row[0]:{width}}" + "".join(f"{cell:>11}" for cell in row[1:]))
         lines.append("")
+    lines += [*gap_lines(result, _subject(systems)), ""]
     return "\n".join(lines)
+
+
+def gap_lines(result: dict[str, Any], name: str) -> list[str]:
+    """How far the best and the worst group of each kind lie apart, in words; only kinds with two groups to judge."""
+    lines = []
+    measure = "pesq_wb_gain" if "noisy" in result["means"] else "pesq_wb"
+    for kind, compared in result["spread"].get(name, {}).items():
+        gap = compared["gaps"].get(measure)
+        if gap:
+            what = "gain in PESQ-WB" if measure.endswith("gain") else "PESQ-WB"
+            span = f"95 % interval {gap['low']:.2f} to {gap['high']:.2f}; by chance alone up to {gap['chance']:.2f}"
+            lines.append(f"{kind}: {what} {gap['gap']:.2f} higher for {gap['best']} than for {gap['worst']} ({span})")
+    return lines
 
 
 def as_markdown(result: dict[str, Any]) -> str:
@@ -98,6 +112,7 @@ def as_markdown(result: dict[str, Any]) -> str:
             cells += [_cell(metric, after[metric]) for metric in ("stoi", "si_sdr")]
             cells += [_cell("ovrl", v["ovrl"]) for v in (before, after)]
             lines.append(_markdown_row([f"{kind}: {value}", str(means["clips"]), *cells]))
+    lines += ["", *(f"- {line}" for line in gap_lines(result, subject))]
     return "\n".join(lines) + "\n"
 
 
@@ -139,6 +154,8 @@ def as_html(result: dict[str, Any], pairs: Sequence[Pair]) -> str:
         for value, means in values.items():
             parts.append(f"<h3>{html.escape(value)} ({means['clips']} clips)</h3>{_table(means, systems)}")
     subject = _subject(systems)
+    gaps = "".join(f"<li>{html.escape(line)}</li>" for line in gap_lines(result, subject))
+    parts.append(f"<h2>How equally {html.escape(subject)} serves them</h2><ul>{gaps}</ul>")
     parts.append(f"<h2>Best, median and worst of {html.escape(subject)}, by gain in PESQ</h2>")
     gains = [
         (clip["scores"][subject]["pesq_wb"] - clip["scores"].get("noisy", {}).get("pesq_wb", 0), i)
@@ -149,14 +166,16 @@ def as_html(result: dict[str, Any], pairs: Sequence[Pair]) -> str:
         run = system(subject)
         for label, (gain, i) in {"Best": ranked[-1], "Median": ranked[len(ranked) // 2], "Worst": ranked[0]}.items():
             clean, noisy = read_pair(pairs[i])
-            image = _spectrograms({"noisy": noisy, subject: run(noisy, clean), "clean": clean})
             parts.append(f"<h3>{label}: {html.escape(pairs[i].name)}, {gain:+.2f}</h3>")
-            parts.append(
-                f'<img alt="Spectrograms of {html.escape(pairs[i].name)}" src="data:image/png;base64,{image}">'
-            )
+            parts.append(spectrograms(pairs[i].name, {"noisy": noisy, subject: run(noisy, clean), "clean": clean}))
+    return page("Evaluation", parts)
+
+
+def page(title: str, parts: Sequence[str]) -> str:
+    """An HTML page without outside parts."""
     body = "\n".join(parts)
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Evaluation</title>'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f"<style>{_STYLE}</style></head><body>\n{body}\n</body></html>\n"
     )
 
@@ -167,8 +186,8 @@ def _table(means: dict[str, Any], systems: Sequence[str]) -> str:
     return f"<table><tr>{head}</tr>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
 
 
-def _spectrograms(signals: dict[str, np.ndarray]) -> str:
-    """PNG, base64: one spectrogram above the other, 80 dB deep."""
+def spectrograms(name: str, signals: dict[str, np.ndarray]) -> str:
+    """An image element: one spectrogram above the other, 80 dB deep."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -184,7 +203,8 @@ def _spectrograms(signals: dict[str, np.ndarray]) -> str:
     axes[-1].set_xlabel("s")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=80)
-    return base64.b64encode(buffer.getvalue()).decode()
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img alt="Spectrograms of {html.escape(name)}" src="data:image/png;base64,{data}">'
 
 
 def write(result: dict[str, Any], pairs: Sequence[Pair], path: Path) -> None:

@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 
 from ..threads import one_thread
+from .groups import bucket_order, compare_all, measured_groups
 from .metrics import METRICS, Scorer
 from .pairs import Pair, read_pair
 from .systems import System, system
+
+SPREAD = ("pesq_wb", "si_sdr", "ovrl")
+"""Measures whose spread over the groups is told."""
 
 _systems: dict[str, System]
 _scorer: Scorer
@@ -22,10 +26,11 @@ def _start(names: Sequence[str], dnsmos: Path | None) -> None:
     _scorer = Scorer(dnsmos)
 
 
-def _score(pair: Pair) -> dict[str, dict[str, float]]:
+def _score(pair: Pair) -> dict[str, Any]:
     with one_thread():  # the processes are the parallelism
         clean, noisy = read_pair(pair)
-        return {name: _scorer(clean, run(noisy, clean)) for name, run in _systems.items()}
+        scores = {name: _scorer(clean, run(noisy, clean)) for name, run in _systems.items()}
+        return {"name": pair.name, "groups": pair.groups | measured_groups(clean), "scores": scores}
 
 
 def evaluate(
@@ -54,7 +59,9 @@ def evaluate(
     -------
     dict
         clips: list of {name, groups, scores: {system: {metric: value}}}; means: {system: {metric: mean}};
-        groups: {group: {value: {"clips": n, system: {metric: mean}}}}. Means leave NaN out.
+        groups: {group: {value: {"clips": n, system: {metric: mean}}}}: the manifest's, and pitch range and level from
+        the clean voice. Means leave NaN out. spread: {system: {group: see `groups.compare_groups`}} of `SPREAD` and, as
+        "NAME_gain", of what they gain over the untouched clip.
 
     Raises
     ------
@@ -64,31 +71,30 @@ def evaluate(
     from concurrent.futures import ProcessPoolExecutor  # a browser has no processes, but uses the metrics
 
     _start(systems, dnsmos)  # what is wrong shows here, before any process starts
-    scores = []
+    clips: list[dict[str, Any]] = []
     with ProcessPoolExecutor(workers or os.cpu_count(), None, _start, (systems, dnsmos)) as pool:
         for result in pool.map(_score, pairs):
-            scores.append(result)
+            clips.append(result)
             if on_progress:
-                on_progress(len(scores), len(pairs))
-    clips = [
-        {"name": pair.name, "groups": pair.groups, "scores": score} for pair, score in zip(pairs, scores, strict=True)
-    ]
+                on_progress(len(clips), len(pairs))
     groups: dict[str, dict[str, Any]] = {}
-    for kind in dict.fromkeys(name for pair in pairs for name in pair.groups):
-        values = sorted({pair.groups[kind] for pair in pairs if kind in pair.groups}, key=_order)
+    for kind in dict.fromkeys(name for clip in clips for name in clip["groups"]):
+        values = sorted({clip["groups"][kind] for clip in clips if kind in clip["groups"]}, key=bucket_order)
         groups[kind] = {}
         for value in values:
             chosen = [clip for clip in clips if clip["groups"].get(kind) == value]
             groups[kind][value] = {"clips": len(chosen)} | _means(chosen, systems)
-    return {"clips": clips, "means": _means(clips, systems), "groups": groups}
+    spread = {name: _spread(clips, name) for name in systems if name not in ("noisy", "oracle")}
+    return {"clips": clips, "means": _means(clips, systems), "groups": groups, "spread": spread}
 
 
-def _order(value: str) -> tuple[int, float, str]:
-    """SNR buckets by their bound, all else by name."""
-    words = value.split()
-    if value.endswith("dB"):
-        return (0, -np.inf if words[0] == "below" else float(words[-2]) + (words[0] == "above"), "")
-    return (1, 0, value)
+def _spread(clips: Sequence[dict[str, Any]], name: str) -> dict[str, dict[str, Any]]:
+    """How unequally a system serves the groups: each measure, and where the untouched clip was scored, its gain."""
+    values = {metric: np.array([clip["scores"][name][metric] for clip in clips]) for metric in SPREAD}
+    if clips and "noisy" in clips[0]["scores"]:
+        before = {metric: np.array([clip["scores"]["noisy"][metric] for clip in clips]) for metric in SPREAD}
+        values |= {f"{metric}_gain": values[metric] - before[metric] for metric in SPREAD}
+    return compare_all([clip["groups"] for clip in clips], values)
 
 
 def _means(clips: Sequence[dict[str, Any]], systems: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import dsp
 from ..audio import enhance
-from ..dsp import HOP, LATENCY_SAMPLES, SAMPLE_RATE
+from ..dsp import HOP, SAMPLE_RATE, SignalSpec, SignalState
 
 System = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(noisy, clean), float32 (n,) at 48 kHz -> enhanced (n,), its delay removed. Only the oracle looks at `clean`."""
@@ -39,12 +39,12 @@ def system(name: str) -> System:
 
 def _oracle(noisy: np.ndarray, clean: np.ndarray) -> np.ndarray:
     """Ideal gains and comb strengths from the clean reference, at the delay and with the pitch of the real thing."""
-    n = len(noisy)
-    pad = LATENCY_SAMPLES + (-n) % HOP
+    n, spec = len(noisy), SignalSpec()
+    pad = spec.latency_samples + (-n) % HOP
     padded = [np.concatenate((x, np.zeros(pad, np.float32))) for x in (noisy, clean)]
-    frames, gain, strength = dsp.ideal(*padded)
-    y = dsp.synthesise(dsp.SynthesisState(), frames, gain, strength, postfilter=False)
-    return y.ravel()[LATENCY_SAMPLES:][:n]
+    frames, gain, strength = dsp.ideal(spec, *padded)
+    y = dsp.synthesise(spec, SignalState(spec), frames, gain, strength, postfilter=False)
+    return y.ravel()[spec.latency_samples :][:n]
 
 
 def _peer_module(name: str) -> Any:

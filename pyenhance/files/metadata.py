@@ -149,7 +149,7 @@ class Metadata:
         lost = set() if flac else self._named(cues=True)
         if not comments and not (flac and (self.pictures or self.cues)):
             return lost
-        result = FLAC(file) if flac else mutagen.File(file)
+        result: Any = FLAC(file) if flac else mutagen.File(file)
         if result.tags is None:
             result.add_tags()
         result.tags.clear()

@@ -1,17 +1,24 @@
-"""What a network is: its shape, its weights file, its layers joined, and the models that ship. Joins `dsp` and `nn`."""
+"""What a model is: layers, signal path, weights file; and those that ship. Joins `dsp`, `nn` and `backend`."""
 
-from .network import Network, NetworkState
+from .diff import apply_diffs, make_diff, read_header
+from .percepnet import SHAPES, named_shape, percepnet
 from .registry import Model, available_models, load_model
-from .topology import TOPOLOGIES, Topology
-from .weights import read_weights
+from .stream import HopFacts, ModelStream
+from .weights import Weights, read_weights, write_weights
 
 __all__ = [
-    "TOPOLOGIES",
+    "SHAPES",
+    "HopFacts",
     "Model",
-    "Network",
-    "NetworkState",
-    "Topology",
+    "ModelStream",
+    "Weights",
+    "apply_diffs",
     "available_models",
     "load_model",
+    "make_diff",
+    "named_shape",
+    "percepnet",
+    "read_header",
     "read_weights",
+    "write_weights",
 ]

@@ -1,47 +1,95 @@
-"""Models by name or by path."""
+"""Models by name, by path, or from bytes."""
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..nn import choose_kernel
-from .network import Network, NetworkState
+import numpy as np
+
+from ..backend import Backend, StreamState, choose, wanted_kernel
+from ..dsp import SignalSpec
+from ..nn import Network
+from .stream import ModelStream, Runner
 from .weights import read_weights
 
 _SUFFIX = ".safetensors"
-_loaded: dict[tuple[str, str], "Model"] = {}
+_loaded: dict[tuple[str, str | None], "Model"] = {}
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network with its facts; frozen, so any number of streams may share it.
+    """A signal path and a network with its facts; frozen, so any number of streams may share it.
 
     Attributes
     ----------
     name : str
+    signal : SignalSpec
     network : Network
+        As numpy runs it.
+    tensors : dict of str to ndarray
+        As `NetworkSpec.tensors` names them, read-only.
+    backend : Backend
+        What runs it here.
     metadata : dict of str to str
-        From the weights file: format, topology, sample_rate, training commit, sha256.
+        From the weights file: format, sample_rate, training commit, sha256 and others.
     """
 
     name: str
+    signal: SignalSpec
     network: Network
+    tensors: dict[str, np.ndarray]
+    backend: Backend
     metadata: dict[str, str]
 
     @property
     def kernel(self) -> str:
         """What runs the network."""
-        return self.network.kernel
+        return self.backend.network
 
     @property
     def weights(self) -> int:
         """Number of int8 weights."""
-        return self.network.topology.weights
+        return self.network.spec.weights
 
-    def new_state(self) -> NetworkState:
-        """The network's state before the first frame."""
-        return self.network.new_state()
+    @cached_property
+    def runner(self) -> Runner:
+        """What the streams of the model share."""
+        return Runner(self.signal, self.network, self.backend)
+
+    def new_state(self) -> StreamState:
+        """The state before the first hop."""
+        return StreamState(self.signal, self.network.spec.memory_size)
+
+    def stream(self, state: StreamState) -> ModelStream:
+        """The model's steps on a state."""
+        return ModelStream(self.runner, state)
+
+    def estimate(
+        self, features: np.ndarray, memory: np.ndarray, trace: dict[str, np.ndarray] | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Run the network alone over K frames.
+
+        Parameters
+        ----------
+        features : ndarray, shape (K, num_features), float32
+        memory : ndarray, shape (n,), float32
+            As `network.new_memory` makes it; updated in place.
+        trace : dict, optional
+            Receives each layer's output, shape (K, units), float32; hidden ones as whole numbers in [-127, 127].
+
+        Returns
+        -------
+        gain, strength : ndarray, shape (K, bands), float32, in [0, 1]
+        vad : ndarray, shape (K,), float32, in [0, 1]
+        """
+        names = ("gain", "strength", "vad") if trace is None else tuple(self.network.layers)
+        outputs = self.runner.layers(features, memory, names)
+        if trace is not None:
+            trace.update(outputs)
+        return outputs["gain"], outputs["strength"], outputs["vad"][:, 0]
 
 
 def available_models() -> list[str]:
@@ -51,14 +99,14 @@ def available_models() -> list[str]:
 
 
 def load_model(model: Any = "default", kernel: str | None = None) -> Model:
-    """A model from its name, from a weights file, or as it is.
+    """A model from its name, from a weights file or its bytes, or as it is.
 
     Parameters
     ----------
-    model : str, path or Model
-        A shipped model's name, a ``.safetensors`` path, or a `Model`, which is returned.
+    model : str, path, bytes or Model
+        A shipped model's name, a ``.safetensors`` path, the bytes of such a file, or a `Model`, which is returned.
     kernel : str, optional
-        What runs the network: "numpy", or where they work "simd" and "relaxed"; by default the environment's
+        What runs it: "numpy", or where they work "simd", "relaxed" and "native"; by default the environment's
         ``PYENHANCE_KERNEL``, else the fastest.
 
     Returns
@@ -72,23 +120,27 @@ def load_model(model: Any = "default", kernel: str | None = None) -> Model:
     """
     if isinstance(model, Model):
         return model
-    kernel = choose_kernel(kernel)
+    if isinstance(model, bytes | bytearray | memoryview):
+        data = bytes(model)
+        name = f"weights-{hashlib.sha256(data).hexdigest()[:8]}"
+        return _read(name, data, name, kernel)
     text = str(model)
-    if (text, kernel) in _loaded:
-        return _loaded[text, kernel]
+    key = (text, wanted_kernel(kernel))
+    if key in _loaded:
+        return _loaded[key]
     if text in available_models():
         file = resources.files("pyenhance.weights") / f"{text}{_SUFFIX}"
-        _loaded[text, kernel] = _read(text, file.read_bytes(), text, kernel)
-        return _loaded[text, kernel]
+        _loaded[key] = _read(text, file.read_bytes(), text, kernel)
+        return _loaded[key]
     path = Path(text)
     if path.suffix != _SUFFIX or not path.is_file():
         raise ValueError(f"model {text!r} is neither shipped ({', '.join(available_models())}) nor a {_SUFFIX} file")
     return _read(path.stem, path.read_bytes(), text, kernel)
 
 
-def _read(name: str, data: bytes, asked: str, kernel: str) -> Model:
+def _read(name: str, data: bytes, asked: str, kernel: str | None) -> Model:
     try:
-        topology, tensors, metadata = read_weights(data)
+        signal, spec, tensors, metadata = read_weights(data)
     except ValueError as error:
         raise ValueError(f"model {asked!r}: {error}") from error
-    return Model(name, Network(topology, tensors, kernel), metadata)
+    return Model(name, signal, Network(spec, tensors), tensors, choose(kernel, signal), metadata)

@@ -1,18 +1,24 @@
-"""Int8 inference: three layers that reduce to one exact matrix product, and their compiled twin. Knows no audio."""
+"""Int8 inference in numpy: a list of layers that reduce to exact integer matrix products. Knows no audio."""
 
-from .kernels import Layer, Program, available_kernels, choose_kernel
-from .layers import GRU, Conv1d, Linear
+from .layers import GRU, LAYERS, Affine, Conv, Dense, Layer
+from .network import Network
 from .quantize import ACTIVATION_LEVELS, quantize_activation, quantize_weight
+from .spec import ACTIVATIONS, INPUT, KINDS, LayerSpec, NetworkSpec
 
 __all__ = [
+    "ACTIVATIONS",
     "ACTIVATION_LEVELS",
     "GRU",
-    "Conv1d",
+    "INPUT",
+    "KINDS",
+    "LAYERS",
+    "Affine",
+    "Conv",
+    "Dense",
     "Layer",
-    "Linear",
-    "Program",
-    "available_kernels",
-    "choose_kernel",
+    "LayerSpec",
+    "Network",
+    "NetworkSpec",
     "quantize_activation",
     "quantize_weight",
 ]

@@ -23,10 +23,10 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return np.add(x, _HALF, out=x)
 
 
-ACTIVATIONS: dict[str | None, Callable[[np.ndarray], np.ndarray]] = {
-    None: lambda x: x,
+APPLY: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "none": lambda x: x,
     "clamp": lambda x: quantize_activation(clamp(x)),
     "tanh": lambda x: quantize_activation(np.tanh(x, out=x)),
     "sigmoid": sigmoid,
 }
-"""What may follow a layer, in the SIMD kernel's order. Those of hidden layers end on the int8 grid."""
+"""The functions of `spec.ACTIVATIONS`. Those of hidden layers end on the int8 grid."""

@@ -1,16 +1,19 @@
-"""Layers with int8 weights, in numpy. Each is frozen; what it remembers is passed in and handed back.
+"""Layers with int8 weights, in numpy: one class for each kind of `spec.KINDS`. Each is frozen; its memory is passed in.
 
 Activations between layers are whole numbers in [-127, 127] held in float32 and stand for values in [-1, 1]. Every layer
 works on K frames at once, and gives the same bits for any split of them into calls: sums of products are exact.
 """
 
 import sys
+from collections.abc import Mapping
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
-from .activations import ACTIVATIONS, sigmoid
+from .activations import APPLY, sigmoid
 from .quantize import ACTIVATION_LEVELS, quantize_activation
+from .spec import INPUT, LayerSpec
 
 EXACT_BELOW = 2**24
 """float32 sums of whole numbers are exact below this."""
@@ -51,50 +54,6 @@ def _einsum(x: np.ndarray, transposed: np.ndarray) -> np.ndarray:
 _multiply = _einsum if sys.platform == "emscripten" else np.matmul
 
 
-class Linear:
-    """y = activation(W x + b).
-
-    Parameters
-    ----------
-    weight : ndarray, shape (outputs, inputs), int8
-    scale : ndarray, shape (outputs,), float32
-    bias : ndarray, shape (outputs,), float32
-    activation : {None, "clamp", "tanh", "sigmoid"}
-        clamp and tanh answer with int8 values; see `activations.ACTIVATIONS`.
-    integers : bool
-        Whether the input holds int8 values, or plain float32 features.
-
-    Attributes
-    ----------
-    weight, bias, activation, integers : as given
-    step_scale : ndarray, shape (outputs,), float32
-        Value of one step of the sums.
-    """
-
-    def __init__(
-        self,
-        weight: np.ndarray,
-        scale: np.ndarray,
-        bias: np.ndarray,
-        activation: str | None = None,
-        *,
-        integers: bool = True,
-    ) -> None:
-        self.weight, self.bias, self.activation, self.integers = weight, bias, activation, integers
-        self.step_scale = _step(scale) if integers else scale
-
-    @cached_property
-    def _product(self) -> "_Product | _FloatProduct":
-        return _Product(self.weight) if self.integers else _FloatProduct(self.weight)
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """x (K, inputs) float32 -> (K, outputs) float32."""
-        y = self._product(x)
-        y *= self.step_scale
-        y += self.bias
-        return ACTIVATIONS[self.activation](y)
-
-
 class _FloatProduct:
     """Float features, whose sums einsum adds up: BLAS would round them differently for one row and for many."""
 
@@ -105,42 +64,83 @@ class _FloatProduct:
         return _einsum(x, self._transposed)
 
 
+class Affine(NamedTuple):
+    """A product with what follows it at once: scale * (weight x) + bias. What compiled code is given of a layer.
+
+    Attributes
+    ----------
+    weight : ndarray, shape (outputs, inputs), int8
+    scale : ndarray, shape (outputs,), float32
+        Value of one step of the sums.
+    bias : ndarray, shape (outputs,), float32
+    """
+
+    weight: np.ndarray
+    scale: np.ndarray
+    bias: np.ndarray
+
+
 def _step(scale: np.ndarray) -> np.ndarray:
     """Value of one step of a sum of int8 weights times int8 activations."""
     return (scale / ACTIVATION_LEVELS).astype(np.float32)
 
 
-class Conv1d(Linear):
+class Dense:
+    """y = activation(W x + b).
+
+    Parameters
+    ----------
+    spec : LayerSpec
+    tensors : mapping of str to ndarray
+        weight, shape (outputs, inputs), int8; weight_scale and bias, shape (outputs,), float32.
+
+    Attributes
+    ----------
+    spec : as given
+    affines : tuple of Affine
+    integers : bool
+        Whether the input holds int8 values, or plain float32 features.
+    """
+
+    def __init__(self, spec: LayerSpec, tensors: Mapping[str, np.ndarray]) -> None:
+        self.spec = spec
+        self.integers = INPUT not in spec.sources
+        scale = tensors["weight_scale"]
+        self.affines = (Affine(tensors["weight"], _step(scale) if self.integers else scale, tensors["bias"]),)
+
+    @cached_property
+    def _product(self) -> "_Product | _FloatProduct":
+        weight = self.affines[0].weight
+        return _Product(weight) if self.integers else _FloatProduct(weight)
+
+    def __call__(self, x: np.ndarray, memory: np.ndarray) -> np.ndarray:
+        """x (K, inputs) float32 -> (K, units) float32; it remembers nothing."""
+        return self._apply(x)
+
+    def _apply(self, x: np.ndarray) -> np.ndarray:
+        y = self._product(x)
+        y *= self.affines[0].scale
+        y += self.affines[0].bias
+        return APPLY[self.spec.activation](y)
+
+
+class Conv(Dense):
     """Causal convolution over time as one product with the last `frames` frames side by side, oldest first.
 
     Parameters
     ----------
-    weight : ndarray, shape (outputs, frames * inputs), int8
-    scale, bias : ndarray, shape (outputs,), float32
-    frames : int
-        Length of the convolution.
-    activation
-        As for `Linear`.
+    spec, tensors
+        As for `Dense`; weight has the shape (outputs, frames * inputs).
     """
 
-    def __init__(
-        self, weight: np.ndarray, scale: np.ndarray, bias: np.ndarray, frames: int, activation: str | None = None
-    ) -> None:
-        super().__init__(weight, scale, bias, activation)
-        self.frames = frames
-        self.inputs = weight.shape[1] // frames
-
-    def new_state(self) -> np.ndarray:
-        """Frames before the first: silence, shape (frames - 1, inputs), float32."""
-        return np.zeros((self.frames - 1, self.inputs), np.float32)
-
-    def step(self, x: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """x (K, inputs), state -> (K, outputs) float32, new state."""
-        past = np.concatenate((state, x))
+    def __call__(self, x: np.ndarray, memory: np.ndarray) -> np.ndarray:
+        """x (K, inputs), memory (frames - 1, inputs), updated -> (K, units) float32."""
+        past = np.concatenate((memory, x))
         row = past.strides[0]
         # Row k of this view is rows k .. k + frames - 1 laid end to end; rows overlap.
-        windows = np.ndarray((len(x), self.frames * self.inputs), np.float32, past, 0, (row, past.itemsize))
-        return self(windows), past[len(x) :]
+        windows = np.ndarray((len(x), self.spec.frames * x.shape[1]), np.float32, past, 0, (row, past.itemsize))
+        memory[:] = past[len(x) :]
+        return self._apply(windows)
 
 
 class GRU:
@@ -148,62 +148,57 @@ class GRU:
 
     Parameters
     ----------
-    weight_ih : ndarray, shape (3 units, inputs), int8
-    weight_ih_scale : ndarray, shape (3 units,), float32
-    weight_hh : ndarray, shape (3 units, units), int8
-    weight_hh_scale : ndarray, shape (3 units,), float32
-    bias_ih, bias_hh : ndarray, shape (3 units,), float32
+    spec : LayerSpec
+    tensors : mapping of str to ndarray
+        weight_ih, shape (3 units, inputs), and weight_hh, shape (3 units, units), int8; weight_ih_scale,
+        weight_hh_scale, bias_ih and bias_hh, shape (3 units,), float32.
 
     Attributes
     ----------
-    units : int
-    weight_hh : as given
-    step_scale_hh : ndarray, shape (3 units,), float32
-        Value of one step of the hidden state's sums.
-    input : Linear
-        The gates' share of the input, with the biases of the hidden state but for n's.
-    bias_n : ndarray, shape (units,), float32
-        Of n's hidden part, inside the reset gate.
+    spec : as given
+    affines : tuple of Affine
+        Of the input, with the biases of the hidden state but for n's; and of the hidden state, with n's alone, which
+        stays inside the reset gate.
+    integers : bool
+        True.
     """
 
-    def __init__(
-        self,
-        weight_ih: np.ndarray,
-        weight_ih_scale: np.ndarray,
-        weight_hh: np.ndarray,
-        weight_hh_scale: np.ndarray,
-        bias_ih: np.ndarray,
-        bias_hh: np.ndarray,
-    ) -> None:
-        self.units = weight_hh.shape[1]
-        # Biases of r and z only ever appear as their sum; n's hidden bias must stay inside the reset gate.
-        joined = bias_ih.copy()
-        joined[: 2 * self.units] += bias_hh[: 2 * self.units]
-        self.input = Linear(weight_ih, weight_ih_scale, joined)
-        self.weight_hh, self.step_scale_hh = weight_hh, _step(weight_hh_scale)
-        self.bias_n = bias_hh[2 * self.units :]
+    integers = True
+
+    def __init__(self, spec: LayerSpec, tensors: Mapping[str, np.ndarray]) -> None:
+        self.spec = spec
+        both = 2 * spec.units  # r and z, whose two biases only ever appear as their sum
+        joined, hidden = tensors["bias_ih"].copy(), tensors["bias_hh"].copy()
+        joined[:both] += hidden[:both]
+        hidden[:both] = 0
+        self.affines = (
+            Affine(tensors["weight_ih"], _step(tensors["weight_ih_scale"]), joined),
+            Affine(tensors["weight_hh"], _step(tensors["weight_hh_scale"]), hidden),
+        )
+        self._bias_n = hidden[both:]
 
     @cached_property
-    def _product(self) -> "_Product":
-        return _Product(self.weight_hh)
+    def _products(self) -> tuple[_Product, _Product]:
+        return _Product(self.affines[0].weight), _Product(self.affines[1].weight)
 
-    def new_state(self) -> np.ndarray:
-        """Shape (1, units), float32, zeros."""
-        return np.zeros((1, self.units), np.float32)
-
-    def step(self, x: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """x (K, inputs) int8 values, h (1, units) -> (K, units) int8 values, new h (1, units) float32."""
-        gates, units = self.input(x), self.units
+    def __call__(self, x: np.ndarray, memory: np.ndarray) -> np.ndarray:
+        """x (K, inputs) int8 values, memory (1, units) float32, updated -> (K, units) int8 values."""
+        units, (of_input, of_hidden) = self.spec.units, self._products
+        gates = of_input(x)
+        gates *= self.affines[0].scale
+        gates += self.affines[0].bias
+        scale, bias_n = self.affines[1].scale, self._bias_n
         out = np.empty((len(gates), units), np.float32)
+        h = memory
         for k in range(len(gates)):
-            hidden = self._product(quantize_activation(h.copy()))
-            hidden *= self.step_scale_hh
+            hidden = of_hidden(quantize_activation(h.copy()))
+            hidden *= scale
             gate = gates[k : k + 1]
             rz = gate[:, : 2 * units]
             rz += hidden[:, : 2 * units]
             sigmoid(rz)
             n = hidden[:, 2 * units :]
-            n += self.bias_n
+            n += bias_n
             n *= rz[:, :units]
             n += gate[:, 2 * units :]
             np.tanh(n, out=n)
@@ -212,4 +207,11 @@ class GRU:
             h *= rz[:, units:]
             h += n
             out[k] = h
-        return quantize_activation(out), h
+        memory[:] = h
+        return quantize_activation(out)
+
+
+Layer = Dense | Conv | GRU
+
+LAYERS: dict[str, type[Dense] | type[Conv] | type[GRU]] = {"dense": Dense, "conv": Conv, "gru": GRU}
+"""The class of each kind."""

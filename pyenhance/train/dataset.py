@@ -15,26 +15,29 @@ from pathlib import Path
 import numpy as np
 
 from .. import dsp
+from ..dsp import SignalSpec
 from .corpus import Corpus
 from .mixing import Mixer, active_rms
 
 SEQUENCES_PER_SHARD = 48
+SIGNAL_FILE = "signal.json"
 ARRAYS = ("features", "gain", "strength", "vad", "band_mask")
 _VOICE_DB, _VOICE_HANGOVER_FRAMES = -40.0, 5
 
 
-def voice_activity(clean: np.ndarray) -> np.ndarray:
+def voice_activity(signal: SignalSpec, clean: np.ndarray) -> np.ndarray:
     """Whether somebody speaks, for each row that `dsp.ideal` answers.
 
     Parameters
     ----------
+    signal : SignalSpec
     clean : ndarray, shape (n,), float32, n a multiple of 480
 
     Returns
     -------
     ndarray, shape (n / 480,), uint8: 1 within 40 dB of the active level, and for 50 ms after.
     """
-    delayed = np.concatenate((np.zeros(dsp.LATENCY_SAMPLES, np.float32), clean))
+    delayed = np.concatenate((np.zeros(signal.latency_samples, np.float32), clean))
     hops = delayed.reshape(-1, dsp.HOP)[: len(clean) // dsp.HOP + 1]
     power = np.einsum("kn,kn->k", hops, hops) / dsp.HOP
     rms = np.sqrt((power[:-1] + power[1:]) / 2)
@@ -45,33 +48,33 @@ def voice_activity(clean: np.ndarray) -> np.ndarray:
     return held.astype(np.uint8)
 
 
-def make_shard(mixer: Mixer, seed: int, index: int) -> dict[str, np.ndarray]:
+def make_shard(signal: SignalSpec, mixer: Mixer, seed: int, index: int) -> dict[str, np.ndarray]:
     """Shard number `index`, which depends on the seed and the index alone."""
     rng = np.random.default_rng([seed, index])
     rows: dict[str, list[np.ndarray]] = {name: [] for name in ARRAYS}
     for _ in range(SEQUENCES_PER_SHARD):
         mix = mixer.mix(rng)
-        frames, gain, strength = dsp.ideal(mix.noisy, mix.clean)
+        frames, gain, strength = dsp.ideal(signal, mix.noisy, mix.clean)
         rows["features"].append(frames.features.astype(np.float16))
         rows["gain"].append(np.rint(gain * 255).astype(np.uint8))
         rows["strength"].append(np.rint(strength * 255).astype(np.uint8))
-        rows["vad"].append(voice_activity(mix.clean))
-        rows["band_mask"].append(mix.band_mask.astype(np.uint8))
+        rows["vad"].append(voice_activity(signal, mix.clean))
+        rows["band_mask"].append((signal.band_centres_hz <= mix.bandwidth_hz).astype(np.uint8))
     return {name: np.stack(values) for name, values in rows.items()}
 
 
-_worker_mixer: Mixer
+_worker: tuple[SignalSpec, Mixer]
 
 
-def _start_worker(corpus_arguments: tuple, seconds: float) -> None:
-    global _worker_mixer
-    _worker_mixer = Mixer(Corpus(*corpus_arguments), seconds)
+def _start_worker(signal: SignalSpec, corpus_arguments: tuple, seconds: float) -> None:
+    global _worker
+    _worker = signal, Mixer(Corpus(*corpus_arguments), seconds)
 
 
 def _write_shard(path: Path, seed: int, index: int) -> Path:
     part = path.with_suffix(".part")
     with open(part, "wb") as file:
-        np.savez(file, **make_shard(_worker_mixer, seed, index))
+        np.savez(file, **make_shard(*_worker, seed, index))
     os.replace(part, path)
     return path
 
@@ -79,6 +82,12 @@ def _write_shard(path: Path, seed: int, index: int) -> Path:
 def _read_shard(path: Path) -> dict[str, np.ndarray]:
     with np.load(path) as file:
         return {name: file[name] for name in ARRAYS}
+
+
+def read_signal(directory: Path) -> SignalSpec:
+    """The signal path that a folder of shards was made with; older folders, which do not say, have the default one."""
+    path = directory / SIGNAL_FILE
+    return SignalSpec.from_json(path.read_text()) if path.exists() else SignalSpec()
 
 
 class ShardStream:
@@ -97,6 +106,8 @@ class ShardStream:
 
     Attributes
     ----------
+    signal : SignalSpec
+        What the shards were made with.
     step : int
         Batches drawn; set it to resume. The same step over the same shards gives the same batch.
 
@@ -111,6 +122,7 @@ class ShardStream:
     ) -> None:
         self.directory, self.batch, self.seed, self.max_gb, self.share = directory, batch, seed, max_gb, share
         self.step = 0
+        self.signal = read_signal(directory)
         self._shards: dict[Path, dict[str, np.ndarray]] = {}
         self.rescan()
         if not self._shards:
@@ -134,7 +146,7 @@ class ShardStream:
         self._shards = {path: self._shards.get(path) or _read_shard(path) for path in reversed(kept)}
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
-        """Yield dicts: features (B, T, 70), gain, strength (B, T, 34), vad (B, T), band_mask (B, 34); float32."""
+        """Yield dicts: features (B, T, F), gain, strength (B, T, bands), vad (B, T), band_mask (B, bands); float32."""
         while True:
             rng = np.random.default_rng([self.seed, self.step])
             if self.step % 100 == 99:
@@ -158,16 +170,26 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--groups", nargs="+", default=["permissive", "gpl", "restricted"], help="licences")
+    parser.add_argument("--num-bands", type=int, default=SignalSpec.num_bands)
+    parser.add_argument("--lookahead-frames", type=int, default=SignalSpec.lookahead_frames)
     parser.add_argument("--cache", type=Path, help="decoded audio (default: OUT/audio)")
     arguments = parser.parse_args(argv)
+    try:
+        signal = SignalSpec(arguments.num_bands, arguments.lookahead_frames)
+        if any(arguments.out.glob("shard-*.npz")) and read_signal(arguments.out) != signal:
+            raise ValueError(f"{arguments.out} holds shards of {read_signal(arguments.out)}; asked for: {signal}")
+    except ValueError as error:
+        parser.error(str(error))
     arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / SIGNAL_FILE).write_text(signal.to_json())
     cache = arguments.cache or arguments.out / "audio"
     corpus_arguments = (arguments.data, "train", tuple(arguments.groups), cache, arguments.workers)
     Corpus(*corpus_arguments)  # decode once, before the workers share it
     count = max(1, round(arguments.hours * 3600 / arguments.seconds / SEQUENCES_PER_SHARD))
     missing = [i for i in range(count) if not (arguments.out / f"shard-{i:05d}.npz").exists()]
     begin, hours = time.monotonic(), SEQUENCES_PER_SHARD * arguments.seconds / 3600
-    with ProcessPoolExecutor(arguments.workers, None, _start_worker, (corpus_arguments, arguments.seconds)) as pool:
+    start = (signal, corpus_arguments, arguments.seconds)
+    with ProcessPoolExecutor(arguments.workers, None, _start_worker, start) as pool:
         jobs = [pool.submit(_write_shard, arguments.out / f"shard-{i:05d}.npz", arguments.seed, i) for i in missing]
         for done, job in enumerate(as_completed(jobs), 1):
             speed = done * hours / ((time.monotonic() - begin) / 3600)

@@ -12,6 +12,7 @@ import math
 import os
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,44 @@ import numpy as np
 import torch
 from torch import distributed
 
-from ..model.topology import TOPOLOGIES, Topology
+from ..dsp import HOP, SAMPLE_RATE, SignalSpec
+from ..model import SHAPES, load_model, named_shape
+from ..nn import NetworkSpec
 from .dataset import ShardStream
 from .loss import percepnet_loss
-from .network import PercepNet
+from .muon import Muon
+from .network import Network, load_int8
+from .precision import fastest_dtype
 
 SYNC_STEPS = 10
 _AVERAGE_DECAY = 0.98  # each SYNC_STEPS steps
 _BEGINNINGS = 0.3  # share of the batches that start where their sequences do
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How to train.
+
+    Attributes
+    ----------
+    rate : float
+        Highest learning rate.
+    warm_up : int
+        Steps until it is reached.
+    quantise_from : float
+        Share of the run before int8 is simulated.
+    dtype : torch.dtype
+        Number type of the large products.
+    device : str
+    seed : int
+    """
+
+    rate: float = 2e-3
+    warm_up: int = 100
+    quantise_from: float = 0.6
+    dtype: torch.dtype = torch.float32
+    device: str = "cpu"
+    seed: int = 0
 
 
 class Trainer:
@@ -34,21 +65,20 @@ class Trainer:
 
     Parameters
     ----------
-    topology : Topology
+    network : Network
+        Fresh, or one to begin from (see `load_int8`).
     stream : ShardStream
-    arguments : argparse.Namespace
-        As parsed by `main`.
+    options : TrainOptions
     """
 
-    def __init__(self, topology: Topology, stream: ShardStream, arguments: argparse.Namespace) -> None:
-        torch.manual_seed(arguments.seed)
-        self.arguments = arguments
-        self.device = torch.device(arguments.device)
-        self.network = PercepNet(topology).to(self.device)
+    def __init__(self, network: Network, stream: ShardStream, options: TrainOptions | None = None) -> None:
+        self.options = options = options or TrainOptions()
+        self.device = torch.device(options.device)
+        self.network = network.to(self.device)
         self.average = torch.optim.swa_utils.AveragedModel(
             self.network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(_AVERAGE_DECAY)
         )
-        self.optimisers = _optimisers(self.network, arguments.rate)
+        self.optimisers = _optimisers(self.network, options)
         self.stream = stream
         self.progress = 0.0  # share of the run that is done, by time or by steps
         self.spent = 0.0
@@ -60,15 +90,15 @@ class Trainer:
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, float]:
         """One optimisation step; returns the loss and its parts."""
-        arguments = self.arguments
+        options = self.options
         target = {name: torch.from_numpy(array).to(self.device, non_blocking=True) for name, array in batch.items()}
-        warm = min(1.0, self.step / arguments.warm_up)
+        warm = min(1.0, self.step / options.warm_up)
         decay = 0.5 * (1 + math.cos(math.pi * min(self.progress, 1.0)))
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
-                group["lr"] = arguments.rate * warm * (0.02 + 0.98 * decay)
-        self.network.quantise = self.progress >= arguments.quantise_from
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=not arguments.float32):
+                group["lr"] = options.rate * warm * (0.02 + 0.98 * decay)
+        self.network.quantise = self.progress >= options.quantise_from
+        with torch.autocast(self.device.type, options.dtype, enabled=options.dtype != torch.float32):
             outputs = self.network(target["features"])
         loss, parts = percepnet_loss(*outputs, target)
         self.network.zero_grad()
@@ -104,7 +134,7 @@ class Trainer:
         part = path.with_suffix(".part")
         torch.save(
             {
-                "topology": self.network.topology.to_json(),
+                **self._shape(),
                 "network": self.network.state_dict(),
                 "average": self.average.state_dict(),
                 "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
@@ -116,11 +146,15 @@ class Trainer:
         )
         os.replace(part, path)
 
+    def _shape(self) -> dict[str, str]:
+        return {"signal": self.stream.signal.to_json(), "layers": self.network.spec.to_json()}
+
     def load(self, path: Path) -> None:
-        """Resume from a checkpoint of the same topology."""
+        """Resume from a checkpoint of the same network and signal path."""
         saved = torch.load(path, map_location=self.device, weights_only=True)
-        if saved["topology"] != self.network.topology.to_json():
-            raise ValueError(f"{path} holds {saved['topology']}; this run is {self.network.topology.to_json()}")
+        for name, value in self._shape().items():
+            if saved[name] != value:
+                raise ValueError(f"{path} holds {name} {saved[name]}; this run has {value}")
         self.network.load_state_dict(saved["network"])
         self.average.load_state_dict(saved["average"])
         for optimiser, state in zip(self.optimisers, saved["optimisers"], strict=True):
@@ -128,7 +162,7 @@ class Trainer:
         self.stream.step, self.progress, self.spent = saved["step"], saved["progress"], saved["spent"]
 
 
-def _optimisers(network: PercepNet, rate: float) -> list[torch.optim.Optimizer]:
+def _optimisers(network: Network, options: TrainOptions) -> list[torch.optim.Optimizer]:
     """Muon for the hidden matrices, AdamW for biases and heads.
 
     After six minutes on one core Muon had reached a gain loss a tenth lower than AdamW alone.
@@ -138,19 +172,37 @@ def _optimisers(network: PercepNet, rate: float) -> list[torch.optim.Optimizer]:
     matrices = [p for n, p in network.named_parameters() if n in hidden]
     others = [p for n, p in network.named_parameters() if n not in hidden]
     return [
-        torch.optim.Muon(matrices, lr=rate, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98)),
+        Muon(matrices, options.rate, options.dtype),
+        torch.optim.AdamW(others, lr=options.rate, betas=(0.9, 0.98)),
     ]
 
 
-def averaged_network(path: Path) -> PercepNet:
-    """The moving average of a checkpoint's weights, ready for evaluation with simulated int8."""
+def averaged_network(path: Path) -> tuple[SignalSpec, Network]:
+    """The moving average of a checkpoint's weights, ready for evaluation with simulated int8, and its signal path."""
     saved = torch.load(path, map_location="cpu", weights_only=True)
-    network = PercepNet(Topology.from_json(saved["topology"]))
+    signal = SignalSpec.from_json(saved["signal"])
+    network = Network(NetworkSpec.from_json(saved["layers"], signal.num_features))
     prefix = "module."
     network.load_state_dict({k.removeprefix(prefix): v for k, v in saved["average"].items() if k.startswith(prefix)})
     network.quantise = True
-    return network.eval()
+    return signal, network.eval()
+
+
+def starting_network(signal: SignalSpec, shape: str, model: str | None, seed: int) -> Network:
+    """A fresh network of a named shape, or a model's.
+
+    Raises
+    ------
+    ValueError
+        The model is unknown, or was made for another number of bands.
+    """
+    torch.manual_seed(seed)
+    if model is None:
+        return Network(named_shape(shape, signal))
+    given = load_model(model)
+    if given.signal.num_bands != signal.num_bands:
+        raise ValueError(f"model {model!r} has {given.signal.num_bands} bands; the shards have {signal.num_bands}")
+    return load_int8(given)
 
 
 def _crop(batch: dict[str, Any], frames: int, step: int) -> dict[str, Any]:
@@ -169,7 +221,8 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="pyenhance train fit", description=__doc__)
     parser.add_argument("--shards", type=Path, required=True, help="folder written by pyenhance.train.dataset")
     parser.add_argument("--out", type=Path, required=True, help="checkpoint; resumed when it is there")
-    parser.add_argument("--topology", choices=TOPOLOGIES, default="default")
+    parser.add_argument("--shape", choices=SHAPES, default="default", help="of a fresh network")
+    parser.add_argument("--start", metavar="MODEL", help="begin from the weights of a model instead")
     parser.add_argument("--minutes", type=float, default=60, help="length of the run; the schedule follows it")
     parser.add_argument("--batch", type=int, default=8, help="sequences a step and process")
     parser.add_argument("--frames", type=int, default=250, help="frames of each sequence a step")
@@ -180,7 +233,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=0, help="of the CPU (0: torch's choice)")
     parser.add_argument("--max-gb", type=float, default=12, help="of shards in memory, all processes together")
     parser.add_argument("--log", type=Path, help="folder for TensorBoard")
-    parser.add_argument("--float32", action="store_true", help="no bfloat16")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="of products (default: the faster one here)")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args(argv)
     if arguments.threads:
@@ -189,7 +242,15 @@ def main(argv: list[str] | None = None) -> None:
     if world > 1:
         distributed.init_process_group("gloo")
     stream = ShardStream(arguments.shards, arguments.batch, arguments.seed, arguments.max_gb / world, (rank, world))
-    trainer = Trainer(TOPOLOGIES[arguments.topology], stream, arguments)
+    try:
+        network = starting_network(stream.signal, arguments.shape, arguments.start, arguments.seed)
+    except ValueError as error:
+        parser.error(str(error))
+    dtype = getattr(torch, arguments.dtype) if arguments.dtype else fastest_dtype(arguments.device)
+    options = TrainOptions(
+        arguments.rate, arguments.warm_up, arguments.quantise_from, dtype, arguments.device, arguments.seed
+    )
+    trainer = Trainer(network, stream, options)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     if arguments.out.exists():
         trainer.load(arguments.out)
@@ -230,9 +291,11 @@ def _run(trainer: Trainer, arguments: argparse.Namespace, report: bool) -> None:
         if report and trainer.step % (10 * SYNC_STEPS) == 0:
             text = " ".join(f"{k} {v:.4f}" for k, v in mean.items())
             speed = (trainer.step - first) / (now - begin)
+            hours = speed * arguments.batch * arguments.frames * HOP / SAMPLE_RATE  # of audio, an hour
             left = max(budget - trainer.spent, 0) / 60
             print(
-                f"step {trainer.step} {text} int8 {trainer.network.quantise} {speed:.2f} steps/s, "
+                f"step {trainer.step} {text} int8 {trainer.network.quantise} "
+                f"{speed:.2f} steps/s, {hours:.1f} h of audio an hour, "
                 f"{waited / (now - begin):.1%} of the time waiting for data, {left:.1f} min left",
                 file=sys.stderr,
                 flush=True,

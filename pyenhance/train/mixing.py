@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import butter, lfilter, oaconvolve, sosfilt
 
-from ..dsp import BAND_CENTRES_HZ, HOP, SAMPLE_RATE
+from ..dsp import HOP, SAMPLE_RATE
 from .corpus import Corpus
 
 _CODECS = (("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"))
@@ -22,15 +22,15 @@ class Mix:
     Attributes
     ----------
     noisy, clean : ndarray, shape (n,), float32
-    band_mask : ndarray, shape (34,), bool
-        Bands whose target can be trusted (within the speech's measured bandwidth).
+    bandwidth_hz : float
+        Of the speech, as measured: targets above it cannot be trusted.
     snr_db : float
         inf when nothing was added.
     """
 
     noisy: np.ndarray
     clean: np.ndarray
-    band_mask: np.ndarray
+    bandwidth_hz: float
     snr_db: float
 
 
@@ -91,7 +91,7 @@ class Mixer:
             noisy = np.rint(noisy * 32768) / np.float32(32768)
         elif rng.random() < 0.08:
             noisy = _coded(rng, noisy)
-        return Mix(noisy.astype(np.float32), clean.astype(np.float32), BAND_CENTRES_HZ <= bandwidth, snr_db)
+        return Mix(noisy.astype(np.float32), clean.astype(np.float32), bandwidth, snr_db)
 
     def _speech(self, rng: np.random.Generator) -> tuple[np.ndarray, float]:
         """Utterances of one speaker with pauses; sometimes a second speaker talks too."""

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..model.topology import CONV1_KERNEL, CONV2_KERNEL, Topology
+from ..model import Model
+from ..nn import INPUT, LayerSpec, NetworkSpec
 
 ACTIVATION_LEVELS = 127
 """Steps between 0 and 1 of an int8 activation."""
@@ -28,11 +29,41 @@ def fake_quantise_activation(x: Tensor) -> Tensor:
     return _straight_through(x, torch.round(x.float() * ACTIVATION_LEVELS) / ACTIVATION_LEVELS)
 
 
+_ACTIVATIONS = {"clamp": lambda x: torch.clamp(x, 0, 1), "tanh": torch.tanh}  # of hidden layers; heads stay logits
+
+
+class Dense(nn.Module):
+    """activation(W x + b); a head's activation is left to the loss."""
+
+    def __init__(self, spec: LayerSpec, inputs: int) -> None:
+        super().__init__()
+        drawn = nn.Linear(inputs * spec.frames, spec.units)  # as PyTorch initialises it
+        self.spec, self.weight, self.bias = spec, drawn.weight, drawn.bias
+
+    def forward(self, x: Tensor, quantise: bool) -> Tensor:
+        """x (T, B, inputs) -> (T, B, units)."""
+        weight = fake_quantise_weight(self.weight) if quantise else self.weight
+        y = F.linear(x, weight, self.bias)
+        activation = _ACTIVATIONS.get(self.spec.activation)
+        return activation(y.float()) if activation else y
+
+
+class Conv(Dense):
+    """Causal convolution as one product over the last frames, oldest first."""
+
+    def forward(self, x: Tensor, quantise: bool) -> Tensor:
+        """x (T, B, inputs) -> (T, B, units)."""
+        frames = self.spec.frames
+        padded = F.pad(x, (0, 0, 0, 0, frames - 1, 0))
+        return super().forward(torch.cat([padded[k : k + len(x)] for k in range(frames)], -1), quantise)
+
+
 class GRU(nn.Module):
     """PyTorch's GRU (gates r, z, n) with the input product of the whole sequence in one go."""
 
-    def __init__(self, inputs: int, units: int) -> None:
+    def __init__(self, spec: LayerSpec, inputs: int) -> None:
         super().__init__()
+        units = spec.units
         bound = units**-0.5
         self.weight_ih = nn.Parameter(torch.empty(3 * units, inputs).uniform_(-bound, bound))
         self.weight_hh = nn.Parameter(torch.empty(3 * units, units).uniform_(-bound, bound))
@@ -46,6 +77,12 @@ class GRU(nn.Module):
             weight_ih, weight_hh = fake_quantise_weight(weight_ih), fake_quantise_weight(weight_hh)
         projected = F.linear(x, weight_ih, self.bias_ih)
         return Recurrence.apply(projected, weight_hh, self.bias_hh, quantise)
+
+
+LAYERS: dict[str, type[nn.Module]] = {"dense": Dense, "conv": Conv, "gru": GRU}
+"""The class of each kind of `nn.KINDS`."""
+
+_ACTIVATIONS = {"clamp": lambda x: torch.clamp(x, 0, 1), "tanh": torch.tanh}  # of heads: logits
 
 
 class Recurrence(torch.autograd.Function):
@@ -104,75 +141,52 @@ class Recurrence(torch.autograd.Function):
         return grad_projected, grad_weight, flat.float().sum(0), None
 
 
-class PercepNet(nn.Module):
-    """Features in, gains, strengths and voice activity out (PercepNet, section 6).
+class Network(nn.Module):
+    """Any list of layers: features in, gains, strengths and voice activity out (PercepNet, section 6).
 
     Parameters
     ----------
-    topology : Topology
+    spec : NetworkSpec
 
     Attributes
     ----------
+    spec : as given
     quantise : bool
         Simulate int8 weights and activations.
     """
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
-        self.topology = topology
+        self.spec = spec
         self.quantise = False
-        for name, (kind, inputs, outputs) in topology.layers().items():
-            if kind == "gru":
-                layer: nn.Module = GRU(inputs, outputs)
-            else:
-                layer = nn.Linear(inputs * (int(kind[4:]) if kind.startswith("conv") else 1), outputs)
-            self.add_module(name, layer)
+        for layer in spec.layers:
+            self.add_module(layer.name, LAYERS[layer.kind](layer, spec.inputs_of(layer)))
 
-    def forward(self, features: Tensor, trace: dict[str, Tensor] | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def run(self, features: Tensor) -> dict[str, Tensor]:
         """Whole sequences from a zero state.
 
         Parameters
         ----------
-        features : Tensor, shape (B, T, 70)
-        trace : dict, optional
-            Receives the output of each layer, (T, B, units), float32 and, when simulated, on the int8 grid.
+        features : Tensor, shape (B, T, inputs)
 
         Returns
         -------
-        gain, strength : Tensor, shape (B, T, 34), logits
-        vad : Tensor, shape (B, T), logits
+        dict of str to Tensor, shape (T, B, units)
+            Each layer's output; hidden ones float32 and, when simulated, on the int8 grid; heads as logits.
         """
-        x = features.transpose(0, 1)
-        dense = self._keep("dense", torch.clamp(self._linear("dense", x).float(), 0, 1), trace)
-        conv1 = self._keep("conv1", torch.clamp(self._conv("conv1", dense, CONV1_KERNEL).float(), 0, 1), trace)
-        conv2 = self._keep("conv2", torch.tanh(self._conv("conv2", conv1, CONV2_KERNEL).float()), trace)
-        gru1 = self._keep("gru1", self.gru1(conv2, self.quantise), trace)
-        gru2 = self._keep("gru2", self.gru2(gru1, self.quantise), trace)
-        gru3 = self._keep("gru3", self.gru3(gru2, self.quantise), trace)
-        gain_gru = self._keep("gain_gru", self.gain_gru(gru3, self.quantise), trace)
-        both = torch.cat((gru3, conv2), -1)
-        strength_gru = self._keep("strength_gru", self.strength_gru(both, self.quantise), trace)
-        gain = self._linear("gain", torch.cat((conv2, gru1, gru2, gru3, gain_gru), -1))
-        strength = self._linear("strength", strength_gru)
-        vad = self._linear("vad", strength_gru)
-        return gain.transpose(0, 1), strength.transpose(0, 1), vad.transpose(0, 1).squeeze(-1)
+        outputs = {INPUT: features.transpose(0, 1)}
+        for layer in self.spec.layers:
+            seen = [outputs[source] for source in layer.sources]
+            x = getattr(self, layer.name)(seen[0] if len(seen) == 1 else torch.cat(seen, -1), self.quantise)
+            hidden = layer.activation in _ACTIVATIONS
+            outputs[layer.name] = fake_quantise_activation(x) if hidden and self.quantise else x
+        return outputs
 
-    def _keep(self, name: str, x: Tensor, trace: dict[str, Tensor] | None) -> Tensor:
-        if self.quantise:
-            x = fake_quantise_activation(x)
-        if trace is not None:
-            trace[name] = x
-        return x
-
-    def _linear(self, name: str, x: Tensor) -> Tensor:
-        layer = getattr(self, name)
-        weight = fake_quantise_weight(layer.weight) if self.quantise else layer.weight
-        return F.linear(x, weight, layer.bias)
-
-    def _conv(self, name: str, x: Tensor, kernel: int) -> Tensor:
-        """Causal convolution as one product over the last `kernel` frames, oldest first."""
-        padded = F.pad(x, (0, 0, 0, 0, kernel - 1, 0))
-        return self._linear(name, torch.cat([padded[k : k + len(x)] for k in range(kernel)], -1))
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Gain and strength, shape (B, T, bands), and vad, shape (B, T), all logits; see `run`."""
+        outputs = self.run(features)
+        gain, strength, vad = (outputs[head].transpose(0, 1) for head in ("gain", "strength", "vad"))
+        return gain, strength, vad.squeeze(-1)
 
     @torch.no_grad()
     def limit_weights(self) -> None:
@@ -180,3 +194,27 @@ class PercepNet(nn.Module):
         for parameter in self.parameters():
             if parameter.ndim == 2:
                 parameter.clamp_(-WEIGHT_LIMIT, WEIGHT_LIMIT)
+
+
+def load_int8(model: Model) -> Network:
+    """The torch network with a model's int8 weights: where fine-tuning begins.
+
+    Parameters
+    ----------
+    model : Model
+
+    Returns
+    -------
+    Network
+        Its simulated int8 is what the model computes: a row's largest weight is on the grid's edge, so that quantising
+        again gives the same integers.
+    """
+    network = Network(model.network.spec)
+    tensors = model.tensors
+    state = {
+        name: torch.from_numpy(value * tensors[f"{name}_scale"][:, None] if value.ndim == 2 else value.copy())
+        for name, value in tensors.items()
+        if not name.endswith("_scale")
+    }
+    network.load_state_dict(state)
+    return network

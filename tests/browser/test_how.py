@@ -30,7 +30,7 @@ def _scores(page: Page) -> dict[str, float]:
 
 
 def _settled(page: Page) -> None:
-    page.evaluate("lab.settled()")
+    page.evaluate("how.settled()")
 
 
 def test_the_ladder(how: Page, screenshot: Callable[[Page, str], None]) -> None:
@@ -52,9 +52,9 @@ def test_listening_changes_in_step(how: Page) -> None:
     pressed = [how.get_attribute(f"[data-step={s}] button", "aria-pressed") for s in STEPS]
     assert pressed == ["false", "false", "false", "true", "false", "false"]
     how.wait_for_timeout(300)
-    assert how.evaluate("lab.player.place") > 0
+    assert how.evaluate("how.player.place") > 0
     how.click("[data-step=comb] button")
-    assert how.evaluate("lab.player.heard") is None
+    assert how.evaluate("how.player.heard") is None
 
 
 def test_fewer_bands_and_no_comb(how: Page) -> None:

@@ -8,8 +8,9 @@ from playwright.sync_api import Browser
 from ..wasm.test_kernels import SCRIPT, check_kernels
 
 PAGE = """<!doctype html><script type="module">
-  import { loadPyodide } from "/pyodide/pyodide.mjs";
-  const pyodide = await loadPyodide({ indexURL: "/pyodide/", packageBaseUrl: location.origin + "/pyodide/" });
+  import { loadPyodide } from "/engine/pyodide/pyodide.mjs";
+  const indexURL = "/engine/pyodide/";
+  const pyodide = await loadPyodide({ indexURL, packageBaseUrl: location.origin + indexURL });
   await pyodide.loadPackage("pyenhance");
   window.run = (source) => pyodide.runPythonAsync(source);
   document.title = "ready";

@@ -95,7 +95,7 @@ def test_tampered_wheel_is_refused(browser: Browser, serve: Callable[[bool], str
     context.close()
 
 
-@pytest.mark.parametrize("name", ["pyenhance.js", "app.js", "style.css"])
+@pytest.mark.parametrize("name", ["engine/pyenhance.js", "engine/protocol.js", "app.js", "style.css"])
 def test_tampered_page_is_refused(browser: Browser, serve: Callable[[bool], str], name: str) -> None:
     context = browser.new_context()
     page = watched(context)

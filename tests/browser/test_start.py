@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, Route
 
 from pyenhance import enhance
 
@@ -52,7 +52,7 @@ def _open(context: BrowserContext, address: str) -> Page:
 
 
 def _started_again(page: Page) -> bool:
-    return bool(page.evaluate("pyenhance.engine.facts.started_again ?? false"))
+    return bool(page.evaluate("pyenhance.engine.facts.started_again"))
 
 
 def _wait_until_kept(page: Page) -> None:
@@ -99,7 +99,7 @@ def test_unusable_snapshot_is_replaced(context: BrowserContext, serve: Callable[
 def test_snapshot_of_another_build_goes(context: BrowserContext, serve: Callable[[bool], str]) -> None:
     page = watched(context)
     page.goto(f"{serve(True)}strings.js")
-    old = "memory-of-pyenhance / 0123456789abcdef"
+    old = "memory-of-pyenhance /engine/ 0123456789abcdef"
     page.evaluate("(name) => caches.open(name).then((cache) => cache.put('/snapshot', new Response('old')))", old)
     page = _open(context, serve(True))
     for _ in range(100):
@@ -107,8 +107,35 @@ def test_snapshot_of_another_build_goes(context: BrowserContext, serve: Callable
             break
         page.wait_for_timeout(100)
     _wait_until_kept(page)
-    build = page.evaluate("fetch('manifest.json').then((reply) => reply.json()).then(({ build }) => build)")
-    assert list(page.evaluate(KEPT)) == [f"memory-of-pyenhance / {build}"]
+    build = page.evaluate("fetch('engine/manifest.json').then((reply) => reply.json()).then(({ build }) => build)")
+    assert list(page.evaluate(KEPT)) == [f"memory-of-pyenhance /engine/ {build}"]
+
+
+def test_another_pyodide_starts_in_the_ordinary_way(browser: Browser, serve: Callable[[bool], str]) -> None:
+    """The snapshot loader knows one version's inner parts: of another it uses no snapshot, and keeps none."""
+    context = browser.new_context(service_workers="block")
+    page = _open(context, serve(True))
+    _wait_until_kept(page)
+
+    def another(route: Route) -> None:
+        reply = route.fetch()
+        route.fulfill(response=reply, json=reply.json() | {"pyodide": "999.0.1"})
+
+    page.close()
+    context.route("**/engine/manifest.json", another)
+    page = watched(context)
+    warnings: list[str] = []
+    page.on("console", lambda message: warnings.append(message.text))
+    page.goto(serve(True))
+    page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+    assert not _started_again(page)
+    assert any("this is 999.0.1" in warning for warning in warnings), warnings
+    page.evaluate("caches.keys().then((names) => Promise.all(names.map((name) => caches.delete(name))))")
+    page.reload()
+    page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+    page.wait_for_timeout(1000)
+    assert page.evaluate(KEPT) == {}
+    context.close()
 
 
 def test_nothing_is_kept_unless_allowed(context: BrowserContext, serve: Callable[[bool], str]) -> None:
@@ -121,6 +148,6 @@ def test_nothing_is_kept_unless_allowed(context: BrowserContext, serve: Callable
       engine.dispose();
       return facts;
     }"""
-    facts = page.evaluate(code, f"{serve(True)}pyenhance.js")
-    assert facts["model"] == "default" and "started_again" not in facts, json.dumps(facts)
+    facts = page.evaluate(code, f"{serve(True)}engine/pyenhance.js")
+    assert facts["model"] == "default" and not facts["started_again"], json.dumps(facts)
     assert page.evaluate(KEPT) == {}

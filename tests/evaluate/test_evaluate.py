@@ -10,8 +10,9 @@ import soundfile
 
 from pyenhance.cli import main
 from pyenhance.evaluate import METRICS, Scorer, load_pairs
+from pyenhance.evaluate.groups import compare_all
 from pyenhance.evaluate.metrics import composite, si_sdr
-from pyenhance.evaluate.pairs import _bucket
+from pyenhance.evaluate.report import gap_lines
 
 from ..conftest import SHARED, voiced
 
@@ -76,11 +77,6 @@ def test_dnsmos_where_its_model_is(speech: np.ndarray) -> None:
     assert 1 <= noisy["bak"] < clean["bak"] <= 5
 
 
-@pytest.mark.parametrize(("snr", "bucket"), [(-5, "below -2.5 dB"), (5, "2.5 to 7.5 dB"), (20, "above 12.5 dB")])
-def test_buckets(snr: float, bucket: str) -> None:
-    assert _bucket(snr) == bucket
-
-
 @pytest.fixture
 def folder(tmp_path: Path, speech: np.ndarray) -> Path:
     for name in ("clean", "noisy"):
@@ -108,8 +104,19 @@ def test_from_files_to_reports(folder: Path, tmp_path: Path, capsys: pytest.Capt
     assert list(result["groups"]["snr"]) == ["2.5 to 7.5 dB", "above 12.5 dB"]
     one = result["clips"][0]["scores"]["noisy"]["pesq_wb"], result["clips"][1]["scores"]["noisy"]["pesq_wb"]
     assert means["noisy"]["pesq_wb"] == pytest.approx(np.mean(one))
-    rows = {row.split("|")[1].strip(): row for row in card.read_text().splitlines() if row}
+    assert result["groups"]["pitch"]["110 to 150 Hz"]["clips"] == 2
+    spread = result["spread"]["default"]["sex"]
+    assert spread["gaps"] == {} and not spread["groups"]["F"]["pesq_wb"]["judged"]  # of one clip each: nothing to say
+    rows = {row.split("|")[1].strip(): row for row in card.read_text().splitlines() if row.startswith("|")}
     assert f"{means['default']['pesq_wb']:.2f}" in rows["default"] and "sex: F" in rows and "oracle" in rows
+
+
+def test_gaps_in_words() -> None:
+    rng = np.random.default_rng(0)
+    gaps = compare_all([{"sex": sex} for sex in "FM" * 20], {"pesq_wb_gain": rng.normal(size=40) + np.tile([0, 2], 20)})
+    (line,) = gap_lines({"means": {"noisy": {}, "x": {}}, "spread": {"x": gaps}}, "x")
+    assert line.startswith("sex: gain in PESQ-WB ") and " higher for M than for F (95 % interval " in line
+    assert gap_lines({"means": {"x": {}}, "spread": {"x": gaps}}, "x") == []
 
 
 def test_html_page_is_whole(folder: Path, tmp_path: Path) -> None:

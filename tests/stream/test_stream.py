@@ -80,7 +80,7 @@ def test_strength_limits_the_attenuation() -> None:
 
 
 def test_noise_is_removed_and_speech_kept() -> None:
-    x, rate = soundfile.read(ROOT / "site" / "sample.flac", dtype="float32")
+    x, rate = soundfile.read(ROOT / "site" / "page" / "sample.flac", dtype="float32")
     y = enhance(x, rate)
     # The sample's first second is noise alone; its loudest frames are speech.
     assert 20 * np.log10(np.std(y[14_400:43_200]) / np.std(x[14_400:43_200])) < -10

@@ -1,6 +1,6 @@
 // Sample-rate conversion: what comes out is what went in, on time, however it is cut.
 import assert from "node:assert/strict";
-import { Resampler } from "../../site/resample.js";
+import { Resampler } from "../../site/engine/resampler.js";
 
 for (const [from, to] of [
   [44100, 48000],

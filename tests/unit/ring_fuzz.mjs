@@ -1,15 +1,12 @@
 // Both sides of the rings on real threads: one writes numbered samples in random portions, the other takes whole hops and writes
-// them back; the first checks every sample that returns. Exit status 0: all as it must be.
+// them back; the first checks every sample that returns, and that nothing lies where nobody may write. Exit status 0: all as it must be.
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { fileURLToPath } from "node:url";
+import { H, HOP, LAYOUT, Ring } from "../../site/engine/ring.js";
 
-const [, , ringPath, seedText, totalText] = process.argv;
-const { H, HOP, CAPACITY, Ring, put, take } = await import(
-  pathToFileURL(isMainThread ? ringPath : workerData.ringPath).href
-);
 const CANARY = 0x5afe5afe;
+const MOST = 60000; // samples on their way: fewer than a ring has
 
-// The canaries are the header's unused fields, which a wrong index or field would touch.
 function random(seed) {
   let state = seed >>> 0;
   return () => {
@@ -18,17 +15,28 @@ function random(seed) {
   };
 }
 
+// Places of the buffer, as ints, that belong to no field and to no ring.
+function between() {
+  const used = [
+    ...Object.values(LAYOUT.groups).map(({ from, to }) => [from, to]),
+    ...[LAYOUT.input, LAYOUT.output].map(([from, to]) => [from / 4, to / 4]),
+  ];
+  const all = Array.from({ length: LAYOUT.bytes / 4 }, (_, at) => at);
+  return all.filter((at) => !used.some(([from, to]) => from <= at && at < to));
+}
+
 if (isMainThread) {
+  const [, , seedText, totalText] = process.argv;
   const seed = Number(seedText);
   const total = Number(totalText);
-  const ring = Ring.create(true);
-  for (let i = 27; i < 32; i++) ring.head[i] = CANARY;
   // Near the end of 32 bits, so that every counter wraps on the way.
-  const start = (2 ** 32 - 100 * HOP) | 0;
-  for (const field of [H.IN_WRITE, H.IN_READ, H.OUT_WRITE, H.OUT_READ]) ring.set(field, start);
-  const worker = new Worker(fileURLToPath(import.meta.url), {
-    workerData: { buffer: ring.buffer, seed: seed + 1, ringPath },
-  });
+  const ring = Ring.create({ shared: true, at: (2 ** 32 - 100 * HOP) | 0 });
+  const ints = new Int32Array(ring.buffer);
+  const canaries = between();
+  if (canaries.length < 64) throw new Error(`only ${canaries.length} canaries`);
+  for (const at of canaries) ints[at] = CANARY;
+  ring.playAfter(0);
+  const worker = new Worker(fileURLToPath(import.meta.url), { workerData: { buffer: ring.buffer, seed: seed + 1 } });
   const next = random(seed);
   const value = (n) => (n * 7919) % 8388593; // exact in float32, no two neighbours alike
   const block = new Float32Array(4096);
@@ -38,54 +46,53 @@ if (isMainThread) {
   const deadline = Date.now() + 120000;
   while (read < total) {
     if (Date.now() > deadline) throw new Error(`stuck: ${written} written, ${read} read`);
-    const room = CAPACITY - ring.distance(H.IN_WRITE, H.OUT_READ);
-    const n = Math.min(1 + Math.floor(next() * 4000), room, total + HOP - written);
+    const n = Math.min(1 + Math.floor(next() * 4000), MOST - (written - read), total + HOP - written);
     if (n > 0) {
       for (let i = 0; i < n; i++) block[i] = value(written + i);
-      put(ring.input, ring.get(H.IN_WRITE), block, 0, n);
-      ring.add(H.IN_WRITE, n);
+      ring.hear(block, n);
       written += n;
-      ring.add(H.DOORBELL, 1);
-      Atomics.notify(ring.head, H.DOORBELL);
+      ring.knock();
     }
-    const ready = ring.distance(H.OUT_WRITE, H.OUT_READ);
+    const ready = ring.outFill;
     fullest = Math.max(fullest, ready);
     const m = Math.min(ready, 1 + Math.floor(next() * 4000));
     if (m > 0) {
-      take(ring.output, ring.get(H.OUT_READ), block, 0, m);
+      if (ring.ready(m) !== m) throw new Error(`${ring.ready(m)} of ${m} are ready`);
+      ring.wet(block, m);
       for (let i = 0; i < m; i++) {
         if (block[i] !== Math.fround(-value(read + i))) throw new Error(`sample ${read + i} is ${block[i]}`);
       }
-      ring.add(H.OUT_READ, m);
+      ring.dry(block, m, 0);
+      for (let i = 0; i < m; i++) {
+        if (block[i] !== Math.fround(value(read + i))) throw new Error(`heard sample ${read + i} is ${block[i]}`);
+      }
+      ring.played(m);
       read += m;
-    } else Atomics.wait(ring.head, H.HOPS, ring.get(H.HOPS), 1);
+    } else await new Promise((resolve) => setTimeout(resolve, 1));
   }
-  for (let i = 27; i < 32; i++) if (ring.head[i] !== CANARY) throw new Error(`header field ${i} was overwritten`);
+  for (const at of canaries) if (ints[at] !== CANARY) throw new Error(`the word ${at} was overwritten: ${ints[at]}`);
   ring.set(H.QUIT, 1);
-  ring.add(H.DOORBELL, 1);
-  Atomics.notify(ring.head, H.DOORBELL);
+  ring.knock();
   await new Promise((resolve) => worker.once("exit", resolve));
   console.log(JSON.stringify({ read, written, fullest, hops: ring.get(H.HOPS) }));
 } else {
   const ring = new Ring(workerData.buffer);
   const next = random(workerData.seed);
   const block = new Float32Array(16 * HOP);
+  const awake = setInterval(() => {}, 1000); // Node would end a thread that only sleeps
   while (ring.get(H.QUIT) === 0) {
-    const rung = ring.get(H.DOORBELL);
-    const waiting = Math.floor(ring.distance(H.IN_WRITE, H.IN_READ) / HOP);
-    const hops = Math.min(waiting, 1 + Math.floor(next() * 16));
+    const { knocks } = ring;
+    const hops = Math.min(ring.waitingHops, 1 + Math.floor(next() * 16));
     if (hops === 0) {
-      Atomics.wait(ring.head, H.DOORBELL, rung, 5);
+      await ring.sleep(knocks);
       continue;
     }
-    const at = ring.get(H.IN_READ);
-    take(ring.input, at, block, 0, hops * HOP);
+    ring.waiting(block, hops * HOP);
     for (let i = 0; i < hops * HOP; i++) block[i] = -block[i];
-    put(ring.output, at, block, 0, hops * HOP);
-    ring.set(H.IN_READ, (at + hops * HOP) | 0);
-    ring.set(H.OUT_WRITE, (at + hops * HOP) | 0);
+    ring.answer(block, hops * HOP);
     ring.add(H.HOPS, hops);
-    Atomics.notify(ring.head, H.HOPS);
+    ring.gains = block.subarray(0, 64);
   }
+  clearInterval(awake);
   parentPort?.close();
 }

@@ -1,141 +1,208 @@
 // What the worker's stream does when it falls behind: holds the gains, then passes sound on, then rests. Nothing is lost.
+// For models of any number of bands and any latency.
 import assert from "node:assert/strict";
-import { CAPACITY, H, HOP, LATENCY, Ring, STATE, put } from "../../site/ring.js";
-import { Stream } from "../../site/stream.js";
+import { H, HOP, MAX_BANDS, Ring, STATE } from "../../site/engine/ring.js";
+import { Stream } from "../../site/engine/stream.js";
 
 let now = 0;
 performance.now = () => now;
 
 // Stands for the Python engine: halves what it hears, takes as long as it is told to.
 const calls = [];
-const input = new Float32Array(16 * HOP);
-const output = new Float32Array(16 * HOP);
-const facts = new Float32Array(36).fill(0.5);
-const engine = {
-  block: (which) => ({ input, output, facts })[which],
-  setStrength: () => {},
-  run(hops, lean) {
-    assert.ok(hops >= 1 && hops <= 16);
-    calls.push([hops, lean]);
-    for (let i = 0; i < hops * HOP; i++) output[i] = input[i] / 2;
-    now += 3 * hops;
-  },
-  heapBytes: () => 1 << 20,
-  destroy: () => calls.push("destroyed"),
-};
-
-const ring = Ring.create(true);
-const reports = [];
-ring.set(H.IN_WRITE, 2 ** 31 - 5 * HOP); // counters wrap while this runs
-const sample = (n) => (((n >>> 0) % 7919) + 1) / 7920;
-const stream = new Stream(engine, { buffer: ring.buffer }, ({ type }) => reports.push(type));
-const hop = new Float32Array(HOP);
-
-function hear(hops) {
-  for (let k = 0; k < hops; k++) {
-    const at = ring.get(H.IN_WRITE);
-    for (let i = 0; i < HOP; i++) hop[i] = sample((at + i) | 0);
-    put(ring.input, at, hop, 0, HOP);
-    ring.set(H.IN_WRITE, (at + HOP) | 0);
-  }
+function halving(bands, latency) {
+  const input = new Float32Array(16 * HOP);
+  const output = new Float32Array(16 * HOP);
+  const facts = new Float32Array(2 + bands).fill(0.5);
+  return {
+    bands,
+    latency,
+    block: (which) => ({ input, output, facts })[which],
+    setStrength: () => {},
+    run(hops, lean) {
+      assert.ok(hops >= 1 && hops <= 16);
+      calls.push([hops, lean]);
+      for (let i = 0; i < hops * HOP; i++) output[i] = input[i] / 2;
+      now += 3 * hops;
+    },
+    heapBytes: 1 << 20,
+    destroy: () => calls.push("destroyed"),
+  };
 }
 
-// After a drain every sample has been answered: enhanced, or untouched and aligned.
-function answered(hops) {
-  assert.equal(ring.get(H.IN_READ), ring.get(H.OUT_WRITE));
-  assert.ok(ring.distance(H.IN_WRITE, H.IN_READ) < HOP);
-  const end = ring.get(H.OUT_WRITE);
-  let enhanced = 0;
-  for (let n = end - hops * HOP; n !== end; n++) {
-    const y = ring.output[(n >>> 0) & (CAPACITY - 1)];
-    const wet = Math.fround(sample(n | 0)) / 2;
-    if (y === wet) enhanced++;
-    else assert.equal(y, Math.fround(sample((n - LATENCY) | 0)), `sample ${n}`);
+for (const [bands, latency] of [
+  [34, 1440],
+  [24, 480],
+  [50, 960],
+]) {
+  const start = (Math.floor(2 ** 31 / HOP) - 20) * HOP; // counters wrap while this runs
+  const ring = Ring.create({ shared: true, latency, at: start });
+  ring.playAfter(0);
+  const reports = [];
+  const sample = (n) => (((n + start) % 7919) + 1) / 7920; // the nth that is heard
+  let heard = 0;
+  let answers = 0;
+  const stream = new Stream(halving(bands, latency), { buffer: ring.buffer }, (type) => reports.push(type));
+  assert.deepEqual([ring.latency, ring.get(H.BANDS), ring.gains.length], [latency, bands, bands]);
+  const hop = new Float32Array(HOP);
+
+  function hear(hops) {
+    for (let k = 0; k < hops; k++, heard += HOP) {
+      for (let i = 0; i < HOP; i++) hop[i] = sample(heard + i);
+      ring.hear(hop, HOP);
+    }
   }
-  return Math.round(enhanced / HOP);
-}
 
-hear(LATENCY / HOP);
-stream.drain();
-hear(1);
-calls.length = 0;
-stream.drain();
-assert.deepEqual(calls, [[1, false]]);
-assert.equal(answered(1), 1);
+  // After a drain every sample has been answered: enhanced, or untouched and aligned. Looks at the last ones.
+  function answered(hops) {
+    assert.equal(ring.inFill, 0);
+    assert.equal(ring.outFill, heard - answers);
+    const skipped = heard - answers - hops * HOP;
+    ring.played(skipped);
+    answers += skipped;
+    let enhanced = 0;
+    for (; answers < heard; answers += HOP) {
+      assert.equal(ring.ready(HOP), HOP);
+      ring.wet(hop, HOP);
+      for (let i = 0; i < HOP; i++) {
+        const wet = Math.fround(Math.fround(sample(answers + i)) / 2);
+        if (hop[i] === wet) enhanced++;
+        else assert.equal(hop[i], Math.fround(sample(answers + i - latency)), `sample ${answers + i}`);
+      }
+      ring.played(HOP);
+    }
+    return Math.round(enhanced / HOP);
+  }
 
-hear(9); // behind: the gains are held, in larger blocks, until five or fewer wait
-calls.length = 0;
-stream.drain();
-assert.deepEqual(calls[0], [9, true]);
-assert.equal(answered(9), 9);
-assert.equal(ring.get(H.LEAN_HOPS), 9);
-
-hear(40); // far behind: all but the last two hops pass untouched
-calls.length = 0;
-stream.drain();
-assert.deepEqual(calls, [[2, false]]);
-assert.equal(answered(40), 2);
-assert.equal(ring.get(H.DROPPED_HOPS), 38);
-assert.equal(ring.get(H.STATE), STATE.RUNNING);
-assert.deepEqual(reports, []);
-
-let rounds = 0;
-while (ring.get(H.STATE) === STATE.RUNNING && rounds++ < 50) {
-  hear(30);
+  hear(latency / HOP);
   stream.drain();
-  answered(30);
-}
-assert.equal(ring.get(H.STATE), STATE.BYPASSED, "lasting overload ends in bypass");
-assert.deepEqual(reports, ["overload"]);
-calls.length = 0;
-hear(3);
-stream.drain();
-assert.equal(answered(3), 0, "bypassed: untouched");
-assert.equal(calls.length, 0, "the engine rests");
+  hear(1);
+  calls.length = 0;
+  stream.drain();
+  assert.deepEqual(calls, [[1, false]]);
+  assert.equal(answered(1), 1);
 
-now += 5001;
-hear(1);
-stream.drain();
-assert.equal(ring.get(H.STATE), STATE.RUNNING);
-assert.deepEqual(reports, ["overload", "recovered"]);
-assert.equal(answered(1), 1);
+  hear(9); // behind: the gains are held, in larger blocks, until five or fewer wait
+  calls.length = 0;
+  stream.drain();
+  assert.deepEqual(calls[0], [9, true]);
+  assert.equal(answered(9), 9);
+  assert.equal(ring.get(H.LEAN_HOPS), 9);
 
-for (let k = 0; k < 200; k++) {
+  hear(40); // far behind: all but the last two hops pass untouched
+  calls.length = 0;
+  stream.drain();
+  assert.deepEqual(calls, [[2, false]]);
+  assert.equal(answered(40), 2);
+  assert.equal(ring.get(H.DROPPED_HOPS), 38);
+  assert.equal(ring.get(H.STATE), STATE.RUNNING);
+  assert.deepEqual(reports, []);
+
+  let rounds = 0;
+  while (ring.get(H.STATE) === STATE.RUNNING && rounds++ < 50) {
+    hear(30);
+    stream.drain();
+    answered(30);
+  }
+  assert.equal(ring.get(H.STATE), STATE.BYPASSED, "lasting overload ends in bypass");
+  assert.deepEqual(reports, ["overload"]);
+  calls.length = 0;
+  hear(3);
+  stream.drain();
+  assert.equal(answered(3), 0, "bypassed: untouched");
+  assert.equal(calls.length, 0, "the engine rests");
+
+  now += 5001;
   hear(1);
   stream.drain();
+  assert.equal(ring.get(H.STATE), STATE.RUNNING);
+  assert.deepEqual(reports, ["overload", "recovered"]);
+  assert.equal(answered(1), 1);
+
+  for (let k = 0; k < 100; k++) {
+    hear(1);
+    stream.drain();
+    assert.equal(answered(1), 1);
+  }
+  assert.equal(ring.get(H.STATE), STATE.RUNNING, "a machine that keeps up again stays enhanced");
+
+  const hopsBefore = ring.get(H.HOPS);
+  const all = ring.mostHops + 1;
+  hear(all); // the ring is full: what may have been overwritten is counted, the rest is answered
+  stream.drain();
+  assert.equal(ring.get(H.OVERRUN_SAMPLES), (all - 2) * HOP);
+  assert.equal(ring.get(H.HOPS) - hopsBefore, all);
+  assert.equal(ring.inFill, 0);
+
+  stream.snapshot();
+  assert.ok(ring.get(H.US_P50) >= 3000 && ring.get(H.US_P50) <= 3020);
+  assert.equal(ring.get(H.VOICE), 500);
+  assert.deepEqual(ring.gains, new Float32Array(bands).fill(0.5));
+  calls.length = 0;
+  stream.end();
+  stream.end();
+  assert.deepEqual(calls, ["destroyed"]);
+  assert.equal(ring.get(H.STATE), STATE.ENDED);
 }
-assert.equal(answered(100), 100);
-assert.equal(ring.get(H.STATE), STATE.RUNNING, "a machine that keeps up again stays enhanced");
-
-const hopsBefore = ring.get(H.HOPS);
-hear(Math.floor(CAPACITY / HOP)); // the ring is full: what was overwritten is counted, the rest is answered
-stream.drain();
-assert.ok(ring.get(H.OVERRUN_SAMPLES) > 0);
-assert.equal(ring.get(H.HOPS) - hopsBefore, Math.floor(CAPACITY / HOP));
-assert.equal(ring.get(H.IN_READ), ring.get(H.OUT_WRITE));
-
-stream.snapshot();
-assert.ok(ring.get(H.US_P50) >= 3000 && ring.get(H.US_P50) <= 3020);
-assert.equal(ring.get(H.VOICE), 500);
-assert.equal(ring.get(H.GAINS + 33), 500);
-stream.end();
-stream.end();
-assert.equal(calls.filter((call) => call === "destroyed").length, 1);
-assert.equal(ring.get(H.STATE), STATE.ENDED);
 
 // An engine that fails ends its stream, once, and says why.
 const failing = {
-  ...engine,
+  ...halving(34, 1440),
   run: () => {
     throw new Error("broken");
   },
 };
-const other = Ring.create(true);
+const other = Ring.create({ shared: true });
 const told = [];
-const doomed = new Stream(failing, { buffer: other.buffer }, (message) => told.push(message));
-other.set(H.IN_WRITE, 3 * HOP);
+const doomed = new Stream(failing, { buffer: other.buffer }, (type, fields) => told.push({ type, ...fields }));
+other.hear(new Float32Array(3 * HOP), 3 * HOP);
 doomed.drain();
 doomed.drain();
 assert.equal(other.get(H.STATE), STATE.FAILED);
 assert.deepEqual(told, [{ type: "error", during: "live", message: "broken" }]);
+
+// More bands than a ring has room for are refused.
+const { buffer } = Ring.create({ shared: true });
+assert.throws(() => new Stream(halving(MAX_BANDS + 1, 480), { buffer }, () => {}), /65 bands; accepted: at most 64/);
+
+// Without shared memory: a hop in, its answer out; a message that is none of them is told, and the stream goes on.
+const { port1, port2 } = new MessageChannel();
+const back = [];
+const messages = [];
+port2.onmessage = ({ data }) => back.push(data);
+const plain = new Stream(halving(24, 480), { port: port1 }, (type, fields) => messages.push({ type, ...fields }));
+const at = (2 ** 31 - HOP) | 0;
+for (const data of [
+  { type: "hop", at, samples: new Float32Array(HOP).fill(0.5) },
+  { type: "hop", at, samples: new Float32Array(7) },
+  { type: "dance" },
+  { type: "hop", at: Ring.after(at, HOP), samples: new Float32Array(HOP).fill(0.25) },
+])
+  port2.postMessage(data);
+while (back.length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+assert.deepEqual(
+  back.map(({ type, at, samples, state, latency }) => [type, at, samples[9], state, latency]),
+  [
+    ["hop", at, 0.25, STATE.RUNNING, 480],
+    ["hop", (at + HOP) | 0, 0.125, STATE.RUNNING, 480],
+  ],
+);
+const errors = messages.filter(({ type }) => type === "error").map(({ message }) => message);
+assert.match(errors[0], /"hop" to the stream: samples is Float32Array; accepted: a Float32Array of 480/);
+assert.match(errors[1], /"dance" to the stream is unknown; accepted: hop/);
+
+// A backlog of messages is seen as one: the gains are held.
+calls.length = 0;
+for (let k = 2; k < 11; k++)
+  port2.postMessage({ type: "hop", at: Ring.after(at, k * HOP), samples: new Float32Array(HOP) });
+while (back.length < 11) await new Promise((resolve) => setTimeout(resolve, 5));
+assert.deepEqual(calls, [[9, true]]);
+back.splice(2, 9);
+plain.end();
+while (back.length < 3) await new Promise((resolve) => setTimeout(resolve, 5));
+assert.deepEqual(back[2], { type: "end", state: STATE.ENDED });
+const header = Ring.create();
+header.takeOver("worker", messages.findLast(({ type }) => type === "header").values);
+assert.deepEqual([header.latency, header.gains.length, header.get(H.HOPS)], [480, 24, 11]);
+port2.close();
 console.log("ok");
+process.exit(); // the worker's own channel is open for good

@@ -7,17 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from ..conftest import PATIENCE_S
+
 HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="session")
 def in_pyodide(site: Path, node: str) -> Callable[[str], dict]:
     """Run one of the files beside this one with the site's wheel; returns the JSON that is its last expression."""
-    wheel = site / json.loads((site / "manifest.json").read_text())["wheels"]["pyenhance"]
+    engine = site / "engine"
+    wheel = engine / json.loads((engine / "manifest.json").read_text())["wheels"]["pyenhance"]
 
     def run(name: str) -> dict:
         command = [node, HERE / "run_python.mjs", site.parent / "fetched.json", wheel, HERE / name]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import ROOT
+from ..conftest import PATIENCE_S, ROOT
 
 HERE = Path(__file__).parent
 TEST_WHEELS = ["pytest==9.2.0", "hypothesis==6.155.7"]  # hypothesis: the last release without a compiled part
@@ -39,7 +39,7 @@ def test_numpys_core_tests(site: Path, node: str, tmp_path: Path) -> None:
         names = sorted(path.relative_to(tree) for path in (tree / "numpy" / "_core" / "tests").glob("test_*.py"))
         command = [node, HERE / "numpy_core_tests.mjs", fetched["pyodide"], tree, tmp_path]
         command += [f"/tree/{name}" for name in names]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=4 * PATIENCE_S, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
         record.write_text(json.dumps({"sha256": digest} | json.loads(done.stdout.splitlines()[-1])))
     counts = json.loads(record.read_text())

@@ -1,0 +1,82 @@
+"""Whether compiled code computes what numpy does: engines have been seen whose SIMD does not."""
+
+import ctypes
+import threading
+
+import numpy as np
+
+from .. import dsp
+from ..dsp import HOP, SignalSpec
+from ..nn import INPUT, LayerSpec, Network, NetworkSpec
+from .program import Program
+from .stream import CompiledStream, SignalTables, StreamState
+from .structures import BLOCK_HOPS
+
+_LAYERS = (
+    LayerSpec("dense", "dense", (INPUT,), 7, "clamp"),
+    LayerSpec("conv", "conv", ("dense",), 18, "tanh", frames=3),
+    LayerSpec("gru", "gru", ("conv", "dense"), 13, "tanh"),
+    LayerSpec("even", "gru", ("gru",), 16, "tanh"),
+    LayerSpec("sums", "dense", ("even", "gru", "conv"), 6),
+)
+
+
+def spread(*shape: int) -> np.ndarray:
+    """Whole numbers all over [-127, 127], float32; numpy.random does not come along into the browser."""
+    return (np.arange(np.prod(shape)) * 89 % 255 - 127).reshape(shape).astype(np.float32)
+
+
+def meaningless_weights(spec: NetworkSpec) -> dict[str, np.ndarray]:
+    """Tensors of a network that has learnt nothing: good for comparing and for measuring."""
+    return {
+        name: spread(*shape).astype(np.int8)
+        if kind == "I8"
+        else np.full(shape, 1e-3 if name.endswith("scale") else 0.05, np.float32)
+        for name, (kind, shape) in spec.tensors.items()
+    }
+
+
+def network_differs(library: ctypes.CDLL, turns: bool) -> str | None:
+    """What is wrong with the compiled network, or None."""
+    spec = NetworkSpec(5, _LAYERS)
+    network = Network(spec, meaningless_weights(spec))
+    program, memory, own = Program(network, library, turns), network.new_memory(), network.new_memory()
+    x = spread(9, 5) / 127
+    found = np.concatenate([program(part, memory, ["sums"])["sums"] for part in (x[:4], x[4:])])
+    expected = network(x, own)["sums"]
+    # A value on the edge between two steps may round either way.
+    differences = {"sums": float(np.abs(found - expected).max() / np.abs(expected).max())}
+    for name, allowed in {"sums": 0.01, "conv": 1, "gru": 0.02, "even": 0.02}.items():
+        if name not in differences:
+            place, _ = spec.memory[name]
+            differences[name] = float(np.abs(memory[place] - own[place]).max())
+        if not differences[name] <= allowed:
+            return f"layer {name!r} differs from numpy's by {differences[name]:.3g}"
+    return None
+
+
+def signal_differs(library: ctypes.CDLL, spec: SignalSpec) -> str | None:
+    """What is wrong with the compiled signal path, on a gliding buzz in noise with a pause, or None."""
+    n = np.arange(24 * HOP)
+    phase = np.cumsum(180 + 40 * np.sin(n / 4000)) * (2 * np.pi / 48_000)
+    noise = np.modf(1e4 * np.sin(12.9898 * n))[0]
+    signal = (0.1 * sum(np.sin(h * phase) / h for h in range(1, 9)) + 0.02 * noise).astype(np.float32)
+    signal[10 * HOP : 14 * HOP] = 0
+    hops = signal.reshape(-1, HOP)
+    state, own = StreamState(spec, 0), StreamState(spec, 0)
+    features = np.zeros((BLOCK_HOPS, spec.num_features), np.float32)
+    stream = CompiledStream(library, SignalTables(spec, features, threading.Lock()), None, state)
+    frames, expected = stream.analyse(hops), dsp.analyse(spec, own.signal, hops)
+    pairs = [(name, value, getattr(expected, name)) for name, value in vars(frames).items()]
+    gain = expected.coherence
+    for name, strength, dry, postfilter in (("full", gain[:, ::-1], 0.1, True), ("plain", None, 0.0, False)):
+        found = stream.synthesise(expected, gain, strength, dry=dry, postfilter=postfilter)
+        wanted = dsp.synthesise(spec, own.signal, expected, gain, strength, dry=dry, postfilter=postfilter)
+        pairs.append((f"{name} synthesis", found, wanted))
+    pairs += [
+        (f"remembered {name}", getattr(state.signal, name), getattr(own.signal, name)) for name in ("samples", "score")
+    ]
+    for name, found, wanted in pairs:
+        if not np.allclose(found, wanted, rtol=1e-3, atol=1e-3):
+            return f"{name} differs from numpy's by {np.nanmax(np.abs(found - wanted)):.3g}"
+    return None

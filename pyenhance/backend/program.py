@@ -1,0 +1,135 @@
+"""A network laid out for compiled code: padded weights, and tables of layers that point to one another's outputs."""
+
+import ctypes
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..nn.layers import Affine, Layer
+from ..nn.network import Network
+from ..nn.spec import ACTIVATIONS, INPUT, KINDS
+from .structures import BLOCK_HOPS, array, fill
+
+_SUMS, _COLUMNS = 4, 16  # rows and columns come in multiples of these
+
+
+class Program:
+    """The layers of a network, run by one compiled call.
+
+    Parameters
+    ----------
+    network : Network
+    library : ctypes library or None
+        See `library.load_library`; without one the program can be looked at and not run.
+    turns : bool
+        Rows of weights take turns in memory, as the WebAssembly product wants them.
+
+    Attributes
+    ----------
+    features : ndarray, shape (BLOCK_HOPS, stride), float32
+        What the network is given; columns beyond its inputs stay zero.
+    structure : ctypes.Structure
+        ``struct network``.
+    layers : dict of str to ctypes.Structure
+        ``struct layer`` of each.
+    matrices : list of (ndarray, ndarray)
+        Each matrix of weights, as it lies for the compiled code and as it was.
+    """
+
+    def __init__(self, network: Network, library: ctypes.CDLL | None, turns: bool) -> None:
+        self.spec = network.spec
+        self._library = library
+        self._turns = turns
+        self.features = np.zeros((BLOCK_HOPS, _padded(self.spec.inputs, _COLUMNS)), np.float32)
+        self._outputs: dict[str, np.ndarray] = {INPUT: self.features}
+        self.layers: dict[str, ctypes.Structure] = {}
+        self.matrices: list[tuple[np.ndarray, np.ndarray]] = []
+        affines: list[ctypes.Structure] = []
+        for name, layer in network.layers.items():
+            own = [self._affine(affine, layer.integers) for affine in layer.affines]
+            self.layers[name] = self._layer(name, layer, own)
+            affines += own
+        self.structure = fill(
+            "network",
+            num_layers=len(self.layers),
+            layers=array("layer", list(self.layers.values())),
+            # Room for the widest cells, of 16 bits.
+            seen=np.zeros(max(affine.columns for affine in affines), np.int16),
+            seen_hidden=np.zeros(max(affine.columns for affine in affines), np.int16),
+            sums=np.zeros(max(affine.rows for affine in affines), np.int32),
+            gates=np.zeros(max(affine.rows for affine in affines), np.float32),
+        )
+        self._address = ctypes.addressof(self.structure)
+
+    def _affine(self, affine: Affine, integers: bool) -> ctypes.Structure:
+        outputs, inputs = affine.weight.shape
+        rows, columns = self.padded(affine.weight)
+        weight = np.zeros((rows, columns), np.int8)
+        weight[:outputs, :inputs] = affine.weight
+        if integers and self._turns:
+            weight = _taking_turns(weight)
+        self.matrices.append((weight, affine.weight))
+        scale, bias = np.zeros(rows, np.float32), np.zeros(rows, np.float32)
+        scale[:outputs], bias[:outputs] = affine.scale, affine.bias
+        return fill("affine", weight=weight, scale=scale, bias=bias, rows=rows, columns=columns)
+
+    @staticmethod
+    def padded(weight: np.ndarray) -> tuple[int, int]:
+        """Rows and columns that a matrix is padded to."""
+        return _padded(weight.shape[0], _SUMS), _padded(weight.shape[1], _COLUMNS)
+
+    def _layer(self, name: str, layer: Layer, affines: list[ctypes.Structure]) -> ctypes.Structure:
+        spec = layer.spec
+        sources = [
+            fill("source", **{"from": seen, "width": self.spec.widths[source], "stride": seen.shape[1]})
+            for source in spec.sources
+            for seen in (self._outputs[source],)
+        ]
+        out = self._outputs[name] = np.zeros((BLOCK_HOPS, _padded(spec.units, _SUMS)), np.float32)
+        return fill(
+            "layer",
+            kind=list(KINDS).index(spec.kind),
+            activation=ACTIVATIONS.index(spec.activation),
+            floats=not layer.integers,
+            frames=spec.frames,
+            inputs=self.spec.inputs_of(spec),
+            units=spec.units,
+            stride=out.shape[1],
+            num_sources=len(sources),
+            sources=array("source", sources),
+            affines=array("affine", affines),
+            memory=self.spec.memory[name][0].start,
+            out=out,
+        )
+
+    def __call__(self, features: np.ndarray, memory: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Run K frames, K <= BLOCK_HOPS.
+
+        Parameters
+        ----------
+        features : ndarray, shape (K, inputs), float32
+        memory : ndarray, shape (n,), float32
+            Updated in place.
+        names : sequence of str
+            The layers whose outputs are wanted.
+
+        Returns
+        -------
+        dict of str to ndarray, shape (K, units), float32
+        """
+        count = len(features)
+        self.features[:count, : self.spec.inputs] = features
+        assert self._library is not None
+        if self._library.estimate(self._address, memory.ctypes.data, count):
+            raise RuntimeError(f"compiled network refuses its structure or {count} frames")
+        return {name: self._outputs[name][:count, : self.spec.widths[name]].copy() for name in names}
+
+
+def _taking_turns(weight: np.ndarray) -> np.ndarray:
+    """Each four rows in pieces of 16, a piece of each row in turn: one stream through memory is faster than four."""
+    rows, columns = weight.shape
+    return np.ascontiguousarray(weight.reshape(rows // 4, 4, columns // 16, 16).swapaxes(1, 2))
+
+
+def _padded(n: int, multiple: int) -> int:
+    return -(-n // multiple) * multiple

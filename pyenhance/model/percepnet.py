@@ -1,0 +1,47 @@
+"""PercepNet's network as a list of layers, by a few widths (PercepNet, figure 3)."""
+
+from ..dsp import SignalSpec
+from ..nn import INPUT, LayerSpec, NetworkSpec
+
+SHAPES: dict[str, dict[str, int]] = {
+    "tiny": {"dense": 64, "conv1": 64, "conv2": 64, "gru": 64, "gain_gru": 64, "strength_gru": 48},
+    "default": {"dense": 128, "conv1": 256, "conv2": 256, "gru": 256, "gain_gru": 256, "strength_gru": 128},
+    "large": {"dense": 128, "conv1": 512, "conv2": 512, "gru": 512, "gain_gru": 512, "strength_gru": 128},
+}
+"""Named widths: about 0.2, 2.2 and 8 million weights; "large" is the paper's."""
+
+
+def percepnet(
+    signal: SignalSpec, *, dense: int, conv1: int, conv2: int, gru: int, gain_gru: int, strength_gru: int
+) -> NetworkSpec:
+    """dense -> two convolutions -> three GRUs -> a GRU for the gains, and one for strengths and voice activity.
+
+    Parameters
+    ----------
+    signal : SignalSpec
+    dense, conv1, conv2, gru, gain_gru, strength_gru : int, units
+
+    Raises
+    ------
+    ValueError
+        A width that is not accepted.
+    """
+    layers = (
+        LayerSpec("dense", "dense", (INPUT,), dense, "clamp"),
+        LayerSpec("conv1", "conv", ("dense",), conv1, "clamp", frames=5),
+        LayerSpec("conv2", "conv", ("conv1",), conv2, "tanh", frames=3),
+        LayerSpec("gru1", "gru", ("conv2",), gru, "tanh"),
+        LayerSpec("gru2", "gru", ("gru1",), gru, "tanh"),
+        LayerSpec("gru3", "gru", ("gru2",), gru, "tanh"),
+        LayerSpec("gain_gru", "gru", ("gru3",), gain_gru, "tanh"),
+        LayerSpec("gain", "dense", ("conv2", "gru1", "gru2", "gru3", "gain_gru"), signal.num_bands, "sigmoid"),
+        LayerSpec("strength_gru", "gru", ("gru3", "conv2"), strength_gru, "tanh"),
+        LayerSpec("strength", "dense", ("strength_gru",), signal.num_bands, "sigmoid"),
+        LayerSpec("vad", "dense", ("strength_gru",), 1, "sigmoid"),
+    )
+    return NetworkSpec(signal.num_features, layers)
+
+
+def named_shape(name: str, signal: SignalSpec) -> NetworkSpec:
+    """The network of one of `SHAPES`."""
+    return percepnet(signal, **SHAPES[name])

@@ -1,0 +1,156 @@
+"""A model on one stream: each half of the path by numpy or by compiled code, whichever the model's backend names."""
+
+import ctypes
+import threading
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import dsp
+from ..backend import BLOCK_HOPS, NUMPY, Backend, CompiledStream, Program, SignalTables, StreamState
+from ..backend.library import load_library
+from ..dsp import Frames, SignalSpec
+from ..nn import Network
+
+
+class HopFacts(NamedTuple):
+    """What was found in one hop.
+
+    Attributes
+    ----------
+    pitch_period : float, samples; 0 where none was looked for
+    pitch_corr : float, in [0, 1]
+    voice : float
+        Voice activity, in [0, 1].
+    gain : ndarray, shape (bands,), float32, in [0, 1]
+    """
+
+    pitch_period: float
+    pitch_corr: float
+    voice: float
+    gain: np.ndarray
+
+
+class Runner:
+    """What the streams of one model share: its numpy functions, and the tables of its compiled ones.
+
+    Parameters
+    ----------
+    signal : SignalSpec
+    network : Network
+    backend : Backend
+    """
+
+    def __init__(self, signal: SignalSpec, network: Network, backend: Backend) -> None:
+        self.signal, self.network, self.backend = signal, network, backend
+        self.lock = threading.Lock()  # streams in several threads share the buffers of the compiled calls
+
+    @cached_property
+    def program(self) -> Program | None:
+        """The compiled network."""
+        kernel = self.backend.network
+        return None if kernel == NUMPY else Program(self.network, _library(kernel), Backend.takes_turns(kernel))
+
+    @cached_property
+    def tables(self) -> SignalTables | None:
+        """The compiled signal path."""
+        if self.backend.signal == NUMPY:
+            return None
+        features = (
+            self.program.features if self.program else np.zeros((BLOCK_HOPS, self.signal.num_features), np.float32)
+        )
+        return SignalTables(self.signal, features, self.lock)
+
+    def layers(self, features: np.ndarray, memory: np.ndarray, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """Outputs of the named layers over K frames; shapes (K, units)."""
+        if self.program is None:
+            outputs = self.network(features, memory)
+            return {name: outputs[name] for name in names}
+        blocks = [features[i : i + BLOCK_HOPS] for i in range(0, len(features), BLOCK_HOPS)]
+        with self.lock:
+            parts = [self.program(block, memory, names) for block in blocks]
+        return parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+
+def _library(kernel: str) -> ctypes.CDLL:
+    library = load_library(kernel)
+    if isinstance(library, str):
+        raise RuntimeError(f"kernel {kernel!r}: {library}")
+    return library
+
+
+class ModelStream:
+    """The steps from hops to enhanced hops, all on one state.
+
+    Parameters
+    ----------
+    runner : Runner
+    state : StreamState
+        Worked on in place.
+    """
+
+    def __init__(self, runner: Runner, state: StreamState) -> None:
+        self._runner, self.state, self._spec = runner, state, runner.signal
+        self.compiled: CompiledStream | None = None
+        self.whole: CompiledStream | None = None  # the same, where the network is part of it
+        if runner.tables is not None:
+            library = _library(runner.backend.signal)
+            alike = runner.backend.signal == runner.backend.network
+            self.compiled = CompiledStream(library, runner.tables, runner.program if alike else None, state)
+            self.whole = self.compiled if alike else None
+
+    def process(self, hops: np.ndarray, dry: float) -> tuple[np.ndarray, HopFacts]:
+        """Enhance K hops; see `Enhancer.process_hops`."""
+        if self.whole is None:
+            frames = self.analyse(hops)
+            gain, strength, vad = self.estimate(frames.features)
+            facts = self.finish(hops, frames, gain, float(vad[-1]))
+            return self.synthesise(frames, gain, strength, dry=dry), facts
+        compiled = self.whole
+        compiled.dry = dry
+        parts = [compiled.process(hops[i : i + BLOCK_HOPS]) for i in range(0, len(hops), BLOCK_HOPS)]
+        period, corr, voice = compiled.facts[:3].tolist()
+        return parts[0] if len(parts) == 1 else np.concatenate(parts), HopFacts(
+            period, corr, voice, compiled.facts[3:].copy()
+        )
+
+    def finish(self, hops: np.ndarray, frames: Frames, gain: np.ndarray, voice: float) -> HopFacts:
+        """Remember what the steps do not: the sound, and the gains. Returns the facts of the last hop."""
+        self.state.remember(hops)
+        self.state.held_gain[:] = gain[-1]
+        return HopFacts(float(frames.pitch_period[-1]), float(frames.pitch_corr[-1]), voice, gain[-1])
+
+    def analyse(self, hops: np.ndarray) -> Frames:
+        """`dsp.analyse` of K hops."""
+        if self.compiled is None:
+            return dsp.analyse(self._spec, self.state.signal, hops)
+        parts = [self.compiled.analyse(hops[i : i + BLOCK_HOPS]) for i in range(0, len(hops), BLOCK_HOPS)]
+        if len(parts) == 1:
+            return parts[0]
+        return Frames(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
+
+    def estimate(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Gains and strengths, shape (K, bands), and voice activity, shape (K,), all in [0, 1]."""
+        outputs = self._runner.layers(features, self.state.memory, ("gain", "strength", "vad"))
+        return outputs["gain"], outputs["strength"], outputs["vad"][:, 0]
+
+    def synthesise(
+        self,
+        frames: Frames,
+        gain: np.ndarray,
+        strength: np.ndarray | None,
+        *,
+        dry: float = 0.0,
+        postfilter: bool = True,
+    ) -> np.ndarray:
+        """`dsp.synthesise` of K frames."""
+        if self.compiled is None:
+            return dsp.synthesise(self._spec, self.state.signal, frames, gain, strength, dry=dry, postfilter=postfilter)
+        parts = []
+        for first in range(0, len(gain), BLOCK_HOPS):
+            rows = slice(first, first + BLOCK_HOPS)
+            part = Frames(*(value[rows] for value in vars(frames).values()))
+            of_comb = None if strength is None else strength[rows]
+            parts.append(self.compiled.synthesise(part, gain[rows], of_comb, dry=dry, postfilter=postfilter))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -1,0 +1,230 @@
+"""The network as a list of layers: shapes, tensors, memory and cost follow from it, in numpy, C and torch alike."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from typing import Any, NamedTuple
+
+INPUT = "features"
+"""What the first layers see; its float32 numbers are no int8 values."""
+
+ACTIVATIONS = ("none", "clamp", "tanh", "sigmoid")
+"""What may follow a layer. After clamp and tanh come int8 values, which other layers may see."""
+
+_MAX_UNITS, _MAX_FRAMES, _MAX_LAYERS = 4096, 16, 64
+_MAX_SUMMED = 2**31 // 127**2
+"""Products of int8 values whose sum surely fits into 32 bits, in which compiled code adds them up."""
+
+_HIDDEN = ("clamp", "tanh")
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """One layer.
+
+    Attributes
+    ----------
+    name : str
+    kind : str
+        One of `KINDS`.
+    sources : tuple of str
+        What it sees, side by side: layers before it, or `INPUT` alone.
+    units : int
+        Width of its output.
+    activation : str
+        One of `ACTIVATIONS`; a GRU has its own and says "tanh".
+    frames : int
+        Frames that a convolution sees, the newest included; 1 for the others.
+    """
+
+    name: str
+    kind: str
+    sources: tuple[str, ...]
+    units: int
+    activation: str = "none"
+    frames: int = 1
+
+
+class LayerKind(NamedTuple):
+    """What a kind of layer is made of, from its spec and the width of its input.
+
+    Attributes
+    ----------
+    matrices : callable
+        -> dict of tensor name to (outputs, inputs): int8, with a scale for each output.
+    biases : callable
+        -> dict of tensor name to size: float32.
+    memory : callable
+        -> shape of what it remembers between frames, float32.
+    activations : tuple of str
+        Those that it may have.
+    floats : bool
+        Whether it may see `INPUT`.
+    """
+
+    matrices: Callable[[LayerSpec, int], dict[str, tuple[int, int]]]
+    biases: Callable[[LayerSpec, int], dict[str, int]]
+    memory: Callable[[LayerSpec, int], tuple[int, ...]]
+    activations: tuple[str, ...] = ACTIVATIONS
+    floats: bool = False
+
+
+KINDS: dict[str, LayerKind] = {
+    "dense": LayerKind(
+        matrices=lambda layer, inputs: {"weight": (layer.units, inputs)},
+        biases=lambda layer, inputs: {"bias": layer.units},
+        memory=lambda layer, inputs: (0,),
+        floats=True,
+    ),
+    "conv": LayerKind(
+        matrices=lambda layer, inputs: {"weight": (layer.units, layer.frames * inputs)},
+        biases=lambda layer, inputs: {"bias": layer.units},
+        memory=lambda layer, inputs: (layer.frames - 1, inputs),
+    ),
+    "gru": LayerKind(
+        matrices=lambda layer, inputs: {
+            "weight_ih": (3 * layer.units, inputs),
+            "weight_hh": (3 * layer.units, layer.units),
+        },
+        biases=lambda layer, inputs: {"bias_ih": 3 * layer.units, "bias_hh": 3 * layer.units},
+        memory=lambda layer, inputs: (1, layer.units),
+        activations=("tanh",),
+    ),
+}
+"""Every kind of layer. In this order the compiled code knows them (`backend.structures`)."""
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """Layers in the order in which they run.
+
+    Attributes
+    ----------
+    inputs : int
+        Width of the features.
+    layers : tuple of LayerSpec
+
+    Raises
+    ------
+    ValueError
+        A layer that is not as it must be; the message names it and what is accepted.
+    """
+
+    inputs: int
+    layers: tuple[LayerSpec, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.layers) <= _MAX_LAYERS:
+            raise ValueError(f"layers: {len(self.layers)} of them; accepted: 1 to {_MAX_LAYERS}")
+        hidden: dict[str, bool] = {INPUT: False}
+        widths = {INPUT: self.inputs}
+        for layer in self.layers:
+            _check(layer, hidden)
+            hidden[layer.name] = layer.activation in _HIDDEN
+            widths[layer.name] = layer.units
+            summed = layer.frames * sum(widths[source] for source in layer.sources)
+            if summed > _MAX_SUMMED:
+                raise ValueError(f"layer {layer.name!r}: sees {summed} numbers; accepted: at most {_MAX_SUMMED}")
+
+    @cached_property
+    def widths(self) -> dict[str, int]:
+        """Units of each layer, and of the input."""
+        return {INPUT: self.inputs} | {layer.name: layer.units for layer in self.layers}
+
+    def inputs_of(self, layer: LayerSpec) -> int:
+        """Width of what a layer sees in one frame."""
+        return sum(self.widths[source] for source in layer.sources)
+
+    @cached_property
+    def tensors(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Type ("I8" or "F32") and shape of each tensor, by name, in the order of a weights file."""
+        tensors: dict[str, tuple[str, tuple[int, ...]]] = {}
+        for layer in self.layers:
+            kind, inputs = KINDS[layer.kind], self.inputs_of(layer)
+            for name, shape in kind.matrices(layer, inputs).items():
+                tensors[f"{layer.name}.{name}"] = ("I8", shape)
+                tensors[f"{layer.name}.{name}_scale"] = ("F32", (shape[0],))
+            for name, size in kind.biases(layer, inputs).items():
+                tensors[f"{layer.name}.{name}"] = ("F32", (size,))
+        return tensors
+
+    @cached_property
+    def memory(self) -> dict[str, tuple[slice, tuple[int, ...]]]:
+        """Where in the network's memory each layer's lies, and its shape."""
+        places: dict[str, tuple[slice, tuple[int, ...]]] = {}
+        end = 0
+        for layer in self.layers:
+            shape = KINDS[layer.kind].memory(layer, self.inputs_of(layer))
+            size = 1
+            for length in shape:
+                size *= length
+            places[layer.name] = (slice(end, end + size), shape)
+            end += size
+        return places
+
+    @property
+    def memory_size(self) -> int:
+        """Numbers that the network remembers between frames."""
+        return self.memory[self.layers[-1].name][0].stop
+
+    @property
+    def weights(self) -> int:
+        """Number of int8 weights; each is used once a frame, so it is the number of multiply-adds a hop too."""
+        return sum(shape[0] * shape[1] for kind, shape in self.tensors.values() if kind == "I8")
+
+    def to_json(self) -> str:
+        """JSON list of the layers."""
+        return json.dumps([asdict(layer) for layer in self.layers])
+
+    @classmethod
+    def from_json(cls, text: str, inputs: int) -> "NetworkSpec":
+        """Inverse of `to_json`; ValueError that names what is wrong."""
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"layers are no JSON: {text[:80]!r}") from error
+        if not isinstance(values, list):
+            raise ValueError(f"layers are {text[:80]!r}; accepted: a list of objects")
+        return cls(inputs, tuple(_layer(value) for value in values))
+
+
+def _layer(value: Any) -> LayerSpec:
+    names = {field.name for field in fields(LayerSpec)}
+    if not isinstance(value, dict) or set(value) != names:
+        raise ValueError(f"layer is {str(value)[:200]}; accepted: an object with {', '.join(sorted(names))}")
+    sources = value["sources"]
+    if not isinstance(sources, list) or not all(isinstance(source, str) for source in sources):
+        raise ValueError(f"layer {value['name']!r}: sources are {sources!r}; accepted: a list of names")
+    return LayerSpec(**value | {"sources": tuple(sources)})
+
+
+def _check(layer: LayerSpec, hidden: dict[str, bool]) -> None:
+    """Whether a layer fits those before it; `hidden` tells of each whether its output is int8."""
+
+    def refuse(what: str, value: object, accepted: str | Iterable[object]) -> None:
+        text = accepted if isinstance(accepted, str) else ", ".join(map(str, accepted))
+        raise ValueError(f"layer {layer.name!r}: {what} is {value!r}; accepted: {text}")
+
+    def whole(value: object, most: int) -> bool:
+        return type(value) is int and 1 <= value <= most
+
+    if not isinstance(layer.name, str) or not layer.name.isidentifier() or layer.name in hidden:
+        refuse("name", layer.name, "an identifier that no other layer has")
+    if not isinstance(layer.kind, str) or layer.kind not in KINDS:
+        refuse("kind", layer.kind, KINDS)
+    kind = KINDS[layer.kind]
+    if not whole(layer.units, _MAX_UNITS):
+        refuse("units", layer.units, f"a whole number from 1 to {_MAX_UNITS}")
+    if not whole(layer.frames, _MAX_FRAMES if layer.kind == "conv" else 1):
+        refuse("frames", layer.frames, f"1 to {_MAX_FRAMES} for a convolution, 1 for the others")
+    if layer.activation not in kind.activations:
+        refuse("activation", layer.activation, kind.activations)
+    if not layer.sources:
+        refuse("sources", layer.sources, "at least one")
+    for source in layer.sources:
+        if source == INPUT:
+            if not kind.floats or len(layer.sources) > 1:
+                refuse("source", source, f"for {INPUT!r} a dense layer that sees nothing else")
+        elif not hidden.get(source):
+            refuse("source", source, [name for name, whole_numbers in hidden.items() if whole_numbers])

@@ -1,0 +1,265 @@
+// The engine as the page sees it: a worker of live streams, and one with Python in it for recordings and all else.
+import { checked } from "./checked.js";
+import { TO_LIVE, TO_PAGE, TO_WORKER, messageOf, received, send, unreadable } from "./protocol.js";
+import { HOP } from "./ring.js";
+
+/** @typedef {import("./pyenhance.d.ts").EngineFacts} EngineFacts */
+/** @typedef {import("./pyenhance.d.ts").LiveFacts} LiveFacts */
+/** @typedef {import("./pyenhance.d.ts").Progress} Progress */
+/** @typedef {import("./pyenhance.d.ts").Spectrogram} Spectrogram */
+
+const BASE = new URL("./", import.meta.url);
+export const PIECE_SAMPLES = 1000 * HOP; // of a recording: ten seconds
+
+/**
+ * The strength as messages and the ring's header carry it. RangeError where it is none.
+ * @param {unknown} strengthDb
+ */
+export function hundredthsOfDb(strengthDb) {
+  if (strengthDb === null || strengthDb === undefined) return -1;
+  const value = Number(strengthDb);
+  if (!(value >= 0)) throw new RangeError(`strengthDb is ${strengthDb}; accepted: null or a number >= 0`);
+  return Math.min(2e9, Math.round(100 * value));
+}
+
+/** An event with more to it. @param {string} type @param {object} [more] */
+export const event = (type, more) => Object.assign(new Event(type), more);
+
+export class Engine extends EventTarget {
+  /** @type {Map<number, { resolve(answer: any): void, reject(error: Error): void }>} questions that wait for their answers */
+  #asked = new Map();
+  #numbers = 0;
+  #settle = /** @type {{ resolve(facts: EngineFacts): void, reject(error: Error): void }} */ ({});
+  #settleLive = /** @type {{ resolve(facts: LiveFacts): void, reject(error: Error): void }} */ ({});
+  #worker;
+  /** @type {Worker | null} of live sound; none where numpy was asked for, or compiled code cannot run */
+  #live;
+  #manifest;
+
+  /**
+   * onProgress({stage, done, total}): stage download (in bytes), python, numpy, model
+   * remember: keep some 45 MB on this device, from which the next start takes a third of the time
+   * kernel: "numpy" has Python compute live sound too, by numpy alone; "simd" and "relaxed" by compiled code of that name
+   * @param {{ model?: string, onProgress?: (progress: Progress) => void, remember?: boolean, kernel?: string | null }} [options]
+   */
+  constructor({ model = "default", onProgress, remember = true, kernel = null } = {}) {
+    super();
+    this.model = model;
+    this.onProgress = onProgress;
+    /** @type {EngineFacts | undefined} */
+    this.facts = undefined;
+    /** @type {LiveFacts | undefined} */
+    this.liveFacts = undefined;
+    this.disposed = false;
+    /** @type {Map<number, { receive(message: { type: string, values?: number[], error?: Error }): void }>} attached nodes */
+    this.streams = new Map();
+    /** @type {Promise<EngineFacts>} */
+    this.ready = new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject };
+    });
+    this.ready.catch(() => {}); // reported by "error" too
+    /** @type {Promise<LiveFacts>} live sound can be enhanced: long before Python is there, where compiled code runs */
+    this.live = new Promise((resolve, reject) => {
+      this.#settleLive = { resolve, reject };
+    });
+    this.live.catch(() => {});
+    const started = (/** @type {string} */ file, /** @type {(text: string) => void} */ failed) => {
+      const worker = new Worker(new URL(file, BASE), { type: "module", name: `pyenhance ${file}` });
+      worker.onmessage = ({ data }) => this.receive(data, worker);
+      worker.onmessageerror = () => this.fail("message", unreadable(TO_PAGE));
+      worker.onerror = (event) => failed(event.message || "the worker could not be started");
+      return worker;
+    };
+    this.#live = kernel ? null : started("live.js", (text) => this.#withoutLive(text));
+    this.#worker = started("worker.js", (text) => this.fail("load", text));
+    this.#manifest = fetch(new URL("manifest.json", BASE)).then(async (reply) => checked(reply).json());
+    this.#manifest.then(
+      (manifest) => {
+        if (this.#live && !this.disposed) send(this.#live, TO_LIVE, "load", { manifest, model });
+        this.send("load", { manifest, model, remember, kernel });
+      },
+      (error) => {
+        this.#withoutLive(messageOf(error));
+        this.fail("load", messageOf(error));
+      },
+    );
+  }
+
+  /** Samples of latency that the model has, or is declared to have; 0 where nobody knows yet. @returns {Promise<number>} */
+  async latency() {
+    if (this.liveFacts) return this.liveFacts.latency_samples;
+    const manifest = await this.#manifest.catch(() => null);
+    return manifest?.models[this.model]?.latency_samples ?? 0;
+  }
+
+  /** A number that nothing else of this engine has. */
+  number() {
+    return ++this.#numbers;
+  }
+
+  /** Tell the worker. @param {string} type @param {object} fields @param {Transferable[]} [transfer] */
+  send(type, fields, transfer) {
+    if (!this.disposed) send(this.#worker, TO_WORKER, type, fields, transfer);
+  }
+
+  /** Tell the worker that has the live streams. @param {string} type @param {object} fields @param {Transferable[]} [transfer] */
+  sendLive(type, fields, transfer) {
+    if (this.disposed) return;
+    if (this.#live) send(this.#live, TO_LIVE, type, fields, transfer);
+    else this.send(type, fields, transfer);
+  }
+
+  // Live sound must wait for Python, which knows more ways to compute it.
+  /** @param {string} why */
+  #withoutLive(why) {
+    if (!this.#live || this.disposed) return;
+    console.warn("pyenhance: live sound waits for Python:", why);
+    this.#live.terminate();
+    this.#live = null;
+    if (this.facts) this.#isLive(this.facts);
+  }
+
+  /** @param {LiveFacts} facts */
+  #isLive({ load_ms, model, kernel, signal_kernel, why_not, latency_samples, num_bands }) {
+    this.liveFacts = { load_ms, model, kernel, signal_kernel, why_not, latency_samples, num_bands };
+    this.#settleLive.resolve(this.liveFacts);
+    this.dispatchEvent(new Event("live"));
+  }
+
+  /** @param {unknown} data @param {Worker} from */
+  receive(data, from) {
+    let message;
+    try {
+      message = received(TO_PAGE, data);
+    } catch (error) {
+      return this.fail("message", messageOf(error), Object(data));
+    }
+    const { type, id, stream, ...fields } = message;
+    if (type === "progress") this.onProgress?.(/** @type {Progress} */ (fields));
+    else if (type === "live") this.#isLive(/** @type {LiveFacts} */ (fields));
+    else if (type === "ready") {
+      this.facts = /** @type {EngineFacts} */ (fields);
+      if (!this.#live) this.#isLive(this.facts);
+      this.#settle.resolve(this.facts);
+      this.dispatchEvent(new Event("ready"));
+    } else if (type === "error" && fields.during === "load" && from === this.#live) this.#withoutLive(fields.message);
+    else if (type === "error") this.fail(fields.during, fields.message, message);
+    else if (stream !== undefined) this.streams.get(stream)?.receive({ type, ...fields });
+    else {
+      this.#asked.get(id)?.resolve(fields);
+      this.#asked.delete(id);
+    }
+  }
+
+  // To whom it belongs: the question, the stream, or the engine.
+  /** @param {string} during @param {string} text @param {{ id?: number, stream?: number }} [whose] */
+  fail(during, text, { id = -1, stream = -1 } = {}) {
+    if (this.disposed) return;
+    const error = new Error(text);
+    const question = this.#asked.get(id);
+    this.#asked.delete(id);
+    if (question) return question.reject(error);
+    const node = this.streams.get(stream);
+    if (node) return node.receive({ type: "error", error });
+    if (during === "load") {
+      this.#worker.onmessage = null; // what still arrives is of no use
+      this.#worker.terminate();
+      this.#settle.reject(error);
+      if (!this.#live) this.#settleLive.reject(error);
+    }
+    this.dispatchEvent(event("error", { error }));
+  }
+
+  // Ask the worker once it is ready; resolves to the answer's fields.
+  /** @param {string} type @param {object} fields @returns {Promise<any>} */
+  async #ask(type, fields) {
+    await this.ready;
+    const id = this.number();
+    return new Promise((resolve, reject) => {
+      this.#asked.set(id, { resolve, reject });
+      try {
+        this.send(type, { id, ...fields });
+      } catch (error) {
+        this.#asked.delete(id);
+        throw error;
+      }
+    });
+  }
+
+  // A recording in pieces of any number: await process(channels, last) for each, Float32Arrays at 48 kHz, a multiple of 480 samples
+  // long but for the last. It resolves to what is ready; in all, as many samples as were given, the delay removed. end() frees it.
+  /** @param {{ strengthDb?: number | null }} [options] */
+  recording({ strengthDb = null } = {}) {
+    const recording = this.number();
+    const about = { recording, model: this.model, strength: hundredthsOfDb(strengthDb) };
+    return {
+      /** @param {Float32Array[]} channels @param {boolean} last @returns {Promise<Float32Array[]>} */
+      process: async (channels, last) => (await this.#ask("piece", { ...about, channels, last })).channels,
+      end: () => this.send("end-recording", { recording }),
+    };
+  }
+
+  // Enhance a whole recording: Float32Arrays at 48 kHz, one a channel. Resolves to the enhanced channels, of the same length, the
+  // delay removed; to null when cancelled.
+  /**
+   * @param {Float32Array[]} channels
+   * @param {{ strengthDb?: number | null, onProgress?: (share: number) => void, signal?: AbortSignal }} [options]
+   */
+  async enhance(channels, { strengthDb = null, onProgress, signal } = {}) {
+    const recording = this.recording({ strengthDb });
+    const results = channels.map(({ length }) => new Float32Array(length));
+    const { length } = channels[0];
+    try {
+      // A copy of each piece: to post a view would copy all that it is a view of.
+      for (let at = 0, to = 0, last = false; !last; at += PIECE_SAMPLES) {
+        if (signal?.aborted) return null;
+        last = at + PIECE_SAMPLES >= length;
+        const enhanced = await recording.process(
+          channels.map((channel) => channel.slice(at, at + PIECE_SAMPLES)),
+          last,
+        );
+        results.forEach((result, c) => result.set(enhanced[c], to));
+        to += enhanced[0].length;
+        onProgress?.(to / length);
+      }
+    } finally {
+      recording.end();
+    }
+    return results;
+  }
+
+  // Microseconds a hop, by stage: a row of bench.json. kernel: "numpy", "simd", "relaxed" or null, the fastest.
+  /** @param {{ model?: string, k?: number, seconds?: number, kernel?: string | null }} [options] */
+  async bench({ model = this.model, k = 1, seconds = 10, kernel = null } = {}) {
+    return (await this.#ask("bench", { model, k, seconds, kernel })).row;
+  }
+
+  // A spectrogram of Float32 samples: {data, shape}, levels row by row (see pyenhance.lab.picture).
+  /** @param {Float32Array} sound @param {number} columns @returns {Promise<Spectrogram>} */
+  async picture(sound, columns) {
+    return this.#ask("picture", { sound, columns });
+  }
+
+  // pyenhance.lab, which the page "How it works" runs: the article's steps, on one sound at a time.
+  lab = {
+    /** @param {{ noisy: Float32Array, clean: Float32Array, model: string }} sounds @returns {Promise<void>} */
+    open: (sounds) => this.#ask("lab-open", sounds),
+    /** @param {string} step @param {{ bands: number, comb: number }} settings @returns {Promise<Spectrogram & { sound: Float32Array, si_sdr: number }>} */
+    run: (step, settings) => this.#ask("lab-run", { step, ...settings }),
+    /** @param {string} name @returns {Promise<string>} */
+    source: async (name) => (await this.#ask("lab-source", { name })).source,
+    /** @param {string} name @param {string} source @returns {Promise<void>} */
+    edit: (name, source) => this.#ask("lab-edit", { name, source }),
+  };
+
+  dispose() {
+    this.disposed = true;
+    this.#worker.terminate();
+    this.#live?.terminate();
+    const error = new Error("disposed");
+    this.#settle.reject(error);
+    this.#settleLive.reject(error);
+    for (const { reject } of this.#asked.values()) reject(error);
+    this.#asked.clear();
+  }
+}

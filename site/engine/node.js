@@ -1,0 +1,212 @@
+// The audio node: its processor on the audio thread, its stream in the engine's worker, and the ring between them.
+import { Engine, event, hundredthsOfDb } from "./engine.js";
+import { FROM_PROCESSOR, TO_PROCESSOR, received, send, unreadable } from "./protocol.js";
+import { conversionDelay } from "./resampler.js";
+import { H, HOP, Ring, SAMPLE_RATE, STATE } from "./ring.js";
+
+const PROCESSOR = new URL("processor.js", import.meta.url);
+const TRANSPORT_DELAY = 2 * HOP;
+const STATS_MS = 250;
+// Firefox 153 with PulseAudio was seen to wait for its audio thread in outputLatency, now and then for good: the page stood still.
+const ASK_DEVICE = !navigator.userAgent.includes("Firefox/");
+const MIN_RATE = 8000;
+
+const canShare = () => typeof SharedArrayBuffer === "function" && globalThis.crossOriginIsolated === true;
+
+class Denoiser extends AudioWorkletNode {
+  /**
+   * @param {BaseAudioContext} context
+   * @param {Engine} engine
+   * @param {boolean} ownsEngine
+   * @param {Ring} ring
+   * @param {boolean} shared
+   */
+  constructor(context, engine, ownsEngine, ring, shared) {
+    super(context, "pyenhance-denoiser", {
+      numberOfInputs: 1,
+      numberOfOutputs: 1,
+      processorOptions: {
+        buffer: shared ? ring.buffer : undefined,
+        delay: TRANSPORT_DELAY,
+        latency: ring.latency,
+      },
+    });
+    this.engine = engine;
+    this.ownsEngine = ownsEngine;
+    this.ring = ring;
+    this.shared = shared;
+    this.disposed = false;
+    this.number = engine.number();
+    this.port.onmessage = ({ data }) => this.receiveFromProcessor(data);
+    this.port.onmessageerror = () => this.receive({ type: "error", error: new Error(unreadable(FROM_PROCESSOR)) });
+    this.timer = setInterval(() => this.dispatchEvent(event("stats", { stats: this.stats() })), STATS_MS);
+    engine.live.then(
+      () => this.attach(),
+      (error) => this.receive({ type: "error", error }),
+    );
+  }
+
+  // What the worker says of this stream: header (without shared memory), overload, recovered, error.
+  /** @param {{ type: string, values?: number[], error?: Error }} message */
+  receive({ type, values, error }) {
+    if (this.disposed) return;
+    if (type === "header" && values) this.ring.takeOver("worker", values);
+    else this.dispatchEvent(event(type, { error }));
+  }
+
+  /** @param {unknown} data */
+  receiveFromProcessor(data) {
+    try {
+      const { type, values, message } = received(FROM_PROCESSOR, data);
+      if (type === "header") this.ring.takeOver("processor", values);
+      else throw new Error(message);
+    } catch (error) {
+      this.receive({ type: "error", error: /** @type {Error} */ (error) });
+    }
+  }
+
+  attach() {
+    if (this.disposed) return;
+    this.engine.streams.set(this.number, this);
+    const about = { stream: this.number, model: this.engine.model };
+    if (this.shared) this.engine.sendLive("attach", { ...about, buffer: this.ring.buffer });
+    else {
+      const { port1, port2 } = new MessageChannel();
+      this.engine.sendLive("attach-by-messages", { ...about, port: port1 }, [port1]);
+      send(this.port, TO_PROCESSOR, "connect", { port: port2 }, [port2]);
+      this.control("STRENGTH", this.ring.get(H.STRENGTH));
+      this.control("BYPASS", this.ring.get(H.BYPASS));
+    }
+    this.dispatchEvent(new Event("ready"));
+  }
+
+  /** @param {"BYPASS" | "STRENGTH" | "QUIT"} field @param {number} value */
+  control(field, value) {
+    this.ring.set(H[field], value);
+    if (this.shared) return;
+    send(this.port, TO_PROCESSOR, "control", { field, value });
+    this.engine.sendLive("control", { stream: this.number, field, value });
+  }
+
+  // true: the untouched sound, at the same delay
+  get bypass() {
+    return this.ring.get(H.BYPASS) === 1;
+  }
+
+  set bypass(value) {
+    this.control("BYPASS", value ? 1 : 0);
+  }
+
+  // largest attenuation in dB: 0 = untouched, null = no limit
+  get strengthDb() {
+    const value = this.ring.get(H.STRENGTH);
+    return value < 0 ? null : value / 100;
+  }
+
+  set strengthDb(value) {
+    this.control("STRENGTH", hundredthsOfDb(value));
+  }
+
+  /** @returns {import("./pyenhance.d.ts").Stats} */
+  stats() {
+    const get = (/** @type {number} */ field) => this.ring.get(field);
+    const ms = (/** @type {number} */ samples) => (1000 * samples) / SAMPLE_RATE;
+    const processing = get(H.DELAY) > 0; // the processor is there
+    const algorithm = ms(processing ? get(H.HEARD_LATENCY) : this.ring.latency);
+    const transport =
+      ms(processing ? get(H.DELAY) : TRANSPORT_DELAY) + 1000 * conversionDelay(this.context.sampleRate, SAMPLE_RATE);
+    const { baseLatency = 0, outputLatency = 0 } = /** @type {AudioContext} */ (ASK_DEVICE ? this.context : {});
+    const device = 1000 * (baseLatency + outputLatency);
+    const state = /** @type {[string, number]} */ (Object.entries(STATE).find(([, value]) => value === get(H.STATE)));
+    return {
+      state: /** @type {import("./pyenhance.d.ts").Stats["state"]} */ (state[0].toLowerCase()),
+      hops: get(H.HOPS),
+      lean_hops: get(H.LEAN_HOPS),
+      dropped_hops: get(H.DROPPED_HOPS),
+      us_mean: get(H.US_MEAN),
+      us_p50: get(H.US_P50),
+      us_p99: get(H.US_P99),
+      us_max: get(H.US_MAX),
+      real_time_factor: (get(H.US_MEAN) * SAMPLE_RATE) / HOP / 1e6,
+      latency_ms: algorithm + transport + device,
+      latency_algorithm_ms: algorithm,
+      latency_transport_ms: transport,
+      latency_device_ms: device,
+      in_fill: this.ring.inFill,
+      out_fill: this.ring.outFill,
+      underruns: get(H.UNDERRUNS),
+      underrun_samples: get(H.UNDERRUN_SAMPLES),
+      overruns: get(H.OVERRUN_SAMPLES),
+      peak_in: get(H.PEAK_IN) / 1e6,
+      peak_out: get(H.PEAK_OUT) / 1e6,
+      heap_bytes: get(H.HEAP_KB) * 1024,
+      block_samples: get(H.BLOCK),
+      shared_memory: this.shared,
+      load_ms: this.engine.liveFacts?.load_ms ?? null,
+      model: this.engine.liveFacts?.model ?? this.engine.model,
+      kernel: this.engine.liveFacts?.kernel ?? null,
+      signal_kernel: this.engine.liveFacts?.signal_kernel ?? null,
+      why_not: Object.entries(this.engine.liveFacts?.why_not ?? {})
+        .map(([name, reason]) => `${name}: ${reason}`)
+        .join("; "),
+    };
+  }
+
+  // Of the last hop: pitch in Hz (0: no voice yet), voice activity in [0, 1], and the model's band gains in [0, 1].
+  analysis() {
+    const period = this.ring.get(H.PITCH);
+    return {
+      pitch_hz: period ? SAMPLE_RATE / period : 0,
+      voice: this.ring.get(H.VOICE) / 1000,
+      gains: this.ring.gains,
+    };
+  }
+
+  // Stop for good: worker, memory and listeners go.
+  dispose() {
+    if (this.disposed) return;
+    this.disposed = true;
+    clearInterval(this.timer);
+    this.control("QUIT", 1);
+    send(this.port, TO_PROCESSOR, "dispose");
+    this.disconnect();
+    this.port.onmessage = null;
+    this.engine.streams.delete(this.number);
+    if (this.ownsEngine) this.engine.dispose();
+    else this.engine.sendLive("detach", { stream: this.number });
+  }
+}
+
+const withProcessor = new WeakSet();
+
+// An AudioNode that enhances speech. Resolves when it can be connected; it is "ready" once its engine has loaded.
+/**
+ * @param {AudioContext | OfflineAudioContext} context
+ * @param {{ model?: string, strengthDb?: number | null, onProgress?: (progress: import("./pyenhance.d.ts").Progress) => void, remember?: boolean, kernel?: string | null, engine?: import("./pyenhance.d.ts").Engine }} [options]
+ */
+export async function createDenoiser(
+  context,
+  { model = "default", strengthDb = null, onProgress, remember = true, kernel = null, engine } = {},
+) {
+  if (!Number.isInteger(context.sampleRate) || context.sampleRate < MIN_RATE) {
+    throw new RangeError(`sampleRate is ${context.sampleRate}; accepted: a whole number of at least ${MIN_RATE} Hz`);
+  }
+  if (!context.audioWorklet)
+    throw new Error("AudioWorklet is missing: the page must come over https or from localhost");
+  const strength = hundredthsOfDb(strengthDb);
+  const used = /** @type {Engine} */ (engine) ?? new Engine({ model, onProgress, remember, kernel });
+  try {
+    const latency = used.latency(); // meanwhile
+    if (!withProcessor.has(context)) {
+      await context.audioWorklet.addModule(PROCESSOR);
+      withProcessor.add(context);
+    }
+    const shared = canShare();
+    const ring = Ring.create({ shared, latency: await latency });
+    ring.set(H.STRENGTH, strength);
+    return new Denoiser(context, used, !engine, ring, shared);
+  } catch (error) {
+    if (!engine) used.dispose();
+    throw error;
+  }
+}

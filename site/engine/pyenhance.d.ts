@@ -1,0 +1,224 @@
+// Types of pyenhance.js.
+
+/** Samples of a hop, 10 ms. */
+export const HOP: number;
+/** Of all sound inside, Hz. */
+export const SAMPLE_RATE: number;
+/** A good size for the pieces of a recording: ten seconds. */
+export const PIECE_SAMPLES: number;
+
+export interface Progress {
+  /** download counts bytes; the others follow it, one after another. */
+  stage: "download" | "python" | "numpy" | "model";
+  done: number;
+  total: number;
+}
+
+export interface LiveFacts {
+  load_ms: number;
+  model: string;
+  /** What computes the network, and the signal path: numpy, simd or relaxed. */
+  kernel: string;
+  signal_kernel: string;
+  /** Why a faster one does not run here, by its name. */
+  why_not: Record<string, string>;
+  /** By which the model's output is late, without the transport. */
+  latency_samples: number;
+  num_bands: number;
+}
+
+export interface EngineFacts extends LiveFacts {
+  weights: number;
+  numpy_origin: string;
+  /** The start took up from what the last visit kept. */
+  started_again: boolean;
+}
+
+export interface Stats {
+  state: "loading" | "running" | "bypassed" | "failed" | "ended";
+  hops: number;
+  /** Of these: done on the lean path, and passed on untouched. */
+  lean_hops: number;
+  dropped_hops: number;
+  us_mean: number;
+  us_p50: number;
+  us_p99: number;
+  us_max: number;
+  /** Share of one core: mean time a hop over the hop's 10 ms. */
+  real_time_factor: number;
+  /** Microphone to loudspeaker, as far as the browser tells, and its parts. */
+  latency_ms: number;
+  /** Of what is heard now: the model's, or before it has loaded what it is declared to have. */
+  latency_algorithm_ms: number;
+  latency_transport_ms: number;
+  /** In Firefox without the device's own part, which cannot be asked for safely. */
+  latency_device_ms: number;
+  in_fill: number;
+  out_fill: number;
+  /** Times, and samples, that enhanced sound came too late and the untouched sound was played. */
+  underruns: number;
+  underrun_samples: number;
+  overruns: number;
+  peak_in: number;
+  peak_out: number;
+  heap_bytes: number;
+  block_samples: number;
+  shared_memory: boolean;
+  load_ms: number | null;
+  model: string;
+  kernel: string | null;
+  signal_kernel: string | null;
+  /** Why a faster one does not run here; empty where the fastest does. */
+  why_not: string;
+}
+
+export interface Analysis {
+  /** 0 before the first hop. */
+  pitch_hz: number;
+  /** Voice activity in [0, 1]. */
+  voice: number;
+  /** The model's band gains in [0, 1]; none before it has loaded. */
+  gains: Float32Array;
+}
+
+/** Microseconds of a hop, its share of a call with k of them. */
+export interface BenchRow {
+  engine: string;
+  model: string;
+  weights: number;
+  kernel: string;
+  k: number;
+  us_mean: number;
+  us_p50: number;
+  us_p99: number;
+  us_max: number;
+  real_time_factor: number;
+  breakdown_us: Record<string, number>;
+}
+
+/** Levels, row by row, the highest frequency first: 255 = 0 dB, 0 = -90 dB. */
+export interface Spectrogram {
+  data: Uint8Array;
+  /** Rows and columns. */
+  shape: number[];
+}
+
+/** The steps of pyenhance.lab, on one sound at a time. */
+export interface Lab {
+  /** Put noisy and clean sound on the bench: aligned Float32Arrays at 48 kHz. */
+  open(sounds: { noisy: Float32Array; clean: Float32Array; model: string }): Promise<void>;
+  /** The sound after a step, its picture, and its SI-SDR in dB. */
+  run(
+    step: string,
+    settings: { bands: number; comb: number },
+  ): Promise<Spectrogram & { sound: Float32Array; si_sdr: number }>;
+  /** Python source of a function that can be edited. */
+  source(name: string): Promise<string>;
+  edit(name: string, source: string): Promise<void>;
+}
+
+export interface EngineEventMap {
+  ready: Event;
+  error: Event & { error: Error };
+}
+
+/** A worker of live sound, and one with Python for recordings and all else; serves any number of both. */
+export class Engine extends EventTarget {
+  /**
+   * remember (true): keep some 45 MB on the device, from which the next start takes a third of the time.
+   * kernel (null, the fastest): "numpy" has Python compute live sound too, by numpy alone.
+   */
+  constructor(options?: {
+    model?: string;
+    onProgress?: (progress: Progress) => void;
+    remember?: boolean;
+    kernel?: string | null;
+  });
+  readonly model: string;
+  readonly ready: Promise<EngineFacts>;
+  /** Live sound can be enhanced: by compiled code in a worker of its own; where that does not run, or numpy is asked for, by Python. */
+  readonly live: Promise<LiveFacts>;
+  /** From "live" on. */
+  readonly liveFacts: LiveFacts | undefined;
+  /** From "ready" on: recordings, benchmarks and the article's steps can be asked for. */
+  readonly facts: EngineFacts | undefined;
+  readonly disposed: boolean;
+  /** Samples of latency that the model has, or before it has loaded is declared to have; 0 where nobody knows. */
+  latency(): Promise<number>;
+  /**
+   * A recording in pieces: process() for each, Float32Arrays at 48 kHz, one a channel, a multiple of 480 samples long but for the
+   * last. It resolves to what is ready: in all as many samples as were given, the delay removed. end() frees it.
+   */
+  recording(options?: { strengthDb?: number | null }): {
+    process(channels: Float32Array[], last: boolean): Promise<Float32Array[]>;
+    end(): void;
+  };
+  /** A whole recording: Float32Arrays at 48 kHz, one a channel. Resolves to the enhanced channels, to null when cancelled. */
+  enhance(
+    channels: Float32Array[],
+    options?: { strengthDb?: number | null; onProgress?: (share: number) => void; signal?: AbortSignal },
+  ): Promise<Float32Array[] | null>;
+  /** Measure; kernel: "numpy", "simd", "relaxed" or null, the fastest. */
+  bench(options?: { model?: string; k?: number; seconds?: number; kernel?: string | null }): Promise<BenchRow>;
+  picture(sound: Float32Array, columns: number): Promise<Spectrogram>;
+  readonly lab: Lab;
+  addEventListener<K extends keyof EngineEventMap>(
+    type: K,
+    listener: (event: EngineEventMap[K]) => void,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+  dispose(): void;
+}
+
+export interface DenoiserEventMap {
+  /** From now on sound is enhanced; before, it passes untouched. */
+  ready: Event;
+  stats: Event & { stats: Stats };
+  /** The machine is too slow: some seconds pass untouched. */
+  overload: Event;
+  recovered: Event;
+  error: Event & { error: Error };
+}
+
+export interface Denoiser extends AudioWorkletNode {
+  /** true: the untouched sound, at the same delay. */
+  bypass: boolean;
+  /** Largest attenuation in dB: 0 = untouched, null = no limit. RangeError for anything else. */
+  strengthDb: number | null;
+  stats(): Stats;
+  analysis(): Analysis;
+  /** Stop for good: worker, memory and listeners go. */
+  dispose(): void;
+  addEventListener<K extends keyof DenoiserEventMap>(
+    type: K,
+    listener: (event: DenoiserEventMap[K]) => void,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
+}
+
+/** An AudioNode that enhances speech. Best at 48 kHz; other whole rates from 8 kHz are converted. RangeError for any other rate, Error without AudioWorklet. */
+export function createDenoiser(
+  context: AudioContext | OfflineAudioContext,
+  options?: {
+    model?: string;
+    strengthDb?: number | null;
+    onProgress?: (progress: Progress) => void;
+    /** As for Engine. */
+    remember?: boolean;
+    kernel?: string | null;
+    /** Share one engine between several nodes; it is then yours to dispose. */
+    engine?: Engine;
+  },
+): Promise<Denoiser>;
+
+/** Sample-rate conversion in pieces, by an exact ratio: for sound that is not at 48 kHz. */
+export class Resampler {
+  /** Hz, whole numbers. */
+  constructor(from: number, to: number);
+  /** Input samples on either side of an output that it is made of. */
+  readonly half: number;
+  /** Samples by which the output is late, at its own rate. */
+  readonly delay: number;
+  /** All that n more samples make possible; valid until the next call. */
+  process(x: Float32Array, n?: number): Float32Array;
+}

@@ -1,0 +1,140 @@
+// The one way from JavaScript to Python: `call`, which pyenhance.live answers, and for live sound a LiveEngine's blocks and `run`.
+// A live hop goes past the interpreter where all of it is compiled: Python has laid out the stream, and `run` calls the compiled
+// function on it, in Pyodide's own memory.
+
+const WEIGHTS = "/lib/python3.14/site-packages/pyenhance/weights";
+
+export class Python {
+  #live;
+
+  /**
+   * @param {import("../types/pyodide").Pyodide} pyodide with numpy and pyenhance, or a memory in which they are
+   * @param {import("./models.js").Models} models
+   */
+  constructor(pyodide, models) {
+    this.pyodide = pyodide;
+    this.models = models;
+    this.#live = pyodide.pyimport("pyenhance.live");
+  }
+
+  /**
+   * Ask Python. What it answers comes as plain values: numbers, text, objects, typed arrays; a LiveEngine as a proxy.
+   * @param {string} name one of pyenhance.live.CALLS
+   * @param {Record<string, unknown>} [named] its arguments; null is None
+   * @returns {any}
+   */
+  call(name, named = {}) {
+    const given = this.pyodide.toPy(
+      Object.fromEntries(Object.entries(named).map(([key, value]) => [key, value === null ? undefined : value])),
+    );
+    try {
+      return this.plain(this.#live.answer(name, given));
+    } finally {
+      given.destroy();
+    }
+  }
+
+  /** What Python answered, as a plain value where it has one. @param {any} answer */
+  plain(answer) {
+    if (!(answer instanceof this.pyodide.ffi.PyProxy)) return answer;
+    const plain = answer.toJs({ dict_converter: Object.fromEntries });
+    if (plain !== answer) answer.destroy();
+    return plain;
+  }
+
+  /** Bring a model of the site's to where Python finds it. @param {string} model */
+  async ensure(model) {
+    const path = `${WEIGHTS}/${model}.safetensors`;
+    if (!this.models.has(model) || this.pyodide.FS.analyzePath(path).exists) return; // unknown: Python says so
+    this.pyodide.FS.writeFile(path, await this.models.weights(model), {});
+  }
+
+  /** A stream's enhancer. @param {string} model @param {number} maxHops @param {string | null} [kernel] */
+  liveEngine(model, maxHops, kernel = null) {
+    return new LiveEngine(this, this.call("open_live", { model, max_hops: maxHops, kernel }));
+  }
+
+  get heapBytes() {
+    return this.pyodide._module.HEAPU8.length;
+  }
+}
+
+/** @typedef {"input" | "output" | "facts"} Block */
+/** @typedef {(stream: number, hops: number) => number} Entry the compiled `process`: 0 where it went well */
+
+// pyenhance.live.LiveEngine, with views of its blocks, which are taken again when WebAssembly's memory has grown.
+export class LiveEngine {
+  #views = /** @type {Record<Block, import("../types/pyodide").PyBuffer>} */ ({});
+  #strength = -1;
+
+  /** @param {Python} python @param {import("../types/pyodide").PyProxy} proxy */
+  constructor(python, proxy) {
+    this.python = python;
+    this.proxy = proxy;
+    this.runner = proxy.run;
+    this.#laidOut();
+  }
+
+  #laidOut() {
+    const { proxy } = this;
+    /** @type {number} samples by which the output is late */
+    this.latency = proxy.latency_samples;
+    /** @type {number} gains in `facts`, after pitch period, its correlation and voice activity */
+    this.bands = proxy.num_bands;
+    /** @type {Entry | null} */
+    this.entry = proxy.entry ? this.python.pyodide._module.wasmTable.get(proxy.entry) : null;
+    /** @type {number} */
+    this.address = proxy.address;
+  }
+
+  /** @param {Block} which @returns {Float32Array} valid until the next call of Python */
+  block(which) {
+    let view = this.#views[which];
+    if (!view || view.data.length === 0) {
+      view?.release();
+      const array = this.proxy[which];
+      view = this.#views[which] = array.getBuffer("f32");
+      array.destroy();
+    }
+    return view.data;
+  }
+
+  /** @param {number} strength hundredths of a dB, -1 for no limit */
+  setStrength(strength) {
+    if (strength === this.#strength) return;
+    this.#strength = strength;
+    this.proxy.strength_db = strength < 0 ? undefined : strength / 100;
+  }
+
+  /** @param {number} hops @param {boolean} lean */
+  run(hops, lean) {
+    if (!this.entry || lean) this.runner(hops, lean);
+    else if (this.entry(this.address, hops))
+      throw new RangeError(`${hops} hops are more than the compiled stream takes`);
+  }
+
+  /** Go on with a stream that something else has enhanced so far. @param {Record<string, Uint8Array>} state what it remembers */
+  takeOver(state) {
+    const given = this.python.pyodide.toPy(state);
+    try {
+      this.proxy.take_over(given);
+    } finally {
+      given.destroy();
+    }
+  }
+
+  /** What the stream remembers, by name: copies. @returns {Record<string, Uint8Array>} */
+  state() {
+    return this.python.plain(this.proxy.state());
+  }
+
+  get heapBytes() {
+    return this.python.heapBytes;
+  }
+
+  destroy() {
+    for (const view of Object.values(this.#views)) view.release();
+    this.runner.destroy();
+    this.proxy.destroy();
+  }
+}

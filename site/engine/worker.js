@@ -1,0 +1,124 @@
+// The worker: loads Python, then enhances live streams and whole recordings. Each message of protocol.js has one function here.
+import { load } from "./loader.js";
+import { Models } from "./models.js";
+import { TO_PAGE, TO_WORKER, messageOf, received, send, unreadable } from "./protocol.js";
+import { HOP } from "./ring.js";
+import { letMessagesIn } from "./stream.js";
+import { MOST, Streams } from "./streams.js";
+
+const FILE_HOPS = 50; // half a second of a recording at once: then live sound has its turn
+
+/** @type {import("./python.js").Python | undefined} */
+let loaded;
+/** @param {string} type @param {object} [fields] @param {Transferable[]} [transfer] */
+const report = (type, fields, transfer) => send(self, TO_PAGE, type, fields, transfer);
+const streams = new Streams(report); // where live.js cannot run, or numpy was asked for
+/** @type {string | null} what computes, by name */
+let wanted = null;
+
+function python() {
+  if (!loaded) throw new Error("Python is not loaded yet; accepted: load, once, and all else when it is ready");
+  return loaded;
+}
+
+/** @type {Record<string, (message: any) => void | Promise<void>>} */
+const ANSWERS = {
+  async load({ manifest, model, remember, kernel }) {
+    const begin = performance.now();
+    wanted = kernel;
+    const { python, facts, started_again } = await load(
+      { manifest, model, models: new Models(manifest), remember: remember && Boolean(self.caches), kernel },
+      (stage, done, total) => report("progress", { stage, done, total }),
+    );
+    loaded = python;
+    const { numpy_origin } = manifest;
+    report("ready", { load_ms: performance.now() - begin, numpy_origin, started_again, ...facts });
+  },
+
+  attach: ({ stream, model, buffer }) => streams.attach(stream, () => open(model), { buffer }),
+  "attach-by-messages": ({ stream, model, port }) => streams.attach(stream, () => open(model), { port }),
+  control: ({ stream, field, value }) => streams.control(stream, field, value),
+  detach: ({ stream }) => streams.detach(stream),
+
+  // A piece of a recording; what is ready goes back, in all as many samples as were given.
+  async piece({ id, recording, model, strength, channels, last }) {
+    await python().ensure(model);
+    const { length } = channels[0];
+    /** @type {Float32Array[][]} */
+    const parts = channels.map(() => []);
+    const given = { recording, model, strength_db: strength < 0 ? null : strength / 100 };
+    for (let at = 0, end = 0; end < length || at === 0; at = end) {
+      end = Math.min(length, at + FILE_HOPS * HOP);
+      const block = channels.map((/** @type {Float32Array} */ channel) => channel.subarray(at, end));
+      const enhanced = python().call("enhance_piece", { ...given, channels: block, last: last && end === length });
+      enhanced.forEach((/** @type {Float32Array} */ part, /** @type {number} */ c) => parts[c].push(part));
+      await letMessagesIn(); // and live sound
+      if (end === length) break;
+    }
+    const ready = /** @type {Float32Array<ArrayBuffer>[]} */ (parts.map(joined));
+    const buffers = ready.map(({ buffer }) => buffer);
+    report("piece", { id, channels: ready }, buffers);
+  },
+
+  "end-recording"({ recording }) {
+    python().call("end_recording", { recording });
+  },
+
+  async bench({ id, model, k, seconds, kernel }) {
+    await python().ensure(model);
+    report("bench", { id, row: python().call("bench", { model, k, seconds, kernel }) });
+  },
+
+  picture({ id, sound, columns }) {
+    report("picture", { id, ...python().call("picture", { sound, columns }) });
+  },
+
+  async "lab-open"({ id, noisy, clean, model }) {
+    await python().ensure(model);
+    python().call("open_lab", { noisy, clean, model });
+    report("lab-open", { id });
+  },
+
+  "lab-run"({ id, step, bands, comb }) {
+    report("lab-run", { id, ...python().call("run_step", { step, bands, comb }) });
+  },
+
+  "lab-source"({ id, name }) {
+    report("lab-source", { id, source: python().call("source", { name }) });
+  },
+
+  "lab-edit"({ id, name, source }) {
+    python().call("edit", { name, source });
+    report("lab-edit", { id });
+  },
+};
+
+/** @param {string} model */
+async function open(model) {
+  await python().ensure(model);
+  return python().liveEngine(model, MOST, wanted);
+}
+
+/** @param {Float32Array[]} parts */
+function joined(parts) {
+  const whole = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+self.onmessageerror = () => report("error", { during: "message", message: unreadable(TO_WORKER) });
+
+self.onmessage = async ({ data }) => {
+  try {
+    await ANSWERS[received(TO_WORKER, data).type](data);
+  } catch (error) {
+    // Where the message itself is wrong, so may be these.
+    const known = (/** @type {unknown} */ number) => (Number.isInteger(number) ? number : undefined);
+    const { type, id, stream } = Object(data);
+    report("error", { during: String(type), id: known(id), stream: known(stream), message: messageOf(error) });
+  }
+};

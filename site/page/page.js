@@ -1,0 +1,68 @@
+// What both pages do alike.
+import { Engine, SAMPLE_RATE } from "./engine/pyenhance.js";
+import { TEXT } from "./strings.js";
+
+/**
+ * An element of the page, by its id.
+ * @template {keyof import("../types/elements").Elements} Id
+ * @param {Id} id
+ * @returns {import("../types/elements").Elements[Id]}
+ */
+export const $ = (id) => /** @type {any} */ (document.getElementById(id));
+
+const STAGES = { python: 0.75, numpy: 0.85, model: 0.95 }; // how far the bar is; before them, the download
+
+/** An engine whose loading the progress bar follows. @param {(text: string) => void} say shows a sentence */
+export function openEngine(say) {
+  const bar = $("progress");
+  bar.classList.remove("done");
+  const engine = new Engine({
+    onProgress: ({ stage, done, total }) => {
+      say(TEXT.loading[stage](done, total));
+      bar.value = stage === "download" ? 0.7 * (done / total) : STAGES[stage];
+    },
+  });
+  const finish = () => bar.classList.add("done");
+  engine.ready.then(finish, finish);
+  return engine;
+}
+
+/** Channels of a recording, at 48 kHz: a context of that rate decodes to it, whatever the file's own. @param {ArrayBuffer} data */
+export async function decodeSound(data) {
+  const sound = await new OfflineAudioContext(1, 1, SAMPLE_RATE).decodeAudioData(data);
+  return Array.from({ length: sound.numberOfChannels }, (_, c) => sound.getChannelData(c).slice());
+}
+
+/** A script of the site that is fetched when it is first needed, checked against the manifest's sum. @param {string} name */
+export async function loadVerified(name) {
+  const { files } = await (await fetch("manifest.json")).json();
+  const link = Object.assign(document.createElement("link"), {
+    rel: "modulepreload",
+    href: name,
+    integrity: files[name].integrity,
+  });
+  const loaded = new Promise((resolve, reject) => {
+    link.onload = resolve;
+    link.onerror = () => reject(new Error(TEXT.scriptFailed(name)));
+  });
+  document.head.append(link); // the import below takes the script that this has checked
+  try {
+    await loaded;
+    return await import(`./${name}`);
+  } finally {
+    link.remove();
+  }
+}
+
+/** Why there is no microphone, in words that help. @param {unknown} error */
+export function explainMicrophone(error) {
+  const { name, message } = /** @type {Error} */ (error);
+  /** @type {Record<string, string>} */
+  const known = {
+    NotAllowedError: TEXT.denied,
+    NotFoundError: TEXT.absent,
+    OverconstrainedError: TEXT.absent,
+    NotReadableError: TEXT.busy,
+  };
+  return known[name] ?? TEXT.failed(message);
+}
