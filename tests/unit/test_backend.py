@@ -138,13 +138,15 @@ def test_both_sides_check_the_size(native_library: ctypes.CDLL) -> None:
     tables = SignalTables(spec, np.zeros((BLOCK_HOPS, spec.num_features), np.float32), threading.Lock())
     state = StreamState(spec, 0)
     stream = CompiledStream(native_library, tables, None, state)
-    hops = np.ones((1, 480), np.float32)
-    stream.analyse(hops)
+    hops, gain = np.ones((1, 480), np.float32), np.ones((1, spec.num_bands), np.float32)
+    frames = stream.analyse(hops)
     before = state.signal.block.copy()
     for structure in (stream._structure, tables.structure):
         structure.size += 4
         with pytest.raises(RuntimeError, match="made for another library"):
             stream.analyse(hops)
+        with pytest.raises(RuntimeError, match="made for another library"):
+            stream.synthesise(frames, gain, gain, dry=0.0, postfilter=True)
         structure.size -= 4
     np.testing.assert_array_equal(state.signal.block, before)
     spec = every_layer()
