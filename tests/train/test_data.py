@@ -9,11 +9,14 @@ import soundfile
 from scipy.signal import butter, sosfilt
 
 from pyenhance import dsp
+from pyenhance.dsp import SignalSpec
 from pyenhance.train import dataset, debian, mixing
 from pyenhance.train.corpus import Corpus
 from pyenhance.train.mixing import Mixer, active_rms
 
 from ..conftest import voiced
+
+SIGNAL = SignalSpec()
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +85,12 @@ def test_snr_is_what_the_mix_says(corpus: Corpus, monkeypatch: pytest.MonkeyPatc
     for seed in range(60):
         mix = mixer.mix(np.random.default_rng(seed))
         noise = mix.noisy.astype(float) - mix.clean
-        if np.abs(mix.noisy).max() >= 0.5 or not np.any(mix.clean) or not mix.band_mask[-1] or mix.snr_db > 25:
+        if (
+            np.abs(mix.noisy).max() >= 0.5
+            or not np.any(mix.clean)
+            or mix.bandwidth_hz < SIGNAL.band_centres_hz[-1]
+            or mix.snr_db > 25
+        ):
             continue  # clipped, silent, band-limited, or lost in 16 bits
         snr = 20 * np.log10(active_rms(mix.clean) / np.sqrt(np.mean(noise**2)))
         assert abs(snr - mix.snr_db) < 0.7
@@ -102,23 +110,30 @@ def test_codecs_damage_but_do_not_move() -> None:
         assert min(lag, 2 * len(x) - lag) <= 2
 
 
-def test_bandwidth_masks_the_bands_above(corpus: Corpus) -> None:
-    masks = {int(Mixer(corpus, 1.0).mix(np.random.default_rng(seed)).band_mask.sum()) for seed in range(40)}
-    full = int((dsp.BAND_CENTRES_HZ <= 8000).sum())
-    assert max(masks) > full and min(masks) <= full
+def test_bandwidth_masks_the_bands_above(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataset, "SEQUENCES_PER_SHARD", 4)
+    mixer = Mixer(corpus, 1.0)
+    widths = [mixer.mix(np.random.default_rng(seed)).bandwidth_hz for seed in range(40)]
+    assert max(widths) > 8000 >= min(widths)
+    shard = dataset.make_shard(SIGNAL, mixer, seed=0, index=0)
+    assert set(shard["band_mask"].sum(1)) <= {
+        int((SIGNAL.band_centres_hz <= width).sum()) for width in range(0, 24_001, 25)
+    }
 
 
-def test_targets_belong_to_the_frame_the_network_answers(corpus: Corpus) -> None:
-    """Row t of the targets is two frames older than row t of the energies: an onset shows the delay."""
+@pytest.mark.parametrize("lookahead_frames", [0, 1, 2])
+def test_targets_belong_to_the_frame_the_network_answers(lookahead_frames: int) -> None:
+    """Row t of the targets is older than row t of the energies by the look-ahead: an onset shows the delay."""
+    signal = SignalSpec(lookahead_frames=lookahead_frames)
     x = np.zeros(48_000, np.float32)
     x[24_000:] = voiced(0.5, 150)
     noisy = x + 1e-4 * np.random.default_rng(0).normal(size=len(x)).astype(np.float32)
-    frames, gain, _ = dsp.ideal(noisy, x)
-    energies = frames.features[:, : dsp.NUM_BANDS].mean(1)
+    frames, gain, _ = dsp.ideal(signal, noisy, x)
+    energies = frames.features[:, : signal.num_bands].mean(1)
     heard = int(np.argmax(np.diff(energies[10:]))) + 11
     wanted = int(np.argmax(gain.mean(1) > 0.5))
-    assert wanted - heard == dsp.LOOKAHEAD_FRAMES
-    voice = dataset.voice_activity(x)
+    assert wanted - heard == lookahead_frames
+    voice = dataset.voice_activity(signal, x)
     assert abs(int(np.argmax(voice)) - wanted) <= 1
 
 
@@ -136,7 +151,11 @@ def test_shards_repeat_and_resume(corpus_folder: Path, tmp_path: Path, monkeypat
     assert (tmp_path / "one" / names[0]).stat().st_mtime_ns == before
     for name in names:
         first, second = (np.load(tmp_path / folder / name) for folder in ("one", "two"))
-        assert first["features"].shape == (3, 200, dsp.NUM_FEATURES) and first["gain"].shape == (3, 200, dsp.NUM_BANDS)
+        assert first["features"].shape == (3, 200, SIGNAL.num_features) and first["gain"].shape == (
+            3,
+            200,
+            SIGNAL.num_bands,
+        )
         for key in dataset.ARRAYS:
             np.testing.assert_array_equal(first[key], second[key])
             assert np.isfinite(first[key]).all()

@@ -11,21 +11,22 @@ import pytest
 import torch
 
 from pyenhance.cli import main
-from pyenhance.dsp import NUM_BANDS, NUM_FEATURES
-from pyenhance.model import load_model
-from pyenhance.model.topology import TOPOLOGIES
+from pyenhance.dsp import SignalSpec
+from pyenhance.model import SHAPES, load_model, named_shape
+from pyenhance.nn import LayerSpec
 from pyenhance.train import export, fit
 from pyenhance.train.loss import percepnet_loss
-from pyenhance.train.network import GRU, PercepNet
+from pyenhance.train.network import GRU, Network, load_int8
 
 from ..conftest import PATIENCE_S, ROOT
 
-TINY = TOPOLOGIES["tiny"]
+SIGNAL = SignalSpec()
+BANDS = SIGNAL.num_bands
 
 
 def test_recurrence_is_pytorchs_gru_with_its_gradient() -> None:
     torch.manual_seed(0)
-    ours, reference = GRU(5, 7), torch.nn.GRU(5, 7)
+    ours, reference = GRU(LayerSpec("gru", "gru", ("x",), 7, "tanh"), 5), torch.nn.GRU(5, 7)
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     with torch.no_grad():
         for name in names:
@@ -47,40 +48,52 @@ def test_recurrence_is_pytorchs_gru_with_its_gradient() -> None:
         )
 
 
-@pytest.mark.parametrize("name", TOPOLOGIES)
+@pytest.mark.parametrize("name", SHAPES)
 def test_simulated_int8_is_what_numpy_computes(name: str, tmp_path: Path) -> None:
-    """Random weights of every topology, exported, loaded and run: each layer within one step of int8."""
+    """Random weights of every shape, exported, loaded and run: each layer within one step of int8."""
     torch.manual_seed(1)
-    network = PercepNet(TOPOLOGIES[name])
+    network = Network(named_shape(name, SIGNAL))
     for parameter in network.parameters():
         if parameter.ndim == 1:
             torch.nn.init.uniform_(parameter, -0.2, 0.2)
     golden = export.golden_vectors(network)
     path = tmp_path / "random.safetensors"
-    path.write_bytes(export.weights_bytes(network, {"training_commit": "none", "training_data": "none"}))
+    path.write_bytes(export.weights_bytes(SIGNAL, network, {"training_commit": "none", "training_data": "none"}))
     model = load_model(path)
-    gain, strength, vad = model.network(golden["features"], model.new_state())
+    gain, strength, vad = model.estimate(golden["features"], model.network.new_memory())
     for found, expected in ((gain, golden["gain"]), (strength, golden["strength"]), (vad, golden["vad"])):
         assert np.std(expected) > 1e-3
         assert np.mean(np.abs(found - expected)) < 0.004
 
 
+def test_fine_tuning_begins_where_a_model_is() -> None:
+    """The torch network of a shipped model has its very integers."""
+    model = load_model("tiny")
+    tensors = export.int8_tensors(load_int8(model))
+    assert tensors.keys() == model.tensors.keys()
+    for name, tensor in tensors.items():
+        if tensor.dtype == np.int8:
+            np.testing.assert_array_equal(tensor, model.tensors[name], name)
+        else:
+            np.testing.assert_allclose(tensor, model.tensors[name], rtol=1e-6, err_msg=name)
+
+
 def _batch(frames: int = 30) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
-    gain = rng.random((4, frames, NUM_BANDS)).astype(np.float32)
-    features = np.concatenate((gain, gain, gain[..., :2]), -1)[..., :NUM_FEATURES]
+    gain = rng.random((4, frames, BANDS)).astype(np.float32)
+    features = np.concatenate((gain, gain, gain[..., :2]), -1)[..., : SIGNAL.num_features]
     return {
         "features": features.astype(np.float16),
         "gain": np.rint(gain * 255).astype(np.uint8),
         "strength": np.rint(gain * 255).astype(np.uint8),
         "vad": (gain.mean(-1) > 0.5).astype(np.uint8),
-        "band_mask": np.ones((4, NUM_BANDS), np.uint8),
+        "band_mask": np.ones((4, BANDS), np.uint8),
     }
 
 
 def test_loss_is_zero_for_the_target_and_ignores_masked_bands() -> None:
-    gain = torch.rand(2, 5, NUM_BANDS) * 0.98 + 0.01
-    mask = torch.ones(2, NUM_BANDS)
+    gain = torch.rand(2, 5, BANDS) * 0.98 + 0.01
+    mask = torch.ones(2, BANDS)
     mask[:, 20:] = 0
     target = {"gain": gain, "strength": gain.flip(0), "vad": torch.ones(2, 5), "band_mask": mask}
     logits = torch.logit(gain)
@@ -92,16 +105,16 @@ def test_loss_is_zero_for_the_target_and_ignores_masked_bands() -> None:
 
 
 def test_loss_at_the_ends_has_a_finite_gradient() -> None:
-    logits = torch.full((1, 3, NUM_BANDS), -60.0, requires_grad=True)
-    zeros = torch.zeros(1, 3, NUM_BANDS)
-    target = {"gain": zeros, "strength": zeros + 1, "vad": torch.zeros(1, 3), "band_mask": torch.ones(1, NUM_BANDS)}
+    logits = torch.full((1, 3, BANDS), -60.0, requires_grad=True)
+    zeros = torch.zeros(1, 3, BANDS)
+    target = {"gain": zeros, "strength": zeros + 1, "vad": torch.zeros(1, 3), "band_mask": torch.ones(1, BANDS)}
     percepnet_loss(logits, logits, torch.zeros(1, 3), target)[0].backward()
     assert torch.isfinite(logits.grad).all()
 
 
 def _fit(folder: Path, out: str, minutes: float, capsys: pytest.CaptureFixture) -> str:
-    arguments = ["--shards", str(folder), "--out", str(folder / out), "--topology", "tiny", "--minutes", str(minutes)]
-    arguments += ["--batch", "4", "--frames", "20", "--rate", "5e-3", "--warm-up", "1", "--float32"]
+    arguments = ["--shards", str(folder), "--out", str(folder / out), "--shape", "tiny", "--minutes", str(minutes)]
+    arguments += ["--batch", "4", "--frames", "20", "--rate", "5e-3", "--warm-up", "1", "--dtype", "float32"]
     assert main(["train", "fit", *arguments, "--log", str(folder / "log")]) == 0
     return capsys.readouterr().err
 
@@ -126,13 +139,15 @@ def test_training_learns_saves_and_resumes(
     saved = torch.load(tmp_path / "run.pt", weights_only=True)
     assert saved["step"] > steps and saved["progress"] >= 1
     assert any(path.stat().st_size > 200 for path in (tmp_path / "log").iterdir())
-    network = fit.averaged_network(tmp_path / "run.pt")
-    assert network.quantise and all(p.abs().max() <= 1 for p in network.parameters() if p.ndim == 2)
+    signal, network = fit.averaged_network(tmp_path / "run.pt")
+    assert (
+        signal == SIGNAL and network.quantise and all(p.abs().max() <= 1 for p in network.parameters() if p.ndim == 2)
+    )
 
     export.main([str(tmp_path / "run.pt"), "-o", str(tmp_path / "m.safetensors"), "--golden", str(tmp_path / "g.npz")])
-    assert load_model(tmp_path / "m.safetensors").weights == TINY.weights
+    assert load_model(tmp_path / "m.safetensors").network.spec == named_shape("tiny", SIGNAL)
     with np.load(tmp_path / "g.npz") as golden:
-        assert golden["gain"].shape == (export.GOLDEN_FRAMES, NUM_BANDS)
+        assert golden["gain"].shape == (export.GOLDEN_FRAMES, BANDS)
 
 
 def test_command_line_tells_its_steps(capsys: pytest.CaptureFixture) -> None:
@@ -147,7 +162,7 @@ def test_processes_train_together(tmp_path: Path) -> None:
     for index in range(2):
         np.savez(tmp_path / f"shard-{index:05d}.npz", **_batch())
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["-m", "pyenhance.train.fit", "--shards", tmp_path, "--out", tmp_path / "run.pt", "--topology", "tiny"]
+    command += ["-m", "pyenhance.train.fit", "--shards", tmp_path, "--out", tmp_path / "run.pt", "--shape", "tiny"]
     command += ["--minutes", "0.05", "--batch", "2", "--frames", "20", "--threads", "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -155,8 +170,8 @@ def test_processes_train_together(tmp_path: Path) -> None:
     assert saved["step"] > 0 and saved["step"] % fit.SYNC_STEPS == 0 and saved["progress"] >= 1
 
 
-def test_another_topology_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture, clock: None) -> None:
+def test_another_network_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture, clock: None) -> None:
     np.savez(tmp_path / "shard-00000.npz", **_batch())
     _fit(tmp_path, "run.pt", 0.01, capsys)
-    with pytest.raises(ValueError, match="this run is"):
+    with pytest.raises(ValueError, match=r"holds layers .*; this run has"):
         fit.main(["--shards", str(tmp_path), "--out", str(tmp_path / "run.pt"), "--minutes", "0.01"])
