@@ -1,6 +1,6 @@
 """Real-time speech enhancement in pure numpy: an open PercepNet that runs in a browser tab."""
 
-from .audio import enhance
+from .channels import enhance
 from .enhancer import Enhancer
 from .model import load_model
 

@@ -10,6 +10,7 @@ from .backend import BLOCK_HOPS, CompiledStream, StreamState
 from .dsp import HOP, SAMPLE_RATE
 from .model import HopFacts, Model, ModelStream, load_model
 
+_RISE = np.linspace(0, 1, HOP, dtype=np.float32)
 _HOLD_DECAY = np.float32(0.98)  # a hop: on the lean path held gains drift to one, so that no stale gain mutes speech
 
 
@@ -21,11 +22,14 @@ class Estimate(NamedTuple):
     frames : dsp.Frames, K rows
     gain : ndarray, shape (K, bands), float32, in [0, 1]
     strength : ndarray, shape (K, bands), float32, in [0, 1], or None for no comb filter
+    leaving : ndarray, shape (480,), float32, or None
+        Right after a switch, the first hop as the model before has it: the sound goes over from this.
     """
 
     frames: dsp.Frames
     gain: np.ndarray
     strength: np.ndarray | None
+    leaving: np.ndarray | None = None
 
 
 class Enhancer:
@@ -126,7 +130,7 @@ class Enhancer:
         stream = new.stream(new.new_state())
         hops = before.recent_hops()
         if len(hops):
-            stream.process(hops, 0.0)
+            stream.process(hops, self._dry)
             stream.state.signal.level[:] = before.signal.level  # which remembers more than those hops
             stream.state.heard[:] = before.heard
             stream.state.recent[:] = before.recent
@@ -190,14 +194,15 @@ class Enhancer:
             Output sample n belongs to input sample n - `latency_samples`.
         """
         begin = perf_counter_ns()
-        if lean:
-            out = self._process_lean(hops)
-        elif self._timing is not None:
+        if self._timing is not None and not lean:
             out = self.render(self.estimate(hops))
         else:
-            out, self._facts = self._stream.process(hops, self._dry)
-        if self._leaving is not None:
-            out = self._hand_over(hops, out)
+            leaving = self._leave(hops)
+            if lean:
+                out = self._process_lean(hops)
+            else:
+                out, self._facts = self._stream.process(hops, self._dry)
+            _go_over(leaving, out)
         self._count(len(hops), perf_counter_ns() - begin)
         return out
 
@@ -210,6 +215,7 @@ class Enhancer:
         ----------
         hops : ndarray, shape (K, 480), float32, K >= 1, finite
         """
+        leaving = self._leave(hops)
         begin = perf_counter_ns()
         frames = self._stream.analyse(hops)
         mark = perf_counter_ns()
@@ -217,13 +223,26 @@ class Enhancer:
         self._time("analysis", mark - begin)
         self._time("network", perf_counter_ns() - mark)
         self._facts = self._stream.finish(hops, frames, gain, float(vad[-1]))
-        return Estimate(frames, gain, strength)
+        return Estimate(frames, gain, strength, leaving)
 
-    def render(self, estimate: Estimate) -> np.ndarray:
-        """The second half of `process_hops`: shape (K, 480), float32."""
+    def render(self, estimate: Estimate, gain: np.ndarray | None = None) -> np.ndarray:
+        """The second half of `process_hops`: synthesis.
+
+        Parameters
+        ----------
+        estimate : Estimate of K rows
+        gain : ndarray, shape (K, bands), float32, in [0, 1], or None
+            Band gains in the place of the estimate's own, such as those that several channels share.
+
+        Returns
+        -------
+        ndarray, shape (K, 480), float32
+        """
         begin = perf_counter_ns()
-        out = self._stream.synthesise(estimate.frames, estimate.gain, estimate.strength, dry=self._dry)
+        gain = estimate.gain if gain is None else gain
+        out = self._stream.synthesise(estimate.frames, gain, estimate.strength, dry=self._dry)
         self._time("synthesis", perf_counter_ns() - begin)
+        _go_over(estimate.leaving, out)
         return out
 
     def _process_lean(self, hops: np.ndarray) -> np.ndarray:
@@ -235,14 +254,13 @@ class Enhancer:
         self._lean_hops += len(hops)
         return self._stream.synthesise(frames, gain, None, dry=self._dry)
 
-    def _hand_over(self, hops: np.ndarray, out: np.ndarray) -> np.ndarray:
-        """The first hop after a switch goes over from the old model's sound to the new one's."""
-        assert self._leaving is not None
+    def _leave(self, hops: np.ndarray) -> np.ndarray | None:
+        """Right after a switch, the first of these hops as the model before has it; that one is then let go."""
+        if self._leaving is None:
+            return None
         old, _ = self._leaving.process(hops[:1], self._dry)
         self._leaving = None
-        rise = np.linspace(0, 1, HOP, dtype=np.float32)
-        out[0] = old[0] + rise * (out[0] - old[0])
-        return out
+        return old[0]
 
     def _count(self, hops: int, nanoseconds: int) -> None:
         self._hops += hops
@@ -294,6 +312,12 @@ class Enhancer:
             "voice": facts.voice,
             "gain": facts.gain.tolist(),
         }
+
+
+def _go_over(leaving: np.ndarray | None, out: np.ndarray) -> None:
+    """The first hop goes over from the sound of the model before, if there was one, to that of the next."""
+    if leaving is not None:
+        out[0] = leaving + _RISE * (out[0] - leaving)
 
 
 def checked_samples(x: Any, shape: str = "(n,)") -> np.ndarray:

@@ -63,6 +63,27 @@ class LiveEngine:
             self.facts = np.zeros(3 + self.num_bands, np.float32)
             self.entry = self.address = 0
 
+    def take_over(self, state: Mapping[str, Any]) -> None:
+        """Go on with a stream that the same compiled code has enhanced elsewhere.
+
+        Parameters
+        ----------
+        state : mapping of str to bytes
+            What it remembers, by the names of `StreamState.parts`.
+
+        Raises
+        ------
+        ValueError
+            It was another model's.
+        """
+        own = self.enhancer.state.parts()
+        sizes = {name: memoryview(data).nbytes for name, data in state.items()}
+        expected = {name: array.nbytes for name, array in own.items()}
+        if sizes != expected:
+            raise ValueError(f"state of {sizes}; accepted: {expected}")
+        for name, data in state.items():
+            own[name][...] = np.frombuffer(data, own[name].dtype).reshape(own[name].shape)
+
     @property
     def strength_db(self) -> float | None:
         """As of `Enhancer`."""

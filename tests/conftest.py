@@ -1,7 +1,9 @@
 """Signals and places that many tests share."""
 
+import ctypes
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -54,4 +56,77 @@ def node() -> str:
     """Node, which build.sh installs."""
     path = shutil.which("node")
     assert path, "node is missing: ./build.sh site installs it"
+    return path
+
+
+def _forget_libraries() -> None:
+    """What is known of compiled code belongs to a cache folder."""
+    from pyenhance import backend
+    from pyenhance.backend import library
+
+    for known in (library.load_library, backend._network_fault, backend._signal_fault):
+        known.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def native_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder of the tests' own, with the native kernel in it."""
+    from pyenhance.backend import compile_native
+
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        compile_native()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def native_library(native_cache: Path) -> ctypes.CDLL:
+    """The native kernel, loaded."""
+    from pyenhance.backend.library import load_library
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(native_cache))
+        _forget_libraries()
+        loaded = load_library("native")
+    _forget_libraries()
+    assert not isinstance(loaded, str), loaded
+    return loaded
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache folder in which nothing is compiled."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    _forget_libraries()
+    yield tmp_path / "cache"
+    _forget_libraries()
+
+
+@pytest.fixture
+def with_native(native_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Models may be loaded with ``kernel="native"``."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(native_cache))
+    _forget_libraries()
+    yield
+    _forget_libraries()
+
+
+def av_file(path: Path, codec: str, x: np.ndarray, rate_hz: int = 48_000, **metadata: str) -> Path:
+    """A file that only FFmpeg's encoders write; x is one channel."""
+    from fractions import Fraction
+
+    import av
+
+    with av.open(str(path), "w") as container:
+        container.metadata.update(metadata)
+        stream = container.add_stream(codec, rate=rate_hz, layout="mono")
+        context = stream.codec_context
+        frame = av.AudioFrame.from_ndarray(x.astype(np.float32)[None], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = rate_hz, 0, Fraction(1, rate_hz)
+        size = context.frame_size or 1024
+        pieces = av.AudioResampler(format=context.format.name, layout="mono", rate=rate_hz, frame_size=size)
+        for piece in (*pieces.resample(frame), *pieces.resample(None)):
+            container.mux(stream.encode(piece))
+        container.mux(stream.encode(None))
     return path

@@ -6,6 +6,7 @@ OUT (``dist/site``) becomes a folder that any static server can serve, with ever
     vendor/                        Mediabunny, which takes recordings apart
     engine/                        the library, published as it is and used by any page: a copy of site/engine/, and
       pyodide/                       Pyodide's core, wheels, and a lock file that lists exactly these
+      models/                        weights files, an image of each (pyenhance/model/image.py), and the compiled code
       manifest.json                  versions, numpy's origin, the models, and these files with their bytes and sha256
     manifest.json                  every file of the site, as above
     sw.js                          keeps all of it on the visitor's device
@@ -17,17 +18,25 @@ import json
 import os
 import posixpath
 import re
-import runpy
 import shutil
 import sys
 import zipfile
+from fnmatch import fnmatch
 from pathlib import Path
 
 from fetch import VERSIONS
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+from pyenhance.model import load_model  # noqa: E402 - of this checkout
+from pyenhance.model.image import write_image  # noqa: E402
+
 CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
 SOURCE_ONLY = {".py"}
+COMPILED = ("simd", "relaxed")
+NOT_ON_THE_SITE = (
+    "*.safetensors", "*.c", "*.h", "*.md", "pyenhance/train/*", "pyenhance/evaluate/*"
+)  # fmt: skip
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -98,17 +107,40 @@ def finished(page: Path) -> str:
     return text.replace(charset, f'{charset}    <meta http-equiv="Content-Security-Policy" content="{POLICY}" />\n')
 
 
-def declared(weights: bytes) -> dict:
-    """What the page must know of a model before it has loaded, from its weights file."""
-    size = int.from_bytes(weights[:8], "little")
-    metadata = json.loads(weights[8 : 8 + size]).get("__metadata__", {})
-    fixed = runpy.run_path(str(ROOT / "pyenhance" / "dsp" / "constants.py"))  # needs no numpy
-    signal = json.loads(metadata.get("signal", "{}"))  # in files of the first format it is the one that is fixed
-    lookahead = signal.get("lookahead_frames", fixed["LOOKAHEAD_FRAMES"])
-    return {
-        "latency_samples": fixed["HOP"] * (1 + lookahead),
-        "num_bands": signal.get("num_bands", fixed["NUM_BANDS"]),
-    }
+def make_models(wheel: Path, engine: Path) -> dict:
+    """Everything that live sound needs without Python; what the manifest says of it.
+
+    The wheel's weights files are put where page and Python both find them, so that they are loaded once.
+    """
+    folder = engine / "models"
+    folder.mkdir()
+    libraries, models = {}, {}
+    with zipfile.ZipFile(wheel) as archive:
+        for kernel in reversed(COMPILED):  # the fastest first
+            libraries[kernel] = f"models/{kernel}.wasm"
+            (engine / libraries[kernel]).write_bytes(archive.read(f"pyenhance/backend/enhance_{kernel}.wasm"))
+        for weights in sorted(name for name in archive.namelist() if name.endswith(".safetensors")):
+            name, data = Path(weights).stem, archive.read(weights)
+            model = load_model(data, "numpy")
+            places = {
+                kind: f"models/{name}.{suffix}" for kind, suffix in (("weights", "safetensors"), ("image", "image"))
+            }
+            (engine / places["weights"]).write_bytes(data)
+            (engine / places["image"]).write_bytes(write_image(model))
+            signal = model.signal
+            models[name] = {"latency_samples": signal.latency_samples, "num_bands": signal.num_bands, **places}
+    return {"libraries": libraries, "models": models}
+
+
+def site_wheel(wheel: Path, target: Path) -> None:
+    """Our wheel for the site, without what the site has elsewhere or never uses."""
+    with (
+        zipfile.ZipFile(wheel) as old,
+        zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as new,
+    ):
+        for info in old.infolist():
+            if not any(fnmatch(info.filename, pattern) for pattern in NOT_ON_THE_SITE):
+                new.writestr(info, old.read(info))
 
 
 def describe_all(folder: Path) -> dict[str, dict]:
@@ -131,12 +163,14 @@ def make_engine(facts: dict, wheel: Path, engine: Path) -> None:
     lock = json.loads((pyodide / "pyodide-lock.json").read_text())
     lock["packages"] = {}
     for name, path, depends in (("numpy", Path(facts["numpy"]), []), ("pyenhance", wheel, ["numpy"])):
-        shutil.copyfile(path, folder / path.name)
-        lock["packages"][name] = lock_entry(path, name, depends)
+        if name == "pyenhance":
+            site_wheel(path, folder / path.name)
+        else:
+            shutil.copyfile(path, folder / path.name)
+        lock["packages"][name] = lock_entry(folder / path.name, name, depends)
     (folder / "pyodide-lock.json").write_text(json.dumps(lock, indent=1))
+    live = make_models(wheel, engine)
     described = describe_all(engine)
-    archive = zipfile.ZipFile(wheel)
-    models = [Path(name) for name in archive.namelist() if name.endswith(".safetensors")]
     manifest = {
         "build": sum_of_all(described),
         "pyenhance": version,
@@ -144,7 +178,7 @@ def make_engine(facts: dict, wheel: Path, engine: Path) -> None:
         "numpy": VERSIONS["NUMPY_VERSION"],
         "numpy_origin": facts["numpy_origin"],
         "wheels": {name: f"pyodide/{entry['file_name']}" for name, entry in lock["packages"].items()},
-        "models": {model.stem: declared(archive.read(str(model))) for model in sorted(models)},
+        **live,
         "files": described,
     }
     (engine / "manifest.json").write_text(json.dumps(manifest, indent=1))
@@ -168,9 +202,6 @@ def main(compiled: Path, wheel: Path, out: Path) -> None:
     vendor.mkdir()
     shutil.copyfile(mediabunny / "dist" / "bundles" / "mediabunny.min.mjs", vendor / "mediabunny.js")
     shutil.copyfile(mediabunny / "LICENSE", vendor / "mediabunny.LICENSE.txt")
-    package = json.loads((part / "package.json").read_text())
-    version = wheel.name.split("-")[1]
-    (part / "package.json").write_text(json.dumps({"name": package["name"], "version": version} | package, indent=2))
     for page in part.rglob("*.html"):
         page.write_text(finished(page))
     described = describe_all(part)

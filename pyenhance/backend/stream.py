@@ -45,6 +45,11 @@ class StreamState:
         self.recent = np.zeros((RECENT_HOPS, HOP), np.float32)
         self.heard = np.zeros(1, np.int32)
 
+    def parts(self) -> dict[str, np.ndarray]:
+        """All arrays by name: a copy of them is a copy of the state."""
+        arrays = {**vars(self.signal), **vars(self)}
+        return {name: value for name, value in arrays.items() if isinstance(value, np.ndarray) and name != "block"}
+
     def remember(self, hops: np.ndarray) -> None:
         """Keep these hops, shape (K, 480), among the recent ones."""
         heard = int(self.heard[0])

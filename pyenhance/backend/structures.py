@@ -178,14 +178,19 @@ def fill(name: str, **values: Any) -> ctypes.Structure:
 
 
 def _pointed(name: str, field: str, value: Any) -> int | None:
+    """Address of a field's value, which must be what the field points to."""
     if value is None:
         return None
     kind = FIELDS[name][field].replace("const ", "").rstrip(" *")
-    if not isinstance(value, np.ndarray):
-        return ctypes.addressof(value)
-    if not value.flags.c_contiguous or (kind != "void" and value.dtype not in _ARRAYS[kind]):
-        raise TypeError(f"struct {name}: {field} is an array of {value.dtype}; accepted: {kind}, C-contiguous")
-    return value.ctypes.data
+    if kind.startswith("struct "):
+        structure = _STRUCTURES[kind.removeprefix("struct ")]
+        if isinstance(value, structure) or (isinstance(value, ctypes.Array) and value._type_ is structure):
+            return ctypes.addressof(value)
+    elif isinstance(value, np.ndarray) and value.flags.c_contiguous:
+        if kind == "void" or value.dtype in _ARRAYS[kind]:
+            return value.ctypes.data
+    found = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+    raise TypeError(f"struct {name}: {field} is {found}; accepted: {kind}, C-contiguous")
 
 
 def array(name: str, structures: list[ctypes.Structure]) -> ctypes.Array:

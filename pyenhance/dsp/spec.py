@@ -117,7 +117,7 @@ class SignalSpec:
         """Inverse of `to_json`; ValueError that names what is wrong."""
         try:
             values = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"signal is no JSON: {text[:80]!r}") from error
         names = {field.name for field in fields(cls)}
         if not isinstance(values, dict) or set(values) != names:

@@ -89,7 +89,7 @@ def gate(
     Returns
     -------
     dict
-        What `judge` returns, and old and new as {"name", "sha256"}.
+        What `judge` returns, and old and new as {"name", "model", "sha256"}: without its folder, and as it was given.
 
     Raises
     ------
@@ -98,11 +98,12 @@ def gate(
     """
     if len(pairs) < LEAST_PAIRS:
         raise ValueError(f"{len(pairs)} pairs; accepted: {LEAST_PAIRS} or more, else chance decides")
-    models = {
-        side: {"name": name, "sha256": None if name == "noisy" else hashlib.sha256(weights_bytes(name)).hexdigest()}
-        for side, name in {"old": old, "new": new}.items()
-    }
-    result = evaluate(pairs, list(dict.fromkeys((old, new))), dnsmos=dnsmos, workers=workers, on_progress=on_progress)
+    models: dict[str, Any] = {}
+    for side, model in (("old", old), ("new", new)):
+        digest = None if model == "noisy" else hashlib.sha256(weights_bytes(model)).hexdigest()
+        models[side] = {"name": Path(model).stem, "model": model, "sha256": digest}
+    systems = list(dict.fromkeys((old, new)))
+    result = evaluate(pairs, systems, dnsmos=dnsmos, workers=workers, on_progress=on_progress)
     return models | judge(result["clips"], old, new, limits)
 
 
@@ -155,7 +156,7 @@ def judge(clips: Sequence[Mapping[str, Any]], old: str, new: str, limits: Limits
     reasons += _reasons(rows, measures, groups, limits)
     facts = {"passed": not reasons, "verdict": "", "reasons": reasons, "limits": asdict(limits)}
     facts |= {"measures": measures, "groups": groups, "clips": rows}
-    return facts | {"verdict": _words(facts, old, new)}
+    return facts | {"verdict": _words(facts, Path(old).stem, Path(new).stem)}
 
 
 def _measure(measure: str, column: np.ndarray, rows: Sequence[dict[str, Any]], limits: Limits) -> dict[str, Any]:
@@ -260,7 +261,8 @@ def record(result: Mapping[str, Any], path: Path, pairs: str) -> None:
         The file holds something else.
     """
     verdicts = read_record(path) if path.exists() else []
-    kept = {key: result[key] for key in ("old", "new", "passed", "verdict", "limits", "measures")}
+    kept = {side: {key: result[side][key] for key in ("name", "sha256")} for side in ("old", "new")}
+    kept |= {key: result[key] for key in ("passed", "verdict", "limits", "measures")}
     judged = sorted((row for row in result["clips"] if DECIDING in row["gain"]), key=lambda row: row["name"])
     clips = {row["name"]: [round(row[side][DECIDING], 3) for side in ("old", "new")] for row in judged}
     verdicts.append({"pairs": pairs} | kept | {"clips": clips})

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..audio import one_thread
 from ..dsp import SAMPLE_RATE
+from ..threads import one_thread
 from .gate import DECIDING, MARGINS, NAMES, worst_clips
 from .groups import MIN_CLIPS
 from .pairs import Pair, read_pair
@@ -51,7 +51,7 @@ def as_html(result: Mapping[str, Any], pairs: Sequence[Pair]) -> str:
     parts.append("<h2>Worst clips</h2>")
     files = {pair.name: pair for pair in pairs}
     with one_thread():
-        systems = {side: system(result[side]["name"]) for side in ("old", "new")}
+        systems = {side: system(result[side]["model"]) for side in ("old", "new")}
         for row in worst_clips(result):
             clean, noisy = read_pair(files[row["name"]])
             sounds = {"noisy": noisy}
@@ -120,7 +120,7 @@ def _span(facts: Mapping[str, float]) -> str:
 def _clip(row: Mapping[str, Any], sounds: Mapping[str, np.ndarray]) -> str:
     """A clip's figures, spectrograms and sounds."""
     kinds = ", ".join(f"{kind}: {name}" for kind, name in row["groups"].items())
-    figures = [("", "old", "new", "gain")]
+    figures: list[tuple[str, ...]] = [("", "old", "new", "gain")]
     for measure in MARGINS:
         if measure in row["gain"]:
             values = (row["old"][measure], row["new"][measure])

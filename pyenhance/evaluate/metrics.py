@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -111,7 +112,7 @@ class Scorer:
         }
 
 
-def _dnsmos_session(path: Path):
+def _dnsmos_session(path: Path) -> Any:
     try:
         import onnxruntime
     except ImportError as error:

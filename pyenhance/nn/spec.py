@@ -13,6 +13,9 @@ ACTIVATIONS = ("none", "clamp", "tanh", "sigmoid")
 """What may follow a layer. After clamp and tanh come int8 values, which other layers may see."""
 
 _MAX_UNITS, _MAX_FRAMES, _MAX_LAYERS = 4096, 16, 64
+_MAX_SUMMED = 2**31 // 127**2
+"""Products of int8 values whose sum surely fits into 32 bits, in which compiled code adds them up."""
+
 _HIDDEN = ("clamp", "tanh")
 
 
@@ -115,9 +118,14 @@ class NetworkSpec:
         if not 1 <= len(self.layers) <= _MAX_LAYERS:
             raise ValueError(f"layers: {len(self.layers)} of them; accepted: 1 to {_MAX_LAYERS}")
         hidden: dict[str, bool] = {INPUT: False}
+        widths = {INPUT: self.inputs}
         for layer in self.layers:
             _check(layer, hidden)
             hidden[layer.name] = layer.activation in _HIDDEN
+            widths[layer.name] = layer.units
+            summed = layer.frames * sum(widths[source] for source in layer.sources)
+            if summed > _MAX_SUMMED:
+                raise ValueError(f"layer {layer.name!r}: sees {summed} numbers; accepted: at most {_MAX_SUMMED}")
 
     @cached_property
     def widths(self) -> dict[str, int]:
@@ -174,7 +182,7 @@ class NetworkSpec:
         """Inverse of `to_json`; ValueError that names what is wrong."""
         try:
             values = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"layers are no JSON: {text[:80]!r}") from error
         if not isinstance(values, list):
             raise ValueError(f"layers are {text[:80]!r}; accepted: a list of objects")
@@ -203,7 +211,7 @@ def _check(layer: LayerSpec, hidden: dict[str, bool]) -> None:
 
     if not isinstance(layer.name, str) or not layer.name.isidentifier() or layer.name in hidden:
         refuse("name", layer.name, "an identifier that no other layer has")
-    if layer.kind not in KINDS:
+    if not isinstance(layer.kind, str) or layer.kind not in KINDS:
         refuse("kind", layer.kind, KINDS)
     kind = KINDS[layer.kind]
     if not whole(layer.units, _MAX_UNITS):

@@ -1,9 +1,10 @@
 // The engine as the page sees it: a worker with Python in it, which serves any number of live streams and recordings.
-import { checked } from "./loader.js";
-import { TO_PAGE, TO_WORKER, messageOf, received, send } from "./protocol.js";
+import { checked } from "./checked.js";
+import { TO_PAGE, TO_WORKER, messageOf, received, send, unreadable } from "./protocol.js";
 import { HOP } from "./ring.js";
 
 /** @typedef {import("./pyenhance.d.ts").EngineFacts} EngineFacts */
+/** @typedef {import("./pyenhance.d.ts").LiveFacts} LiveFacts */
 /** @typedef {import("./pyenhance.d.ts").Progress} Progress */
 /** @typedef {import("./pyenhance.d.ts").Spectrogram} Spectrogram */
 
@@ -29,6 +30,7 @@ export class Engine extends EventTarget {
   #asked = new Map();
   #numbers = 0;
   #settle = /** @type {{ resolve(facts: EngineFacts): void, reject(error: Error): void }} */ ({});
+  #settleLive = /** @type {{ resolve(facts: LiveFacts): void, reject(error: Error): void }} */ ({});
   #worker;
   #manifest;
 
@@ -43,6 +45,8 @@ export class Engine extends EventTarget {
     this.onProgress = onProgress;
     /** @type {EngineFacts | undefined} */
     this.facts = undefined;
+    /** @type {LiveFacts | undefined} */
+    this.liveFacts = undefined;
     this.disposed = false;
     /** @type {Map<number, { receive(message: { type: string, values?: number[], error?: Error }): void }>} attached nodes */
     this.streams = new Map();
@@ -51,10 +55,16 @@ export class Engine extends EventTarget {
       this.#settle = { resolve, reject };
     });
     this.ready.catch(() => {}); // reported by "error" too
+    /** @type {Promise<LiveFacts>} live sound can be enhanced: before Python is there, where compiled code works alone */
+    this.live = new Promise((resolve, reject) => {
+      this.#settleLive = { resolve, reject };
+    });
+    this.live.catch(() => {});
     this.#worker = new Worker(new URL("worker.js", BASE), { type: "module", name: "pyenhance" });
     this.#worker.onmessage = ({ data }) => this.receive(data);
+    this.#worker.onmessageerror = () => this.fail("message", unreadable(TO_PAGE));
     this.#worker.onerror = (event) => this.fail("load", event.message || "the worker could not be started");
-    this.#manifest = fetch(new URL("manifest.json", BASE)).then(async (reply) => (await checked(reply)).json());
+    this.#manifest = fetch(new URL("manifest.json", BASE)).then(async (reply) => checked(reply).json());
     this.#manifest.then(
       (manifest) => this.send("load", { manifest, model, remember }),
       (error) => this.fail("load", messageOf(error)),
@@ -63,7 +73,7 @@ export class Engine extends EventTarget {
 
   /** Samples of latency that the model has, or is declared to have; 0 where nobody knows yet. @returns {Promise<number>} */
   async latency() {
-    if (this.facts) return this.facts.latency_samples;
+    if (this.liveFacts) return this.liveFacts.latency_samples;
     const manifest = await this.#manifest.catch(() => null);
     return manifest?.models[this.model]?.latency_samples ?? 0;
   }
@@ -88,7 +98,11 @@ export class Engine extends EventTarget {
     }
     const { type, id, stream, ...fields } = message;
     if (type === "progress") this.onProgress?.(/** @type {Progress} */ (fields));
-    else if (type === "ready") {
+    else if (type === "live") {
+      this.liveFacts = /** @type {LiveFacts} */ (fields);
+      this.#settleLive.resolve(this.liveFacts);
+      this.dispatchEvent(new Event("live"));
+    } else if (type === "ready") {
       this.facts = /** @type {EngineFacts} */ (fields);
       this.#settle.resolve(this.facts);
       this.dispatchEvent(new Event("ready"));
@@ -114,6 +128,7 @@ export class Engine extends EventTarget {
       this.#worker.onmessage = null; // what still arrives is of no use
       this.#worker.terminate();
       this.#settle.reject(error);
+      this.#settleLive.reject(error);
     }
     this.dispatchEvent(event("error", { error }));
   }
@@ -205,6 +220,7 @@ export class Engine extends EventTarget {
     this.#worker.terminate();
     const error = new Error("disposed");
     this.#settle.reject(error);
+    this.#settleLive.reject(error);
     for (const { reject } of this.#asked.values()) reject(error);
     this.#asked.clear();
   }

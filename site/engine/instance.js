@@ -1,22 +1,59 @@
-// A model's stream in a WebAssembly instance of its own: the compiled code of the wheel, the model's image (pyenhance/backend/image.py
-// explains it) and the weights file. It needs no Python, so sound is enhanced while Python still loads.
-const STACK = 512; // where the stack ends is the image's base; nothing lies below these bytes
+// A model's stream in a WebAssembly instance of its own: the compiled code of the wheel, the model's image (pyenhance/model/image.py
+// explains it) and the weights file. It needs no Python, so sound is enhanced while Python still loads; Python's stream then takes
+// over all that this one remembers (`state`), and no sample differs.
+
+const DATA = 512; // below the stack; the compiled code has next to none
 const PAGE = 65536;
-const INTERLEAVED_ROWS = 4;
-const INTERLEAVED_COLUMNS = 16;
+const TURN_ROWS = 4;
+const TURN_COLUMNS = 16;
+const TOLERANCE = 1e-3;
+
+/**
+ * What write_image puts in front: addresses in bytes.
+ * @typedef {object} Header
+ * @property {number} layout
+ * @property {string} sha256
+ * @property {string} model
+ * @property {number} num_bands
+ * @property {number} latency_samples
+ * @property {number} hop
+ * @property {number} max_hops
+ * @property {number} stream
+ * @property {number} network
+ * @property {number} memory
+ * @property {number} dry
+ * @property {number} input
+ * @property {number} output
+ * @property {number} facts
+ * @property {Record<string, [number, number]>} state
+ * @property {Matrix[]} weights
+ * @property {number} base
+ * @property {number} size
+ * @property {{ hops: number, address: number }} check
+ * @property {[number, number][]} segments
+ */
+/** @typedef {{ address: number, tensor: string, outputs: number, inputs: number, rows: number, columns: number, turns: boolean }} Matrix */
+/**
+ * Each answers 0 where it went well.
+ * @typedef {object} Compiled
+ * @property {() => number} layout
+ * @property {(stream: number, hops: number) => number} process
+ * @property {(stream: number, hops: number) => number} analyse
+ * @property {(network: number, memory: number, hops: number) => number} estimate
+ * @property {(stream: number, hops: number, withComb: number, withPostfilter: number) => number} synthesise
+ */
 
 // The JSON at the beginning of a file, and what follows it. lengthBytes: of the little-endian length in front.
+/** @param {Uint8Array} file @param {number} lengthBytes @returns {{ header: any, rest: Uint8Array }} */
 function split(file, lengthBytes) {
   const length = new DataView(file.buffer, file.byteOffset).getUint32(0, true);
   const end = lengthBytes + length;
   if (!(end <= file.length)) throw new Error(`a header of ${length} bytes in a file of ${file.length}`);
-  return {
-    header: JSON.parse(new TextDecoder().decode(file.subarray(lengthBytes, end))),
-    rest: file.subarray(end),
-  };
+  return { header: JSON.parse(new TextDecoder().decode(file.subarray(lengthBytes, end))), rest: file.subarray(end) };
 }
 
 // Rows of weights as the compiled code reads them: padded; four rows in turn, sixteen weights of each.
+/** @param {ArrayBuffer} memory @param {Matrix} matrix @param {Int8Array} weights */
 function layOut(memory, { address, outputs, inputs, rows, columns, turns }, weights) {
   const to = new Int8Array(memory, address, rows * columns);
   for (let row = 0; row < outputs; row++) {
@@ -25,61 +62,110 @@ function layOut(memory, { address, outputs, inputs, rows, columns, turns }, weig
       to.set(from, row * columns);
       continue;
     }
-    const block = (row - (row % INTERLEAVED_ROWS)) * columns + (row % INTERLEAVED_ROWS) * INTERLEAVED_COLUMNS;
-    for (let k = 0; k < inputs; k += INTERLEAVED_COLUMNS) {
-      to.set(from.subarray(k, Math.min(k + INTERLEAVED_COLUMNS, inputs)), block + k * INTERLEAVED_ROWS);
-    }
+    const own = (row - (row % TURN_ROWS)) * columns + (row % TURN_ROWS) * TURN_COLUMNS;
+    for (let k = 0; k < inputs; k += TURN_COLUMNS)
+      to.set(from.subarray(k, Math.min(k + TURN_COLUMNS, inputs)), own + k * TURN_ROWS);
   }
 }
 
+// What pyenhance.model.image.check_sound says, from sample `n` on.
+/** @param {Float32Array} target */
+function fillWithCheckSound(target) {
+  for (let n = 0; n < target.length; n++) target[n] = Math.fround((((n * n) % 997) - 498) / 5000);
+}
+
 export class Instance {
-  // library: a WebAssembly.Module; image, weights: Uint8Arrays of the two files. Throws where they do not belong together.
+  #strength = -1;
+
+  /**
+   * Error where the three do not belong together, or the engine computes something else than numpy did.
+   * @param {WebAssembly.Module} library
+   * @param {Uint8Array} image
+   * @param {Uint8Array} weights of the model's weights file
+   */
   constructor(library, image, weights) {
-    const { header, rest } = split(image, 4);
+    const { header, rest } = /** @type {{ header: Header, rest: Uint8Array }} */ (split(image, 4));
     const tensors = split(weights, 8);
     const sum = tensors.header.__metadata__?.sha256;
-    if (sum !== header.sha256) throw new Error(`weights with the sum ${sum}; the image is for ${header.sha256}`);
+    if (sum !== header.sha256) throw new Error(`weights with the sum ${sum}; accepted by this image: ${header.sha256}`);
     const memory = new WebAssembly.Memory({ initial: Math.ceil((header.base + header.size) / PAGE) });
-    const { exports } = new WebAssembly.Instance(library, {
+    const compiled = new WebAssembly.Instance(library, {
       env: {
         memory,
         __stack_pointer: new WebAssembly.Global({ value: "i32", mutable: true }, header.base),
-        __memory_base: new WebAssembly.Global({ value: "i32", mutable: false }, STACK),
+        __memory_base: new WebAssembly.Global({ value: "i32", mutable: false }, DATA),
         __table_base: new WebAssembly.Global({ value: "i32", mutable: false }, 0),
       },
     });
-    if (exports.layout() !== header.layout) {
-      throw new Error(`compiled code for structures ${exports.layout()}; the image has ${header.layout}`);
-    }
-    let at = 0;
-    for (const [address, size] of header.segments) {
-      new Uint8Array(memory.buffer, address, size).set(rest.subarray(at, (at += size)));
-    }
-    const codes = new Int8Array(tensors.rest.buffer, tensors.rest.byteOffset, tensors.rest.length);
-    for (const matrix of header.weights) {
-      layOut(memory.buffer, matrix, codes.subarray(...tensors.header[matrix.tensor].data_offsets));
-    }
-    this.process = exports.process;
-    this.memory = memory.buffer; // it never grows
+    /** @type {Compiled} */
+    this.exports = /** @type {any} */ (compiled.exports);
+    const { layout, process } = this.exports;
+    if (layout() !== header.layout)
+      throw new Error(`compiled code for structures ${layout()}; accepted by this image: ${header.layout}`);
+    this.process = process;
     this.header = header;
-    this.maxHops = header.max_hops;
-    this.latency = header.latency_samples; // samples
+    this.memory = memory.buffer; // it never grows
+    let at = 0;
+    for (const [address, size] of header.segments)
+      new Uint8Array(this.memory, address, size).set(rest.subarray(at, (at += size)));
+    const codes = new Int8Array(tensors.rest.buffer, tensors.rest.byteOffset, tensors.rest.length);
+    for (const matrix of header.weights)
+      layOut(this.memory, matrix, codes.subarray(...tensors.header[matrix.tensor].data_offsets));
+    this.latency = header.latency_samples;
     this.bands = header.num_bands;
-    const floats = (address, length) => new Float32Array(this.memory, address, length);
-    this.input = floats(header.input, header.max_hops * header.hop);
-    this.output = floats(header.output, header.max_hops * header.hop);
-    this.facts = floats(header.facts, 3 + header.num_bands); // pitch period, its correlation, voice activity, gains
-    this.dry = floats(header.dry, 1);
+    this.blocks = {
+      input: this.#floats(header.input, header.max_hops * header.hop),
+      output: this.#floats(header.output, header.max_hops * header.hop),
+      facts: this.#floats(header.facts, 3 + header.num_bands), // pitch period, its correlation, voice activity, gains
+    };
+    this.#check();
   }
 
-  // Enhance the first hops of `input` into `output`.
-  run(hops) {
-    if (this.process(this.header.stream, hops)) throw new RangeError(`${hops} hops; accepted: 1 to ${this.maxHops}`);
+  /** @param {number} address @param {number} length */
+  #floats(address, length) {
+    return new Float32Array(this.memory, address, length);
   }
 
-  // Everything that the stream remembers: Uint8Arrays by name, which are this instance's own memory.
-  state() {
-    const entries = Object.entries(this.header.state);
-    return Object.fromEntries(entries.map(([name, [at, size]]) => [name, new Uint8Array(this.memory, at, size)]));
+  // Engines have been seen whose SIMD is wrong.
+  #check() {
+    const { hop, check } = this.header;
+    const before = Object.values(this.state).map((part) => part.slice());
+    fillWithCheckSound(this.blocks.input.subarray(0, check.hops * hop));
+    this.run(check.hops, false);
+    const found = this.blocks.output.subarray((check.hops - 1) * hop, check.hops * hop);
+    const expected = this.#floats(check.address, hop);
+    const furthest = expected.reduce((most, value, i) => Math.max(most, Math.abs(value - found[i])), 0);
+    if (!(furthest < TOLERANCE)) throw new Error(`the compiled code's sound differs from numpy's by ${furthest}`);
+    Object.values(this.state).forEach((part, i) => part.set(before[i]));
   }
+
+  /** @param {"input" | "output" | "facts"} which */
+  block(which) {
+    return this.blocks[which];
+  }
+
+  /** @param {number} strength hundredths of a dB, -1 for no limit */
+  setStrength(strength) {
+    if (strength === this.#strength) return;
+    this.#strength = strength;
+    this.#floats(this.header.dry, 1)[0] = strength < 0 ? 0 : 10 ** (-strength / 2000);
+  }
+
+  /** Enhance the first hops of `input` into `output`. @param {number} hops @param {boolean} _lean there is no lean path here */
+  run(hops, _lean) {
+    if (this.process(this.header.stream, hops))
+      throw new RangeError(`hops is ${hops}; accepted: 1 to ${this.header.max_hops}`);
+  }
+
+  /** Everything that the stream remembers, by name: this instance's own memory. @returns {Record<string, Uint8Array>} */
+  get state() {
+    const parts = Object.entries(this.header.state);
+    return Object.fromEntries(parts.map(([name, [at, size]]) => [name, new Uint8Array(this.memory, at, size)]));
+  }
+
+  get heapBytes() {
+    return this.memory.byteLength;
+  }
+
+  destroy() {}
 }

@@ -1,4 +1,5 @@
 // Python with numpy and pyenhance, from the site's own files or from what the last visit kept.
+import { checked } from "./checked.js";
 import { Python } from "./python.js";
 import * as snapshot from "./snapshot.js";
 
@@ -8,7 +9,8 @@ import * as snapshot from "./snapshot.js";
  * @property {string} build
  * @property {string} pyodide its version
  * @property {string} numpy_origin
- * @property {Record<string, { latency_samples: number, num_bands: number }>} models
+ * @property {Record<string, { latency_samples: number, num_bands: number, weights: string, image: string }>} models
+ * @property {Record<string, string>} libraries the compiled code for Models.instances, the fastest first
  * @property {Record<string, { bytes: number, integrity: string }>} files
  */
 /** @typedef {(stage: "download" | "python" | "numpy" | "model", done: number, total: number) => void} Progress */
@@ -17,24 +19,24 @@ const BASE = new URL("./", import.meta.url);
 
 /**
  * Load, from what the last visit kept where that can be used; and keep what the next visit may start from.
- * @param {{ manifest: Manifest, model: string, remember: boolean }} wanted
+ * @param {{ manifest: Manifest, model: string, models: import("./models.js").Models, remember: boolean }} wanted
  * @param {Progress} progress
  * @returns {Promise<{ python: Python, facts: Record<string, unknown>, started_again: boolean }>} facts: of the model
  */
-export async function load({ manifest, model, remember }, progress) {
+export async function load({ manifest, model, models, remember }, progress) {
   const names = Object.keys(manifest.files).filter((name) => name.startsWith("pyodide/"));
   const known = snapshot.knows(manifest.pyodide);
   if (remember && !known)
     console.warn(
       `pyenhance: every start is a first one: snapshots know Pyodide ${snapshot.PYODIDE}, this is ${manifest.pyodide}`,
     );
-  const again = remember && known ? await startAgain(manifest, names, model, progress) : null;
-  return again ?? (await startAnew(manifest, names, model, remember && known, progress));
+  const again = remember && known ? await startAgain(manifest, names, model, models, progress) : null;
+  return again ?? (await startAnew(manifest, names, model, models, remember && known, progress));
 }
 
 // From nothing.
-/** @param {Manifest} manifest @param {string[]} names @param {string} model @param {boolean} remember @param {Progress} progress */
-async function startAnew(manifest, names, model, remember, progress) {
+/** @param {Manifest} manifest @param {string[]} names @param {string} model @param {import("./models.js").Models} models @param {boolean} remember @param {Progress} progress */
+async function startAnew(manifest, names, model, models, remember, progress) {
   const pyodide = await start(manifest, names, { _makeSnapshot: remember }, progress, async (loading) => {
     progress("numpy", 0, 1);
     const loaded = await loading.loadPackage("pyenhance"); // and what it needs, numpy
@@ -44,7 +46,7 @@ async function startAnew(manifest, names, model, remember, progress) {
   });
   pyodide.pyimport("pyenhance.live").destroy();
   if (remember) keep(pyodide, manifest.build);
-  return warmedUp(new Python(pyodide), model, progress, false);
+  return warmedUp(new Python(pyodide, models), model, progress, false);
 }
 
 // For the next start; while this one goes on.
@@ -58,8 +60,8 @@ async function keep(pyodide, build) {
 }
 
 // From what the last visit kept; null where nothing was kept, or it cannot be used.
-/** @param {Manifest} manifest @param {string[]} names @param {string} model @param {Progress} progress */
-async function startAgain(manifest, names, model, progress) {
+/** @param {Manifest} manifest @param {string[]} names @param {string} model @param {import("./models.js").Models} models @param {Progress} progress */
+async function startAgain(manifest, names, model, models, progress) {
   try {
     const saved = await snapshot.read(manifest.build, BASE);
     if (!saved) return null;
@@ -67,7 +69,7 @@ async function startAgain(manifest, names, model, progress) {
     const core = names.filter((name) => !name.endsWith(".whl"));
     const pyodide = await start(manifest, core, snapshot.options(saved, createModule), progress);
     delete pyodide._api.config._loadSnapshot; // Pyodide would hold it for good
-    const started = warmedUp(new Python(pyodide), model, progress, true);
+    const started = await warmedUp(new Python(pyodide, models), model, progress, true);
     await snapshot.worked(manifest.build, BASE);
     return started;
   } catch (error) {
@@ -79,8 +81,9 @@ async function startAgain(manifest, names, model, progress) {
 
 // The first hops are slow, the browser still compiling: live sound must not wait for them.
 /** @param {Python} python @param {string} model @param {Progress} progress @param {boolean} started_again */
-function warmedUp(python, model, progress, started_again) {
+async function warmedUp(python, model, progress, started_again) {
   progress("model", 0, 1);
+  await python.ensure(model);
   return { python, facts: python.call("warm_up", { model }), started_again };
 }
 
@@ -110,7 +113,7 @@ function download({ files }, names, progress) {
   let done = 0;
   // With a sum to check, a reply comes when all of it is there.
   const get = async (/** @type {string} */ name) => {
-    const reply = await checked(await fetch(new URL(name, BASE), { integrity: files[name].integrity }));
+    const reply = checked(await fetch(new URL(name, BASE), { integrity: files[name].integrity }));
     done += files[name].bytes;
     progress(done < total ? "download" : "python", done, total);
     return reply;
@@ -139,10 +142,4 @@ async function answering(replies, work) {
   } finally {
     globalThis.fetch = network;
   }
-}
-
-/** The reply, if it is a good one. @param {Response} reply */
-export async function checked(reply) {
-  if (!reply.ok) throw new Error(`${reply.url}: ${reply.status} ${reply.statusText}`);
-  return reply;
 }

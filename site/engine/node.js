@@ -1,6 +1,6 @@
 // The audio node: its processor on the audio thread, its stream in the engine's worker, and the ring between them.
 import { Engine, event, hundredthsOfDb } from "./engine.js";
-import { FROM_PROCESSOR, TO_PROCESSOR, received, send } from "./protocol.js";
+import { FROM_PROCESSOR, TO_PROCESSOR, received, send, unreadable } from "./protocol.js";
 import { conversionDelay } from "./resampler.js";
 import { H, HOP, Ring, SAMPLE_RATE, STATE } from "./ring.js";
 
@@ -38,8 +38,9 @@ class Denoiser extends AudioWorkletNode {
     this.disposed = false;
     this.number = engine.number();
     this.port.onmessage = ({ data }) => this.receiveFromProcessor(data);
+    this.port.onmessageerror = () => this.receive({ type: "error", error: new Error(unreadable(FROM_PROCESSOR)) });
     this.timer = setInterval(() => this.dispatchEvent(event("stats", { stats: this.stats() })), STATS_MS);
-    engine.ready.then(
+    engine.live.then(
       () => this.attach(),
       (error) => this.receive({ type: "error", error }),
     );
@@ -141,9 +142,9 @@ class Denoiser extends AudioWorkletNode {
       heap_bytes: get(H.HEAP_KB) * 1024,
       block_samples: get(H.BLOCK),
       shared_memory: this.shared,
-      load_ms: this.engine.facts?.load_ms ?? null,
-      model: this.engine.facts?.model ?? this.engine.model,
-      kernel: this.engine.facts?.kernel ?? null,
+      load_ms: this.engine.liveFacts?.load_ms ?? null,
+      model: this.engine.liveFacts?.model ?? this.engine.model,
+      kernel: this.engine.liveFacts?.kernel ?? null,
     };
   }
 
@@ -177,7 +178,7 @@ const withProcessor = new WeakSet();
 // An AudioNode that enhances speech. Resolves when it can be connected; it is "ready" once its engine has loaded.
 /**
  * @param {AudioContext | OfflineAudioContext} context
- * @param {{ model?: string, strengthDb?: number | null, onProgress?: (progress: import("./pyenhance.d.ts").Progress) => void, remember?: boolean, engine?: Engine }} [options]
+ * @param {{ model?: string, strengthDb?: number | null, onProgress?: (progress: import("./pyenhance.d.ts").Progress) => void, remember?: boolean, engine?: import("./pyenhance.d.ts").Engine }} [options]
  */
 export async function createDenoiser(
   context,
@@ -189,7 +190,7 @@ export async function createDenoiser(
   if (!context.audioWorklet)
     throw new Error("AudioWorklet is missing: the page must come over https or from localhost");
   const strength = hundredthsOfDb(strengthDb);
-  const used = engine ?? new Engine({ model, onProgress, remember });
+  const used = /** @type {Engine} */ (engine) ?? new Engine({ model, onProgress, remember });
   try {
     const latency = used.latency(); // meanwhile
     if (!withProcessor.has(context)) {

@@ -1,6 +1,15 @@
 // The audio thread's side: writes what it hears into the input ring and plays enhanced sound at a constant delay. When enhanced
 // sound is not there in time it plays the dry signal of the same moment, so speech is never lost.
-import { FROM_PROCESSOR, FROM_STREAM, TO_PROCESSOR, TO_STREAM, messageOf, received, send } from "./protocol.js";
+import {
+  FROM_PROCESSOR,
+  FROM_STREAM,
+  TO_PROCESSOR,
+  TO_STREAM,
+  messageOf,
+  received,
+  send,
+  unreadable,
+} from "./protocol.js";
 import { Resampler, SLACK, grown } from "./resampler.js";
 import { H, HOP, Ring, SAMPLE_RATE, STATE } from "./ring.js";
 
@@ -44,6 +53,7 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     this.alive = true;
     /** @type {Float32Array<ArrayBuffer>[]} */
     this.spare = [];
+    this.port.onmessageerror = () => this.tell(unreadable(TO_PROCESSOR));
     this.port.onmessage = ({ data }) => this.guarded(() => this.receive(received(TO_PROCESSOR, data)));
   }
 
@@ -53,8 +63,13 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     try {
       work();
     } catch (error) {
-      send(this.port, FROM_PROCESSOR, "error", { message: messageOf(error) });
+      this.tell(messageOf(error));
     }
+  }
+
+  /** @param {string} message */
+  tell(message) {
+    send(this.port, FROM_PROCESSOR, "error", { message });
   }
 
   /** @param {{ type: string, field: keyof typeof H, value: number, port: MessagePort }} message */
@@ -64,6 +79,7 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     if (type === "connect") {
       this.worker = port;
       this.ring.begin();
+      port.onmessageerror = () => this.tell(unreadable(FROM_STREAM));
       port.onmessage = ({ data }) => this.guarded(() => this.receiveAnswer(received(FROM_STREAM, data)));
     }
   }

@@ -53,6 +53,7 @@ export const TO_WORKER = way("to the worker", {
 /** The worker to its page. An answer has the type of its question. */
 export const TO_PAGE = way("from the worker", {
   progress: { stage: oneOf(["download", "python", "numpy", "model"]), done: number, total: number },
+  live: { load_ms: number, model: text, kernel: text, latency_samples: whole, num_bands: whole }, // comes first
   ready: {
     load_ms: number,
     model: text,
@@ -132,6 +133,9 @@ export function received({ to, messages }, data) {
   }
   return data;
 }
+
+/** Of a message that did not survive the way, as shared memory to where it is not allowed. @param {Way} way */
+export const unreadable = ({ to }) => `a message ${to} could not be read`;
 
 /** What an error says, whatever was thrown. @param {unknown} error */
 export function messageOf(error) {

@@ -14,6 +14,15 @@ export interface Progress {
   total: number;
 }
 
+export interface LiveFacts {
+  load_ms: number;
+  model: string;
+  kernel: string;
+  /** By which the model's output is late, without the transport. */
+  latency_samples: number;
+  num_bands: number;
+}
+
 export interface EngineFacts {
   load_ms: number;
   model: string;
@@ -118,7 +127,11 @@ export class Engine extends EventTarget {
   constructor(options?: { model?: string; onProgress?: (progress: Progress) => void; remember?: boolean });
   readonly model: string;
   readonly ready: Promise<EngineFacts>;
-  /** From "ready" on. */
+  /** Live sound can be enhanced: by compiled code alone, until Python is there and takes over; where that does not work, by Python. */
+  readonly live: Promise<LiveFacts>;
+  /** From "live" on. */
+  readonly liveFacts: LiveFacts | undefined;
+  /** From "ready" on: recordings, benchmarks and the article's steps can be asked for. */
   readonly facts: EngineFacts | undefined;
   readonly disposed: boolean;
   /** Samples of latency that the model has, or before it has loaded is declared to have; 0 where nobody knows. */

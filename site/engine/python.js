@@ -2,12 +2,18 @@
 // A live hop goes past the interpreter where all of it is compiled: Python has laid out the stream, and `run` calls the compiled
 // function on it, in Pyodide's own memory.
 
+const WEIGHTS = "/lib/python3.14/site-packages/pyenhance/weights";
+
 export class Python {
   #live;
 
-  /** @param {import("../types/pyodide").Pyodide} pyodide with numpy and pyenhance, or a memory in which they are */
-  constructor(pyodide) {
+  /**
+   * @param {import("../types/pyodide").Pyodide} pyodide with numpy and pyenhance, or a memory in which they are
+   * @param {import("./models.js").Models} models
+   */
+  constructor(pyodide, models) {
     this.pyodide = pyodide;
+    this.models = models;
     this.#live = pyodide.pyimport("pyenhance.live");
   }
 
@@ -30,6 +36,13 @@ export class Python {
     } finally {
       given.destroy();
     }
+  }
+
+  /** Bring a model of the site's to where Python finds it. @param {string} model */
+  async ensure(model) {
+    const path = `${WEIGHTS}/${model}.safetensors`;
+    if (!this.models.has(model) || this.pyodide.FS.analyzePath(path).exists) return; // unknown: Python says so
+    this.pyodide.FS.writeFile(path, await this.models.weights(model), {});
   }
 
   /** A stream's enhancer. @param {string} model @param {number} maxHops */
@@ -92,7 +105,18 @@ export class LiveEngine {
   /** @param {number} hops @param {boolean} lean */
   run(hops, lean) {
     if (!this.entry || lean) this.runner(hops, lean);
-    else if (this.entry(this.address, hops)) throw new RangeError(`${hops} hops are more than the compiled stream takes`);
+    else if (this.entry(this.address, hops))
+      throw new RangeError(`${hops} hops are more than the compiled stream takes`);
+  }
+
+  /** Go on with a stream that something else has enhanced so far. @param {Record<string, Uint8Array>} state what it remembers */
+  takeOver(state) {
+    const given = this.python.pyodide.toPy(state);
+    try {
+      this.proxy.take_over(given);
+    } finally {
+      given.destroy();
+    }
   }
 
   get heapBytes() {

@@ -1,5 +1,5 @@
 // One live stream in the worker: takes whole hops from the input ring, enhances them, keeps up with the microphone.
-import { FROM_STREAM, TO_STREAM, messageOf, received, send } from "./protocol.js";
+import { FROM_STREAM, TO_STREAM, messageOf, received, send, unreadable } from "./protocol.js";
 import { H, HOP, MAX_BANDS, Ring, STATE } from "./ring.js";
 
 const LEAN_AT = 5; // hops waiting: hold the gains
@@ -64,9 +64,18 @@ export class Stream {
     this.ring.set(H.BANDS, engine.bands);
     this.ring.begin();
     this.ring.set(H.STATE, STATE.RUNNING);
-    if (port) port.onmessage = ({ data }) => this.receive(data);
-    else this.watch();
+    if (port) {
+      port.onmessage = ({ data }) => this.receive(data);
+      port.onmessageerror = () => report("error", { during: "live", message: unreadable(TO_STREAM) });
+    } else this.watch();
     this.timer = setInterval(() => this.snapshot(), SNAPSHOT_MS);
+  }
+
+  /** Go on with another engine, of the same model, that has taken over what the one so far remembers. @param {Enhancing} engine */
+  goOnWith(engine) {
+    const before = this.engine;
+    this.engine = engine;
+    before.destroy();
   }
 
   /** @param {keyof typeof H} field @param {number} value */
@@ -155,10 +164,6 @@ export class Stream {
     engine.run(hops, lean);
     this.deliver(engine.block("output"), hops * HOP);
     this.count(hops, (1000 * (performance.now() - begin)) / hops);
-    const facts = engine.block("facts"); // pitch period, its correlation, voice activity, gains
-    ring.set(H.PITCH, Math.round(facts[0]));
-    ring.set(H.VOICE, Math.round(1000 * facts[2]));
-    ring.gains = facts.subarray(3);
     if (lean) ring.add(H.LEAN_HOPS, hops);
     this.judge(hops, lean);
   }
@@ -227,6 +232,11 @@ export class Stream {
   snapshot() {
     const ring = this.ring;
     if (this.spentHops) {
+      // Not at every hop: nobody reads them so often, and sixty stores cost as much as a small layer.
+      const facts = this.engine.block("facts"); // pitch period, its correlation, voice activity, gains
+      ring.set(H.PITCH, Math.round(facts[0]));
+      ring.set(H.VOICE, Math.round(1000 * facts[2]));
+      ring.gains = facts.subarray(3);
       ring.set(H.US_MEAN, Math.round(this.spent / this.spentHops));
       if (this.spentHops > 500) this.spent = this.spentHops = 0;
       if (this.snapshots++ % PERCENTILES_EVERY === 0) {

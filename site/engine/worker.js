@@ -1,6 +1,8 @@
 // The worker: loads Python, then enhances live streams and whole recordings. Each message of protocol.js has one function here.
 import { load } from "./loader.js";
-import { TO_PAGE, TO_WORKER, messageOf, received, send } from "./protocol.js";
+import { Instance } from "./instance.js";
+import { Models } from "./models.js";
+import { TO_PAGE, TO_WORKER, messageOf, received, send, unreadable } from "./protocol.js";
 import { HOP } from "./ring.js";
 import { MOST, Stream, letMessagesIn } from "./stream.js";
 
@@ -8,8 +10,12 @@ const FILE_HOPS = 50; // half a second of a recording at once: then live sound h
 
 /** @type {import("./python.js").Python | undefined} */
 let loaded;
+/** @type {{ model: string, open(): Instance } | undefined} live sound before Python is there */
+let early;
 /** @type {Map<number, Stream>} */
 const streams = new Map(); // live ones, by number
+/** @type {Map<number, Promise<void>>} */
+const attaching = new Map(); // of those that wait for their model
 
 /** @param {string} type @param {object} [fields] @param {Transferable[]} [transfer] */
 const report = (type, fields, transfer) => send(self, TO_PAGE, type, fields, transfer);
@@ -23,34 +29,44 @@ function python() {
 const ANSWERS = {
   async load({ manifest, model, remember }) {
     const begin = performance.now();
+    const models = new Models(manifest);
+    goLive(models, model, begin);
     const { python, facts, started_again } = await load(
-      { manifest, model, remember: remember && Boolean(self.caches) },
+      { manifest, model, models, remember: remember && Boolean(self.caches) },
       (stage, done, total) => report("progress", { stage, done, total }),
     );
     loaded = python;
+    takeOver(model);
     const { numpy_origin } = manifest;
-    report("ready", { load_ms: performance.now() - begin, numpy_origin, started_again, ...facts });
+    const { latency_samples, num_bands } = facts;
+    const load_ms = performance.now() - begin;
+    if (!early) report("live", { load_ms, model: facts.model, kernel: facts.kernel, latency_samples, num_bands });
+    early = undefined;
+    report("ready", { load_ms, numpy_origin, started_again, ...facts });
   },
 
-  attach({ stream, model, buffer }) {
-    attach(stream, model, { buffer });
+  async attach({ stream, model, buffer }) {
+    await attached(stream, model, { buffer });
   },
 
-  "attach-by-messages"({ stream, model, port }) {
-    attach(stream, model, { port });
+  async "attach-by-messages"({ stream, model, port }) {
+    await attached(stream, model, { port });
   },
 
-  control({ stream, field, value }) {
+  async control({ stream, field, value }) {
+    await attaching.get(stream);
     streams.get(stream)?.control(field, value); // none: it has ended
   },
 
-  detach({ stream }) {
+  async detach({ stream }) {
+    await attaching.get(stream);
     streams.get(stream)?.end();
     streams.delete(stream);
   },
 
   // A piece of a recording; what is ready goes back, in all as many samples as were given.
   async piece({ id, recording, model, strength, channels, last }) {
+    await python().ensure(model);
     const { length } = channels[0];
     /** @type {Float32Array[][]} */
     const parts = channels.map(() => []);
@@ -72,7 +88,8 @@ const ANSWERS = {
     python().call("end_recording", { recording });
   },
 
-  bench({ id, model, k, seconds, kernel }) {
+  async bench({ id, model, k, seconds, kernel }) {
+    await python().ensure(model);
     report("bench", { id, row: python().call("bench", { model, k, seconds, kernel }) });
   },
 
@@ -80,7 +97,8 @@ const ANSWERS = {
     report("picture", { id, ...python().call("picture", { sound, columns }) });
   },
 
-  "lab-open"({ id, noisy, clean, model }) {
+  async "lab-open"({ id, noisy, clean, model }) {
+    await python().ensure(model);
     python().call("open_lab", { noisy, clean, model });
     report("lab-open", { id });
   },
@@ -99,9 +117,53 @@ const ANSWERS = {
   },
 };
 
+// Enhance live sound by compiled code alone, until Python is there. Where that does not work, Python is waited for.
+/** @param {Models} models @param {string} model @param {number} begin */
+async function goLive(models, model, begin) {
+  try {
+    if (!models.has(model)) return;
+    const { kernel, first, open } = await models.instances(model);
+    if (loaded) return; // it was faster
+    early = { model, open };
+    const { latency, bands } = first;
+    report("live", { load_ms: performance.now() - begin, model, kernel, latency_samples: latency, num_bands: bands });
+  } catch (error) {
+    console.warn("pyenhance: live sound waits for Python", error);
+  }
+}
+
+// Python has checked its compiled code against numpy: from the next hop on the streams are its own. No sample differs where it has
+// chosen the same code; where it has not, it knows why, and its choice is the right one.
+/** @param {string} model */
+function takeOver(model) {
+  for (const stream of streams.values()) {
+    const { engine } = stream;
+    if (!(engine instanceof Instance)) continue;
+    const next = python().liveEngine(model, MOST);
+    next.takeOver(engine.state);
+    stream.goOnWith(next);
+  }
+}
+
+// What is said of a stream while it waits for its model must wait too.
 /** @param {number} number @param {string} model @param {{ buffer?: SharedArrayBuffer, port?: MessagePort }} way */
-function attach(number, model, way) {
-  const engine = python().liveEngine(model, MOST);
+async function attached(number, model, way) {
+  const done = attach(number, model, way);
+  attaching.set(
+    number,
+    done.catch(() => {}),
+  );
+  try {
+    await done;
+  } finally {
+    attaching.delete(number);
+  }
+}
+
+/** @param {number} number @param {string} model @param {{ buffer?: SharedArrayBuffer, port?: MessagePort }} way */
+async function attach(number, model, way) {
+  await loaded?.ensure(model);
+  const engine = early?.model === model ? early.open() : python().liveEngine(model, MOST);
   try {
     streams.set(number, new Stream(engine, way, (type, fields) => report(type, { stream: number, ...fields })));
   } catch (error) {
@@ -120,6 +182,8 @@ function joined(parts) {
   }
   return whole;
 }
+
+self.onmessageerror = () => report("error", { during: "message", message: unreadable(TO_WORKER) });
 
 self.onmessage = async ({ data }) => {
   try {

@@ -12,23 +12,30 @@ const CLIP_HOLD_MS = 2000;
 const HOWL = 0.9; // a peak that stays above this is the loudspeaker heard by the microphone
 const HOWL_TIMES = 4; // statistics, a quarter of a second apart
 
+/** @typedef {import("./engine/pyenhance.js").Denoiser} Denoiser */
+/** @typedef {{ node: AudioNode, close(): void }} Source */
+/** @typedef {{ context: AudioContext, source: AudioNode, node: Denoiser, monitor: GainNode, pictures: Pictures, isSample: boolean, loud: number, stop(): Promise<void> }} Session */
+
+/** @type {Engine} */
 let engine;
-let session = null; // {context, source, node, monitor, pictures, isSample, loud, stop()}
+/** @type {Session | null} */
+let session = null;
+/** @type {MediaRecorder | null} */
 let recorder = null;
 
 let problem = false; // a problem is shown, which news of the loading must not cover
 
-const say = (text) => {
+const say = (/** @type {string} */ text) => {
   problem = false;
   $("status").textContent = text;
 };
 
-const warn = (text) => {
+const warn = (/** @type {string} */ text) => {
   say(text);
   problem = true;
 };
 
-const sayLoading = (text) => {
+const sayLoading = (/** @type {string} */ text) => {
   if (!session && !problem) say(text);
 };
 
@@ -73,7 +80,7 @@ function announce() {
   else say($("monitor").checked ? TEXT.live : TEXT.silent);
 }
 
-// source: a function from an AudioContext to {node, close()}
+/** @param {(context: AudioContext) => Promise<Source>} openSource @param {boolean} isSample */
 async function start(openSource, isSample) {
   await stop();
   const context = new AudioContext({ sampleRate: SAMPLE_RATE, latencyHint: "interactive" });
@@ -108,7 +115,7 @@ async function start(openSource, isSample) {
     node.addEventListener("recovered", () => say(TEXT.recovered));
     node.addEventListener("error", ({ error }) => warn(TEXT.failed(error.message)));
     await context.resume();
-    $("start").textContent = "Stop";
+    $("start").textContent = TEXT.stop;
     $("ab").disabled = $("record").disabled = false;
     setBypass(false);
     announce();
@@ -123,12 +130,13 @@ async function stop() {
   const ending = session;
   session = null;
   await ending.stop();
-  $("start").textContent = "Start";
+  $("start").textContent = TEXT.start;
   $("ab").disabled = $("record").disabled = true;
   $("meter-in").value = $("meter-out").value = -60;
   say(TEXT.stopped);
 }
 
+/** @param {AudioContext} context @returns {Promise<Source>} */
 async function microphone(context) {
   const chosen = $("device").value;
   const deviceId = chosen ? { deviceId: { exact: chosen } } : {};
@@ -158,6 +166,7 @@ async function listDevices() {
   $("device-row").hidden = named.length < 1;
 }
 
+/** @param {AudioContext} context @returns {Promise<Source>} */
 async function noisySample(context) {
   const reply = await fetch("sample.flac");
   if (!reply.ok) throw new Error(`sample.flac: ${reply.status}`);
@@ -183,10 +192,12 @@ async function onStart() {
 
 // What is heard now, enhanced or not, as a file.
 function startRecording() {
+  if (!session) return;
   const { context, node } = session;
   const end = new MediaStreamAudioDestinationNode(context);
   node.connect(end);
   recorder = new MediaRecorder(end.stream, { audioBitsPerSecond: 192000 });
+  /** @type {Blob[]} */
   const pieces = [];
   recorder.ondataavailable = ({ data }) => pieces.push(data);
   recorder.onstop = () => {
@@ -218,26 +229,32 @@ async function onSample() {
   }
 }
 
+/** @param {boolean} bypass */
 function setBypass(bypass) {
   if (!session) return;
   session.node.bypass = bypass;
   $("ab").setAttribute("aria-pressed", String(!bypass));
-  $("ab").firstChild.textContent = bypass ? "Enhancement off " : "Enhancement on ";
+  /** @type {Text} */ ($("ab").firstChild).data = `${bypass ? TEXT.enhancementOff : TEXT.enhancementOn} `;
 }
 
-const toDb = (peak) => Math.max(-60, 20 * Math.log10(peak + 1e-9));
+const toDb = (/** @type {number} */ peak) => Math.max(-60, 20 * Math.log10(peak + 1e-9));
 
+/** @type {Record<string, ReturnType<typeof setTimeout>>} */
+const clipTimers = {};
+
+/** @param {"in" | "out"} name @param {number} peak */
 function showLevel(name, peak) {
   $(`meter-${name}`).value = toDb(peak);
   if (peak < CLIP) return;
   const mark = $(`clip-${name}`);
   mark.hidden = false;
-  clearTimeout(mark.timer);
-  mark.timer = setTimeout(() => (mark.hidden = true), CLIP_HOLD_MS);
+  clearTimeout(clipTimers[name]);
+  clipTimers[name] = setTimeout(() => (mark.hidden = true), CLIP_HOLD_MS);
 }
 
 // The loudspeaker howls: be quiet and say why.
-function guardEars({ peak_out }) {
+/** @param {Session} session @param {number} peak_out */
+function guardEars(session, peak_out) {
   session.loud = peak_out > HOWL && $("monitor").checked && !session.isSample ? session.loud + 1 : 0;
   if (session.loud < HOWL_TIMES) return;
   $("monitor").checked = false;
@@ -245,20 +262,23 @@ function guardEars({ peak_out }) {
   warn(TEXT.feedback);
 }
 
+/** @param {import("./engine/pyenhance.js").Stats} stats */
 function show(stats) {
+  if (!session) return;
   showLevel("in", stats.peak_in);
   showLevel("out", stats.peak_out);
-  guardEars(stats);
-  $("f-latency").textContent = `${stats.latency_ms.toFixed(0)} ms`;
+  guardEars(session, stats.peak_out);
+  $("f-latency").textContent = TEXT.ms(stats.latency_ms);
   const parts = [stats.latency_algorithm_ms, stats.latency_transport_ms, stats.latency_device_ms];
-  $("f-parts").textContent = parts.map((ms) => `${ms.toFixed(0)} ms`).join(", ");
-  $("f-load").textContent = `${(100 * stats.real_time_factor).toFixed(1)} %`;
+  $("f-parts").textContent = parts.map(TEXT.ms).join(", ");
+  $("f-load").textContent = TEXT.percent((100 * stats.real_time_factor).toFixed(1));
   $("f-us").textContent = [stats.us_mean, stats.us_p99, stats.us_max].join(", ");
   $("f-underruns").textContent = String(stats.underruns);
   $("f-hops").textContent = [stats.hops, stats.lean_hops, stats.dropped_hops].join(", ");
-  const { pitch_hz, voice } = session.node.analysis();
-  $("f-pitch").textContent = `${pitch_hz.toFixed(0)} Hz, ${(100 * voice).toFixed(0)} %`;
-  $("f-model").textContent = `${stats.model}, ${stats.kernel ?? "loading"}`;
+  const { pitch_hz, voice, gains } = session.node.analysis();
+  $("f-pitch").textContent = TEXT.pitch(pitch_hz, voice);
+  $("f-model").textContent = TEXT.model(stats.model, stats.kernel);
+  if (gains.length) $("gains-note").textContent = TEXT.gains(gains.length);
   $("shared-note").hidden = stats.shared_memory;
   $("shared-note").textContent = TEXT.notShared;
 }
@@ -274,7 +294,7 @@ $("ab").addEventListener("click", () => {
   announce();
 });
 document.addEventListener("keydown", (event) => {
-  const typing = event.target.matches("select, textarea, input[type=text]");
+  const typing = /** @type {Element} */ (event.target).matches("select, textarea, input[type=text]");
   if (event.key.toLowerCase() === "b" && session && !typing && !event.ctrlKey && !event.metaKey) $("ab").click();
 });
 $("strength").addEventListener("input", () => {
@@ -296,7 +316,7 @@ watchFiles(() => engine, strengthDb);
 $("start").disabled = $("sample").disabled = false; // from here on they do something
 
 // For tests and for the curious: what the page is built on.
-window.pyenhance = {
+const shown = {
   Engine,
   createDenoiser,
   get engine() {
@@ -306,6 +326,7 @@ window.pyenhance = {
     return session;
   },
 };
+Object.assign(window, { pyenhance: shown });
 
 if (matchMedia("(prefers-reduced-motion: reduce)").matches) $("pictures").open = false;
 if (!window.isSecureContext) warn(TEXT.insecure);

@@ -9,19 +9,25 @@ import { zip } from "./zip.js";
 
 const FRAME = 2 * HOP;
 const COLUMNS = 400; // of a picture, at least, once there is so much sound
-const results = []; // {name, blob}, newest last
+/** @typedef {import("./engine/pyenhance.js").Engine} Engine */
+
+/** @type {{ name: string, blob: Blob }[]} newest last */
+const results = [];
+/** @type {AbortController | null} */
 let cancel = null;
 
-const say = (text) => ($("file-status").textContent = text);
+const say = (/** @type {string} */ text) => ($("file-status").textContent = text);
 
 // Frames of a sound at even distances, for its picture: as many as needed, however long it gets.
 class Frames {
   constructor() {
     this.every = 1;
+    /** @type {Float32Array[]} */
     this.kept = [];
     this.seen = 0;
   }
 
+  /** @param {Float32Array} sound */
   add(sound) {
     for (let at = 0; at + FRAME <= sound.length; at += FRAME, this.seen++) {
       if (this.seen % this.every) continue;
@@ -32,6 +38,7 @@ class Frames {
     }
   }
 
+  /** @param {Engine} engine */
   picture(engine) {
     const sound = new Float32Array(FRAME * this.kept.length);
     this.kept.forEach((frame, i) => sound.set(frame, i * FRAME));
@@ -39,6 +46,7 @@ class Frames {
   }
 }
 
+/** @param {File} file @param {Engine} engine @param {number | null} strengthDb @param {AbortSignal} signal */
 async function enhanceFile(file, engine, strengthDb, signal) {
   say(TEXT.decoding(file.name));
   $("file-progress").value = 0;
@@ -72,6 +80,7 @@ async function enhanceFile(file, engine, strengthDb, signal) {
   $("file-progress").value = 1;
   say(TEXT.done(file.name, seconds, seconds / ((performance.now() - begin) / 1000)));
   const blob = wav.blob();
+  /** @type {Sound[]} */
   const sounds = [
     [TEXT.before, { blob: file, picture: await before.picture(engine) }],
     [TEXT.after, { blob, picture: await after.picture(engine) }],
@@ -79,7 +88,9 @@ async function enhanceFile(file, engine, strengthDb, signal) {
   addResult(file.name, sounds, { name: `${file.name.replace(/\.[^.]*$/, "")}-enhanced.wav`, blob });
 }
 
-// A list item with players and a download. sounds: [[label, {blob, picture?}]]
+/** @typedef {[label: string, { blob: Blob, picture?: import("./engine/pyenhance.js").Spectrogram }]} Sound */
+
+/** A list item with players and a download. @param {string} title @param {Sound[]} sounds @param {{ name: string, blob: Blob }} download */
 export function addResult(title, sounds, download) {
   const item = document.createElement("li");
   const heading = document.createElement("strong");
@@ -113,6 +124,7 @@ export function addResult(title, sounds, download) {
   $("zip").hidden = results.length < 2;
 }
 
+/** @param {File[]} files @param {Engine} engine @param {number | null} strengthDb */
 async function enhanceAll(files, engine, strengthDb) {
   if (cancel) return; // busy: the list below is still being done
   cancel = new AbortController();
@@ -125,11 +137,11 @@ async function enhanceAll(files, engine, strengthDb) {
       try {
         await enhanceFile(file, engine, strengthDb, signal);
       } catch (error) {
-        say(TEXT.failed(error.message));
+        say(TEXT.failed(/** @type {Error} */ (error).message));
       }
     }
   } catch (error) {
-    say(TEXT.loadFailed(error.message));
+    say(TEXT.loadFailed(/** @type {Error} */ (error).message));
   } finally {
     $("cancel").hidden = true;
     cancel = null;
@@ -144,20 +156,21 @@ async function saveAll() {
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
 
-// engine(), strengthDb(): what to use at the time.
+/** What to use at the time. @param {() => Engine} engine @param {() => number | null} strengthDb */
 export function watchFiles(engine, strengthDb) {
-  const take = (files) => enhanceAll([...files], engine(), strengthDb());
+  const take = (/** @type {FileList | undefined | null} */ files) =>
+    files && enhanceAll([...files], engine(), strengthDb());
   $("cancel").addEventListener("click", () => cancel?.abort());
   $("zip").addEventListener("click", saveAll);
-  $("file").addEventListener("change", ({ target }) => {
-    take(target.files);
-    target.value = ""; // the same file may be chosen again
+  $("file").addEventListener("change", () => {
+    take($("file").files);
+    $("file").value = ""; // the same file may be chosen again
   });
-  for (const type of ["dragover", "dragleave", "drop"]) {
+  for (const type of /** @type {const} */ (["dragover", "dragleave", "drop"])) {
     document.addEventListener(type, (event) => {
       event.preventDefault();
       $("drop").classList.toggle("over", type === "dragover");
-      if (type === "drop") take(event.dataTransfer.files);
+      if (type === "drop") take(event.dataTransfer?.files);
     });
   }
 }

@@ -6,24 +6,32 @@ import { HOW, TEXT } from "./strings.js";
 
 const RECORD_S = 5;
 const PATIENCE_MS = 30000; // for code that never ends
-const STEPS = [...document.querySelectorAll("[data-step]")].map((item) => item.dataset.step);
+const ITEMS = /** @type {HTMLElement[]} */ ([...document.querySelectorAll("[data-step]")]);
+const STEPS = ITEMS.map((item) => item.dataset.step ?? "");
 const AFTER_COMB = ["comb", "postfilter", "network"];
 
 const player = new Player();
-const views = new Map(); // step to its elements
-let engine;
-let clips; // {bundled: {clean, noise}, own?}
-let clean;
-const edits = {}; // function to the source that runs in its place
-let turn = Promise.resolve(); // one thing after another
+/** @typedef {{ clean: Float32Array, noise: Float32Array }} Clip */
+/** @typedef {{ item: HTMLElement, name: string, button: HTMLButtonElement, score: HTMLElement, canvas: HTMLCanvasElement, mark: HTMLProgressElement }} View */
 
-const say = (text) => ($("status").textContent = text);
+/** @type {Map<string, View>} by step */
+const views = new Map();
+/** @type {import("./engine/pyenhance.js").Engine} */
+let engine;
+/** @type {{ bundled: Clip, own: Clip | null }} */
+let clips;
+/** @type {Record<string, string>} function to the source that runs in its place */
+const edits = {};
+/** @type {Promise<void>} one thing after another */
+let turn = Promise.resolve();
+
+const say = (/** @type {string} */ text) => ($("status").textContent = text);
 
 function build() {
-  for (const item of document.querySelectorAll("[data-step]")) {
-    const { step } = item.dataset;
+  for (const item of ITEMS) {
+    const { step = "" } = item.dataset;
     const button = Object.assign(document.createElement("button"), { type: "button", disabled: true });
-    const name = item.querySelector("h2").textContent;
+    const name = item.querySelector("h2")?.textContent ?? step;
     button.append(TEXT.listen);
     button.setAttribute("aria-pressed", "false");
     button.setAttribute("aria-label", `${TEXT.listen}: ${name}`);
@@ -44,10 +52,11 @@ function build() {
     mark.setAttribute("aria-hidden", "true");
     frame.append(canvas, mark);
     item.append(row, frame);
-    views.set(step, { item, button, score, canvas, mark });
+    views.set(step, { item, name, button, score, canvas, mark });
   }
 }
 
+/** @param {string} step */
 function listen(step) {
   if (player.heard === step) player.stop();
   else player.play(step);
@@ -66,9 +75,12 @@ function follow() {
 }
 
 // Ask the lab; code that never ends costs its worker.
+/** @template T @param {(lab: import("./engine/pyenhance.js").Lab) => Promise<T>} question @returns {Promise<T>} */
 async function inTime(question) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
   const asked = engine;
+  /** @type {Promise<never>} */
   const late = new Promise((_, reject) => {
     timer = setTimeout(() => {
       reject(new Error(HOW.endless(PATIENCE_MS / 1000)));
@@ -82,14 +94,17 @@ async function inTime(question) {
   }
 }
 
+/** @param {string[]} steps */
 async function compute(steps) {
   for (const step of steps) {
-    say(HOW.computing(views.get(step).item.querySelector("h2").textContent));
+    const view = views.get(step);
+    if (!view) continue;
+    say(HOW.computing(view.name));
     const reply = await inTime((lab) =>
       lab.run(step, { bands: Number($("bands").value), comb: Number($("comb").value) / 100 }),
     );
     player.set(step, reply.sound);
-    const { canvas, score, button } = views.get(step);
+    const { canvas, score, button } = view;
     drawLevels(canvas, reply.data, reply.shape);
     score.textContent = HOW.score(reply.si_sdr);
     button.disabled = false;
@@ -100,9 +115,9 @@ async function compute(steps) {
 // Mix the clip anew and compute every step.
 async function open() {
   const { clean: voice, noise } = clips.own ?? clips.bundled;
-  const rms = (x) => Math.sqrt(x.reduce((sum, value) => sum + value * value, 0) / x.length);
+  const rms = (/** @type {Float32Array} */ x) => Math.sqrt(x.reduce((sum, value) => sum + value * value, 0) / x.length);
   const scale = rms(voice) / rms(noise) / 10 ** (Number($("snr").value) / 20);
-  clean = voice;
+  let clean = voice;
   const noisy = voice.map((value, i) => value + scale * noise[i % noise.length]);
   const peak = Math.max(
     1,
@@ -126,6 +141,7 @@ function listenNone() {
 }
 
 // One piece of work after another; what goes wrong is said.
+/** @param {() => void | Promise<void>} work @param {"status" | "code-status"} [where] */
 function next(work, where = "status") {
   turn = turn.then(work).catch(async (error) => {
     $(where).textContent = explain(error.message);
@@ -135,11 +151,12 @@ function next(work, where = "status") {
 }
 
 // The last line of Python's account, and the line of the visitor's code that it names.
+/** @param {string} message */
 function explain(message) {
   const lines = message.trim().split("\n");
   const places = [...message.matchAll(/File "<\w+>", line (\d+)/g)];
-  const last = lines.at(-1).replace(/^ValueError: /, "");
-  return places.length ? HOW.atLine(Number(places.at(-1)[1]), last) : last;
+  const last = lines[lines.length - 1].replace(/^ValueError: /, "");
+  return places.length ? HOW.atLine(Number(places[places.length - 1][1]), last) : last;
 }
 
 async function load() {
@@ -147,11 +164,12 @@ async function load() {
   try {
     await engine.ready;
   } catch (error) {
-    say(TEXT.loadFailed(error.message));
+    say(TEXT.loadFailed(/** @type {Error} */ (error).message));
     throw error;
   }
 }
 
+/** @param {string} name */
 async function fetchSound(name) {
   const reply = await fetch(name);
   if (!reply.ok) throw new Error(`${name}: ${reply.status}`);
@@ -165,6 +183,7 @@ async function record() {
       audio: { noiseSuppression: false, autoGainControl: false },
     });
     const recorder = new MediaRecorder(stream);
+    /** @type {Blob[]} */
     const pieces = [];
     recorder.ondataavailable = ({ data }) => pieces.push(data);
     const stopped = new Promise((resolve) => (recorder.onstop = resolve));
@@ -188,7 +207,7 @@ async function record() {
   }
 }
 
-const sourceOf = async (name) => edits[name] ?? inTime((lab) => lab.source(name));
+const sourceOf = async (/** @type {string} */ name) => edits[name] ?? inTime((lab) => lab.source(name));
 
 async function showSource() {
   $("code").value = await sourceOf($("function").value);
@@ -196,6 +215,7 @@ async function showSource() {
 }
 
 // Run other source; when it fails, what was there before stays.
+/** @param {string} name @param {string} source */
 async function run(name, source) {
   const before = await sourceOf(name);
   try {
@@ -213,11 +233,13 @@ async function run(name, source) {
 }
 
 build();
-for (const [id, text, work] of [
+/** @type {["bands" | "comb" | "snr", (value: string) => string, () => Promise<void>][]} */
+const SLIDERS = [
   ["bands", (value) => value, () => compute(["gains"])],
-  ["comb", (value) => `${value} %`, () => compute(AFTER_COMB)],
-  ["snr", (value) => `${value} dB`, open],
-]) {
+  ["comb", TEXT.percent, () => compute(AFTER_COMB)],
+  ["snr", TEXT.db, open],
+];
+for (const [id, text, work] of SLIDERS) {
   $(id).addEventListener("input", () => ($(`${id}-value`).textContent = text($(id).value)));
   $(id).addEventListener("change", () => next(work));
 }
@@ -242,7 +264,7 @@ next(async () => {
   const sounds = Promise.all([fetchSound("sample-clean.flac"), fetchSound("sample.flac")]);
   await load();
   const [voice, noisy] = await sounds;
-  clips = { bundled: { clean: voice, noise: noisy.map((value, i) => value - voice[i]) } };
+  clips = { own: null, bundled: { clean: voice, noise: noisy.map((value, i) => value - voice[i]) } };
   await open();
   await showSource();
   $("run").disabled = $("reset").disabled = false;
@@ -250,4 +272,4 @@ next(async () => {
 });
 
 // For tests and for the curious.
-window.how = { player, settled: () => turn };
+Object.assign(window, { how: { player, settled: () => turn } });

@@ -2,11 +2,17 @@
 import { Engine, SAMPLE_RATE } from "./engine/pyenhance.js";
 import { TEXT } from "./strings.js";
 
-export const $ = (id) => document.getElementById(id);
+/**
+ * An element of the page, by its id.
+ * @template {keyof import("../types/elements").Elements} Id
+ * @param {Id} id
+ * @returns {import("../types/elements").Elements[Id]}
+ */
+export const $ = (id) => /** @type {any} */ (document.getElementById(id));
 
 const STAGES = { python: 0.75, numpy: 0.85, model: 0.95 }; // how far the bar is; before them, the download
 
-// An engine whose loading the progress bar follows; say: shows a sentence.
+/** An engine whose loading the progress bar follows. @param {(text: string) => void} say shows a sentence */
 export function openEngine(say) {
   const bar = $("progress");
   bar.classList.remove("done");
@@ -21,13 +27,13 @@ export function openEngine(say) {
   return engine;
 }
 
-// Channels of a recording, Float32Arrays at 48 kHz: a context of that rate decodes to it, whatever the file's own.
+/** Channels of a recording, at 48 kHz: a context of that rate decodes to it, whatever the file's own. @param {ArrayBuffer} data */
 export async function decodeSound(data) {
   const sound = await new OfflineAudioContext(1, 1, SAMPLE_RATE).decodeAudioData(data);
   return Array.from({ length: sound.numberOfChannels }, (_, c) => sound.getChannelData(c).slice());
 }
 
-// A script of the site that is fetched when it is first needed, checked against the manifest's sum.
+/** A script of the site that is fetched when it is first needed, checked against the manifest's sum. @param {string} name */
 export async function loadVerified(name) {
   const { files } = await (await fetch("manifest.json")).json();
   const link = Object.assign(document.createElement("link"), {
@@ -37,7 +43,7 @@ export async function loadVerified(name) {
   });
   const loaded = new Promise((resolve, reject) => {
     link.onload = resolve;
-    link.onerror = () => reject(new Error(`${name} could not be loaded`));
+    link.onerror = () => reject(new Error(TEXT.scriptFailed(name)));
   });
   document.head.append(link); // the import below takes the script that this has checked
   try {
@@ -48,8 +54,10 @@ export async function loadVerified(name) {
   }
 }
 
-// Why there is no microphone, in words that help.
-export function explainMicrophone({ name, message }) {
+/** Why there is no microphone, in words that help. @param {unknown} error */
+export function explainMicrophone(error) {
+  const { name, message } = /** @type {Error} */ (error);
+  /** @type {Record<string, string>} */
   const known = {
     NotAllowedError: TEXT.denied,
     NotFoundError: TEXT.absent,

@@ -7,6 +7,9 @@ const STOPS = [
   [255, 255, 246, 206],
 ];
 
+/** @param {HTMLCanvasElement} canvas */
+export const context = (canvas) => /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+
 export const PALETTE = Uint8ClampedArray.from({ length: 1024 }, (_, i) => {
   const level = i >> 2;
   const channel = i & 3;
@@ -20,7 +23,7 @@ export const PALETTE = Uint8ClampedArray.from({ length: 1024 }, (_, i) => {
   return from[channel + 1] + share * (to[channel + 1] - from[channel + 1]);
 });
 
-// Levels (0 to 255), row by row, on a canvas of the same size.
+/** Levels (0 to 255), row by row, on a canvas of the same size. @param {HTMLCanvasElement} canvas @param {Uint8Array} levels @param {number[]} shape */
 export function drawLevels(canvas, levels, [rows, columns]) {
   canvas.width = columns;
   canvas.height = rows;
@@ -28,5 +31,5 @@ export function drawLevels(canvas, levels, [rows, columns]) {
   for (let i = 0; i < levels.length; i++) {
     for (let c = 0; c < 4; c++) image.data[4 * i + c] = PALETTE[4 * levels[i] + c];
   }
-  canvas.getContext("2d").putImageData(image, 0, 0);
+  context(canvas).putImageData(image, 0, 0);
 }

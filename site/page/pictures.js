@@ -1,6 +1,6 @@
 // Live pictures, scrolling: the sound before and after on the ERB-rate scale with the pitch on it, and the band gains.
 import { SAMPLE_RATE } from "./engine/pyenhance.js";
-import { PALETTE } from "./palette.js";
+import { PALETTE, context as pen } from "./palette.js";
 
 const ROWS = 96;
 const STEP_MS = 20; // time of a column
@@ -10,11 +10,17 @@ const CORNER_HZ = 24.7 * 9.265; // of the ERB-rate scale (Glasberg and Moore, 19
 const VOICED = 0.5;
 const OPEN = 0.15; // mean gain: below it nobody speaks, whatever the lasting voice activity says
 
-const rateOf = (hz) => Math.log1p(hz / CORNER_HZ) / Math.log1p(TOP_HZ / CORNER_HZ);
-const rowOf = (hz) => ROWS - 1 - Math.round(rateOf(hz) * (ROWS - 1));
+const rateOf = (/** @type {number} */ hz) => Math.log1p(hz / CORNER_HZ) / Math.log1p(TOP_HZ / CORNER_HZ);
+const rowOf = (/** @type {number} */ hz) => ROWS - 1 - Math.round(rateOf(hz) * (ROWS - 1));
 
 export class Pictures {
-  // canvases: before, after, gains. The node's source is heard `delayMs` before its output.
+  /**
+   * The node's source is heard before its output by what its statistics tell.
+   * @param {AudioContext} context
+   * @param {AudioNode} source
+   * @param {import("./engine/pyenhance.js").Denoiser} node
+   * @param {{ before: HTMLCanvasElement, after: HTMLCanvasElement, gains: HTMLCanvasElement }} canvases
+   */
   constructor(context, source, node, canvases) {
     this.node = node;
     this.canvases = canvases;
@@ -45,7 +51,7 @@ export class Pictures {
     for (const canvas of Object.values(canvases)) {
       canvas.width = Math.max(200, Math.min(800, Math.round(canvas.clientWidth)));
       canvas.height = ROWS;
-      canvas.getContext("2d").fillRect(0, 0, canvas.width, ROWS);
+      pen(canvas).fillRect(0, 0, canvas.width, ROWS);
     }
     this.last = performance.now();
     this.frame = requestAnimationFrame(() => this.draw());
@@ -72,10 +78,12 @@ export class Pictures {
     this.put(gains, columns);
   }
 
+  /** @param {number} row @param {number} level */
   set(row, level) {
     for (let c = 0; c < 4; c++) this.column.data[4 * row + c] = PALETTE[4 * level + c];
   }
 
+  /** @param {AnalyserNode} analyser */
   spectrumColumn(analyser) {
     analyser.getFloatFrequencyData(this.spectrum);
     for (let i = 0; i < ROWS; i++) {
@@ -87,21 +95,23 @@ export class Pictures {
     }
   }
 
+  /** @param {Float32Array} values one a band; none before the model is there */
   gainsColumn(values) {
     for (let i = 0; i < ROWS; i++) {
       this.set(ROWS - 1 - i, Math.round(255 * Math.min(1, values[Math.floor((i * values.length) / ROWS)] ?? 0)));
     }
   }
 
+  /** @param {number} row */
   mark(row) {
     for (const at of [row - 1, row]) if (at >= 0 && at < ROWS) this.column.data.set([255, 120, 90, 255], 4 * at);
   }
 
-  // Shift the canvas and add the column at its right edge.
+  /** Shift the canvas and add the column at its right edge. @param {HTMLCanvasElement} canvas @param {number} columns */
   put(canvas, columns) {
-    const pen = canvas.getContext("2d");
-    pen.drawImage(canvas, -columns, 0);
-    for (let k = columns; k > 0; k--) pen.putImageData(this.column, canvas.width - k, 0);
+    const context = pen(canvas);
+    context.drawImage(canvas, -columns, 0);
+    for (let k = columns; k > 0; k--) context.putImageData(this.column, canvas.width - k, 0);
   }
 
   stop() {

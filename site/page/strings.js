@@ -1,4 +1,6 @@
-// Every English sentence that the page's code shows.
+// Every English sentence that the pages' code shows.
+
+/** @type {import("../types/strings").Text} */
 export const TEXT = {
   loading: {
     download: (done, total) => `Loading the enhancer: ${(done / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB`,
@@ -13,6 +15,10 @@ export const TEXT = {
   waiting: "Listening. The untouched sound plays until the enhancer has loaded.",
   sample: "Playing the sample, in a loop, through the live path.",
   stopped: "Stopped.",
+  start: "Start",
+  stop: "Stop",
+  enhancementOn: "Enhancement on",
+  enhancementOff: "Enhancement off",
   denied:
     "The microphone was not allowed. Allow it in the browser's address bar and press Start again; files and the sample work without it.",
   absent: "No microphone was found. Connect one and press Start again; files and the sample work without it.",
@@ -29,6 +35,7 @@ export const TEXT = {
     "Browsers give the microphone only to pages that come over https or from this machine (localhost). Files still work.",
   unsupported: "This browser has no AudioWorklet, which live sound needs. Files still work.",
   loadFailed: (why) => `The enhancer could not be loaded (${why}).`,
+  scriptFailed: (name) => `${name} could not be loaded`,
   overload: "This machine is too slow right now: you hear the untouched sound. We try again in a few seconds.",
   recovered: "Enhancing again.",
   notShared: "This server sends no isolation headers, so sound takes a slightly slower way. All works.",
@@ -39,18 +46,29 @@ export const TEXT = {
   undecodable: (name) => `${name} is no sound that this browser can read.`,
   empty: (name) => `${name} holds no sound.`,
   cancelled: (name) => `${name}: cancelled.`,
+  channelsChange: (from, to) => `its channels change from ${from} to ${to}`,
+  tooLongForWav: "the result is longer than a WAV file can be, 4 GB",
+  tooLargeForZip: (bytes) => `the archive would hold ${bytes} bytes; accepted: 4 GB`,
   noLimit: "no limit",
   db: (value) => `${value} dB`,
+  percent: (value) => `${value} %`,
+  ms: (value) => `${value.toFixed(0)} ms`,
+  pitch: (hz, voice) => `${hz.toFixed(0)} Hz, ${(100 * voice).toFixed(0)} %`,
+  model: (name, kernel) => `${name}, ${kernel ?? "loading"}`,
   failed: (why) => `Something went wrong: ${why}`,
   before: "Before",
   after: "After",
   download: (name) => `Download ${name}`,
   picture: (name) => `Spectrogram: ${name}`,
+  gains: (count) => `The ${count} gains: bright passes, dark is turned down`,
   listen: "Listen",
   stopListening: "Stop",
 };
 
-// Of the page "How it works".
+/**
+ * Of the page "How it works".
+ * @type {import("../types/strings").How}
+ */
 export const HOW = {
   ready: "Press Listen on any step, and change between them while it plays.",
   computing: (name) => `Computing: ${name}`,
@@ -60,4 +78,16 @@ export const HOW = {
   applied: (name) => `${name} runs as you wrote it. Listen to the last steps.`,
   atLine: (line, what) => `Line ${line}: ${what}`,
   endless: (seconds) => `Stopped after ${seconds} s without an answer; the engine starts anew.`,
+};
+
+/**
+ * Of the call in examples/.
+ * @type {import("../types/strings").Call}
+ */
+export const CALL = {
+  loading: "Connected. The enhancer is loading; until then the untouched sound is sent.",
+  enhanced: "Connected, and enhanced.",
+  notEnhanced: (why) => `Not enhanced: ${why}`,
+  failed: (why) => `No call: ${why}`,
+  ended: "Not connected.",
 };

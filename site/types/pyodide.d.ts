@@ -22,6 +22,7 @@ export interface EmscriptenFs {
   mkdirTree(path: string): void;
   stat(path: string): { mode: number };
   isDir(mode: number): boolean;
+  analyzePath(path: string): { exists: boolean };
 }
 
 export interface DynamicLibrary {

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, Route
 
 from pyenhance import enhance
 
@@ -109,6 +109,33 @@ def test_snapshot_of_another_build_goes(context: BrowserContext, serve: Callable
     _wait_until_kept(page)
     build = page.evaluate("fetch('engine/manifest.json').then((reply) => reply.json()).then(({ build }) => build)")
     assert list(page.evaluate(KEPT)) == [f"memory-of-pyenhance /engine/ {build}"]
+
+
+def test_another_pyodide_starts_in_the_ordinary_way(browser: Browser, serve: Callable[[bool], str]) -> None:
+    """The snapshot loader knows one version's inner parts: of another it uses no snapshot, and keeps none."""
+    context = browser.new_context(service_workers="block")
+    page = _open(context, serve(True))
+    _wait_until_kept(page)
+
+    def another(route: Route) -> None:
+        reply = route.fetch()
+        route.fulfill(response=reply, json=reply.json() | {"pyodide": "999.0.1"})
+
+    page.close()
+    context.route("**/engine/manifest.json", another)
+    page = watched(context)
+    warnings: list[str] = []
+    page.on("console", lambda message: warnings.append(message.text))
+    page.goto(serve(True))
+    page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+    assert not _started_again(page)
+    assert any("this is 999.0.1" in warning for warning in warnings), warnings
+    page.evaluate("caches.keys().then((names) => Promise.all(names.map((name) => caches.delete(name))))")
+    page.reload()
+    page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+    page.wait_for_timeout(1000)
+    assert page.evaluate(KEPT) == {}
+    context.close()
 
 
 def test_nothing_is_kept_unless_allowed(context: BrowserContext, serve: Callable[[bool], str]) -> None:

@@ -197,7 +197,7 @@ def test_command_and_reports(few: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert main([*argv, "--record", str(history)]) == 0
     assert "tiny may replace noisy: over 5 clips" in capsys.readouterr().out
     result = json.loads(facts.read_text())
-    assert result["passed"] and result["old"] == {"name": "noisy", "sha256": None}
+    assert result["passed"] and result["old"] == {"name": "noisy", "model": "noisy", "sha256": None}
     assert result["new"]["sha256"] == hashlib.sha256(weights_bytes("tiny")).hexdigest()
     assert result["measures"]["pesq_wb"]["clips"] == 5 and "ovrl" not in result["measures"]
     text = page.read_text()
@@ -249,7 +249,7 @@ def test_silent_clips_are_told(tmp_path: Path) -> None:
 
 def test_record_is_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "gate.json"
-    result = judge(_clips(_better()), "old", "new") | {"old": {"name": "old"}, "new": {"name": "new"}}
+    result = judge(_clips(_better()), "old", "new") | {side: {"name": side, "sha256": "0"} for side in ("old", "new")}
     record(result, path, "made")
     record(result, path, "again")
     assert [verdict["pairs"] for verdict in read_record(path)] == ["made", "again"]

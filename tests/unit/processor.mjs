@@ -105,6 +105,7 @@ for (const latency of [480, 960, 1440]) {
   bench.play(100, () => halve(ring, latency));
   assert.equal(ring.get(H.DELAY), DELAY + 4 * HOP);
   bench.plays(bench.out.length - 10 * QUANTUM, bench.out.length, latency + DELAY + 4 * HOP, 0.5);
+  assert.ok(bench.roughest < 3 * steepest, `a click of ${bench.roughest}`);
 }
 
 // The model has another latency than it was declared to have: one passes over into the other, without a click, and what is stated is heard.

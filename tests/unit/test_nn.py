@@ -1,19 +1,49 @@
-"""Int8 layers against plain arithmetic."""
+"""Int8 layers against plain arithmetic, and lists of them by numpy and by compiled code."""
+
+import ctypes
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pyenhance.backend import Program
 from pyenhance.nn import (
     GRU,
-    Conv1d,
-    Linear,
-    available_kernels,
-    choose_kernel,
+    INPUT,
+    KINDS,
+    LAYERS,
+    Conv,
+    Dense,
+    LayerSpec,
+    Network,
+    NetworkSpec,
     quantize_activation,
     quantize_weight,
 )
+
+from ..networks import assert_agree, every_layer, network_specs, random_features, random_tensors
+
+
+def dense(
+    weight: np.ndarray, scale: np.ndarray, bias: np.ndarray, activation: str = "none", source: str = "x"
+) -> Dense:
+    spec = LayerSpec("y", "dense", (source,), len(weight), activation)
+    return Dense(spec, {"weight": weight, "weight_scale": scale, "bias": bias})
+
+
+def conv(weight: np.ndarray, scale: np.ndarray, bias: np.ndarray, frames: int) -> Conv:
+    spec = LayerSpec("y", "conv", ("x",), len(weight), "none", frames)
+    return Conv(spec, {"weight": weight, "weight_scale": scale, "bias": bias})
+
+
+def gru(*tensors: np.ndarray) -> GRU:
+    names = ("weight_ih", "weight_ih_scale", "weight_hh", "weight_hh_scale", "bias_ih", "bias_hh")
+    return GRU(LayerSpec("y", "gru", ("x",), len(tensors[0]) // 3, "tanh"), dict(zip(names, tensors, strict=True)))
+
+
+NOTHING = np.zeros(0, np.float32)
 
 
 @given(st.integers(1, 70), st.integers(1, 1700), st.integers(1, 9), st.booleans(), st.integers(0, 2**31))
@@ -27,16 +57,8 @@ def test_integer_product_is_exact(outputs: int, inputs: int, frames: int, extrem
         weight = rng.integers(-127, 128, (outputs, inputs)).astype(np.int8)
         x = rng.integers(-127, 128, (frames, inputs)).astype(np.float32)
     exact = x.astype(np.int64) @ weight.T.astype(np.int64)
-    product = Linear(weight, np.full(outputs, 127, np.float32), np.zeros(outputs, np.float32))
-    np.testing.assert_array_equal(product(x), exact.astype(np.float32))
-
-
-def test_kernels_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert available_kernels() == ["numpy"]  # SIMD is for WebAssembly: tests/wasm
-    assert choose_kernel() == choose_kernel("numpy") == "numpy"
-    monkeypatch.setenv("PYENHANCE_KERNEL", "simd")
-    with pytest.raises(ValueError, match=r"'simd'; accepted here: numpy"):
-        choose_kernel()
+    product = dense(weight, np.full(outputs, 127, np.float32), np.zeros(outputs, np.float32))
+    np.testing.assert_array_equal(product(x, NOTHING), exact.astype(np.float32))
 
 
 def test_weights_round_within_half_a_step() -> None:
@@ -59,54 +81,50 @@ def _random(rng: np.random.Generator, outputs: int, inputs: int) -> tuple[np.nda
 def test_activations() -> None:
     x = np.linspace(-3, 3, 50, dtype=np.float32)
     expected = {
-        None: x,
+        "none": x,
         "clamp": np.rint(127 * np.clip(x, 0, 1)),
         "tanh": np.rint(127 * np.tanh(x)),
         "sigmoid": 1 / (1 + np.exp(-x)),
     }
     for name, y in expected.items():
-        layer = Linear(np.ones((50, 1), np.int8), np.zeros(50, np.float32), x, name)
-        np.testing.assert_allclose(layer(np.ones((1, 1), np.float32))[0], y, atol=1e-6)
+        layer = dense(np.ones((50, 1), np.int8), np.zeros(50, np.float32), x, name)
+        np.testing.assert_allclose(layer(np.ones((1, 1), np.float32), NOTHING)[0], y, atol=1e-6)
 
 
 def test_convolution_sees_the_past_alone() -> None:
     rng = np.random.default_rng(1)
-    layer = Conv1d(*_random(rng, 6, 3 * 4), 3)
+    layer = conv(*_random(rng, 6, 3 * 4), 3)
     x = rng.integers(-127, 128, (10, 4)).astype(np.float32)
-    y, _ = layer.step(x, layer.new_state())
+    y = layer(x, np.zeros((2, 4), np.float32))
     changed = x.copy()
     changed[6] += 1
-    z, _ = layer.step(changed, layer.new_state())
+    z = layer(changed, np.zeros((2, 4), np.float32))
     assert np.flatnonzero((y != z).any(1)).tolist() == [6, 7, 8]
 
 
 @pytest.mark.parametrize("k", [1, 2, 7])
 def test_layers_do_not_depend_on_the_split(k: int) -> None:
     rng = np.random.default_rng(2)
-    linear = Linear(*_random(rng, 5, 8), integers=False)
-    conv = Conv1d(*_random(rng, 6, 5 * 8), 5)
-    wi, si, bi = _random(rng, 27, 8)
-    wh, sh, bh = _random(rng, 27, 9)
-    gru = GRU(wi, si, wh, sh, bi, bh)
+    floats = dense(*_random(rng, 5, 8), source=INPUT)
+    recurrent = gru(*_random(rng, 27, 8)[:2], *_random(rng, 27, 9)[:2], *rng.normal(size=(2, 27)).astype(np.float32))
     x = rng.integers(-127, 128, (21, 8)).astype(np.float32)
-    for layer in (conv, gru):
-        once, _ = layer.step(x, layer.new_state())
-        state, parts = layer.new_state(), []
-        for i in range(0, 21, k):
-            y, state = layer.step(x[i : i + k], state)
-            parts.append(y)
-        np.testing.assert_array_equal(np.concatenate(parts), once)
+    for layer, shape in ((conv(*_random(rng, 6, 5 * 8), 5), (4, 8)), (recurrent, (1, 9))):
+        memory, other = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        once = layer(x, memory)
+        np.testing.assert_array_equal(np.concatenate([layer(x[i : i + k], other) for i in range(0, 21, k)]), once)
+        np.testing.assert_array_equal(memory, other)
     f = rng.normal(size=(21, 8)).astype(np.float32)
-    np.testing.assert_array_equal(np.concatenate([linear(f[i : i + k]) for i in range(0, 21, k)]), linear(f))
+    parts = [floats(f[i : i + k], NOTHING) for i in range(0, 21, k)]
+    np.testing.assert_array_equal(np.concatenate(parts), floats(f, NOTHING))
 
 
 def test_gru_follows_its_equations() -> None:
     rng = np.random.default_rng(3)
     wi, si, bi = _random(rng, 12, 5)
     wh, sh, bh = _random(rng, 12, 4)
-    gru = GRU(wi, si, wh, sh, bi, bh)
     x = rng.integers(-127, 128, (30, 5)).astype(np.float32)
-    y, h = gru.step(x, gru.new_state())
+    h = np.zeros((1, 4), np.float32)
+    y = gru(wi, si, wh, sh, bi, bh)(x, h)
     state = np.zeros(4)
     for k in range(30):
         gi = (wi * si[:, None]).astype(float) @ (x[k] / 127) + bi
@@ -116,3 +134,142 @@ def test_gru_follows_its_equations() -> None:
         state = (1 - z) * n + z * state
         assert np.abs(y[k] - state * 127).max() <= 0.5 + 1e-3
     np.testing.assert_allclose(h[0], state, atol=1e-4)
+
+
+# Lists of layers
+
+
+def test_every_kind_has_its_class() -> None:
+    assert set(KINDS) == set(LAYERS)
+    kinds = {(layer.kind, layer.activation) for layer in every_layer().layers}
+    assert kinds >= {(kind, activation) for kind, facts in KINDS.items() for activation in facts.activations}
+
+
+def _in_parts(run: Callable[[np.ndarray], dict], features: np.ndarray, cuts: list[int]) -> dict[str, np.ndarray]:
+    ends = [*sorted(cut % len(features) for cut in cuts), len(features)]
+    parts = [run(features[a:b]) for a, b in zip([0, *ends], ends, strict=False) if b > a]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+@given(network_specs(), st.integers(0, 2**31), st.lists(st.integers(0, 22), max_size=4))
+@example(every_layer(), 1, [1, 1, 20])
+@example(every_layer(16), 2, [])
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_compiled_networks_compute_what_numpy_does(
+    native_library: ctypes.CDLL, spec: NetworkSpec, seed: int, cuts: list[int]
+) -> None:
+    rng = np.random.default_rng(seed)
+    network, features = Network(spec, random_tensors(spec, rng)), random_features(spec, rng)
+    program, names = Program(network, native_library, turns=False), list(network.layers)
+    memories = [network.new_memory() for _ in range(4)]
+    numpy_once, compiled_once = network(features, memories[0]), program(features, memories[1], names)
+    same = assert_agree(spec, numpy_once, compiled_once)
+    for name in same:
+        place, _ = spec.memory[name]
+        np.testing.assert_allclose(memories[0][place], memories[1][place], atol=1e-4)
+    numpy_parts = _in_parts(lambda x: network(x, memories[2]), features, cuts)
+    compiled_parts = _in_parts(lambda x: program(x, memories[3], names), features, cuts)
+    for once, parts in ((numpy_once, numpy_parts), (compiled_once, compiled_parts)):
+        for name in names:
+            np.testing.assert_array_equal(parts[name], once[name])
+    np.testing.assert_array_equal(memories[0], memories[2])
+    np.testing.assert_array_equal(memories[1], memories[3])
+
+
+@pytest.mark.parametrize("units", [1, 2, 3, 5, 15, 16, 17, 33, 100, 255])
+def test_a_gru_of_any_width_runs_compiled(native_library: ctypes.CDLL, units: int) -> None:
+    layers = (LayerSpec("x", "dense", (INPUT,), 18, "tanh"), LayerSpec("y", "gru", ("x",), units, "tanh"))
+    spec, rng = NetworkSpec(7, layers), np.random.default_rng(units)
+    network, features = Network(spec, random_tensors(spec, rng)), random_features(spec, rng, 40)
+    memories = network.new_memory(), network.new_memory()
+    found = Program(network, native_library, turns=False)(features, memories[0], ["x", "y"])
+    if assert_agree(spec, network(features, memories[1]), found) == {"x", "y"}:
+        np.testing.assert_allclose(memories[0], memories[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("frames", [0, 65])
+def test_a_program_refuses_what_its_buffers_do_not_hold(native_library: ctypes.CDLL, frames: int) -> None:
+    spec = every_layer()
+    network = Network(spec, random_tensors(spec, np.random.default_rng(0)))
+    program, memory = Program(network, native_library, turns=False), network.new_memory()
+    with pytest.raises((RuntimeError, ValueError), match=str(frames)):
+        program(np.zeros((frames, spec.inputs), np.float32), memory, ["first"])
+    assert not memory.any()
+
+
+def test_the_cost_of_a_list() -> None:
+    layers = (
+        LayerSpec("a", "dense", (INPUT,), 10, "clamp"),
+        LayerSpec("b", "conv", ("a",), 20, "tanh", frames=3),
+        LayerSpec("c", "gru", ("a", "b"), 7, "tanh"),
+    )
+    spec = NetworkSpec(4, layers)
+    assert spec.weights == 4 * 10 + 3 * 10 * 20 + 3 * 7 * (30 + 7)
+    assert spec.memory_size == 2 * 10 + 7 and spec.widths == {INPUT: 4, "a": 10, "b": 20, "c": 7}
+    assert NetworkSpec.from_json(spec.to_json(), 4) == spec
+
+
+@given(network_specs())
+@settings(max_examples=30, deadline=None, derandomize=True)
+def test_a_list_goes_through_json(spec: NetworkSpec) -> None:
+    assert NetworkSpec.from_json(spec.to_json(), spec.inputs) == spec
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "a"}, "'a'"),
+        ({"name": "features"}, "'features'"),
+        ({"name": "no.name"}, r"'no\.name'"),
+        ({"name": ""}, "''"),
+        ({"name": 3}, "name is 3"),
+        ({"kind": "lstm"}, "'lstm'; accepted: dense, conv, gru"),
+        ({"kind": ["gru"]}, r"\['gru'\]; accepted: dense, conv, gru"),
+        ({"units": 0}, "units is 0"),
+        ({"units": -4}, "units is -4"),
+        ({"units": True}, "units is True"),
+        ({"units": float("nan")}, "units is nan"),
+        ({"units": 2.0}, r"units is 2\.0"),
+        ({"units": 10**9}, "units is 1000000000"),
+        ({"units": "8"}, "units is '8'"),
+        ({"frames": 0}, "frames is 0"),
+        ({"frames": 17}, "frames is 17"),
+        ({"kind": "dense", "frames": 2}, "frames is 2"),
+        ({"activation": "relu"}, "'relu'; accepted: none, clamp, tanh, sigmoid"),
+        ({"activation": None}, "activation is None"),
+        ({"kind": "gru", "frames": 1, "activation": "clamp"}, "'clamp'; accepted: tanh"),
+        ({"sources": ()}, "sources is ()"),
+        ({"sources": ("b",)}, "source is 'b'; accepted: a"),  # itself
+        ({"sources": ("c",)}, "source is 'c'; accepted: a"),  # one that comes later
+        ({"sources": ("head",)}, "source is 'head'; accepted: a"),  # no int8 values
+        ({"sources": (INPUT,)}, "source is 'features'"),  # a convolution of floats
+        ({"kind": "dense", "frames": 1, "sources": (INPUT, "a")}, "source is 'features'"),
+    ],
+)
+def test_a_list_that_does_not_fit_is_refused(changes: dict, message: str) -> None:
+    given = {"name": "b", "kind": "conv", "sources": ("a",), "units": 4, "activation": "tanh", "frames": 3} | changes
+    first, head = LayerSpec("a", "dense", (INPUT,), 4, "clamp"), LayerSpec("head", "dense", ("a",), 4)
+    with pytest.raises(ValueError, match=message):
+        NetworkSpec(3, (first, head, LayerSpec(**given), LayerSpec("c", "dense", ("a",), 4, "tanh")))
+
+
+def test_a_list_of_no_layer_or_of_too_many_is_refused() -> None:
+    for count in (0, 65):
+        with pytest.raises(ValueError, match=f"{count} of them"):
+            NetworkSpec(3, tuple(LayerSpec(f"l{i}", "dense", (INPUT,), 1) for i in range(count)))
+
+
+def test_a_name_that_comes_twice_is_refused_whatever_its_width() -> None:
+    layers = [LayerSpec("a", "dense", (INPUT,), 4, "clamp"), LayerSpec("b", "dense", ("a",), 4)]
+    with pytest.raises(ValueError, match="layer 'a': name is 'a'"):
+        NetworkSpec(3, (*layers, LayerSpec("a", "dense", (INPUT,), "8")))  # type: ignore[arg-type]
+
+
+def test_sums_stay_within_32_bits() -> None:
+    """133,144 products of 127 and 127 are the most that the compiled sums hold."""
+    first, many = LayerSpec("a", "dense", (INPUT,), 4096, "clamp"), ("a",) * 32
+    NetworkSpec(3, (first, LayerSpec("b", "dense", many, 1)))
+    with pytest.raises(ValueError, match="135168"):
+        NetworkSpec(3, (first, LayerSpec("b", "dense", (*many, "a"), 1)))
+    with pytest.raises(ValueError, match="262144"):
+        NetworkSpec(3, (first, LayerSpec("b", "conv", ("a",) * 4, 1, frames=16)))

@@ -1,8 +1,11 @@
 // The enhanced microphone as a WebRTC track. Both ends of the call are in this page; a real call has its own signalling.
 import { createDenoiser } from "../engine/pyenhance.js";
+import { CALL, TEXT } from "../strings.js";
 
-const $ = (id) => document.getElementById(id);
+/** @template {keyof import("../../types/elements").Elements} Id @param {Id} id @returns {import("../../types/elements").Elements[Id]} */
+const $ = (id) => /** @type {any} */ (document.getElementById(id));
 const AUDIO = { noiseSuppression: false, echoCancellation: true, autoGainControl: true };
+/** @type {{ microphone: MediaStream, context: AudioContext, denoiser: import("../engine/pyenhance.js").Denoiser, near: RTCPeerConnection, far: RTCPeerConnection } | null} */
 let call = null;
 
 async function enhancedMicrophone() {
@@ -15,17 +18,20 @@ async function enhancedMicrophone() {
   return { microphone, context, denoiser, stream: out.stream };
 }
 
+/** @param {MediaStream} stream @param {(stream: MediaStream) => void} onTrack */
 async function connect(stream, onTrack) {
   const near = new RTCPeerConnection();
   const far = new RTCPeerConnection();
-  near.onicecandidate = ({ candidate }) => far.addIceCandidate(candidate);
-  far.onicecandidate = ({ candidate }) => near.addIceCandidate(candidate);
+  near.onicecandidate = ({ candidate }) => candidate && far.addIceCandidate(candidate);
+  far.onicecandidate = ({ candidate }) => candidate && near.addIceCandidate(candidate);
   far.ontrack = ({ streams }) => onTrack(streams[0]);
   for (const track of stream.getAudioTracks()) near.addTrack(track, stream);
+  const described = (/** @type {RTCPeerConnection} */ peer) =>
+    /** @type {RTCSessionDescription} */ (peer.localDescription);
   await near.setLocalDescription();
-  await far.setRemoteDescription(near.localDescription);
+  await far.setRemoteDescription(described(near));
   await far.setLocalDescription();
-  await near.setRemoteDescription(far.localDescription);
+  await near.setRemoteDescription(described(far));
   return { near, far };
 }
 
@@ -38,25 +44,26 @@ async function start() {
       $("far").play();
     });
     call = { ...own, ...peers };
-    window.call = call;
-    $("status").textContent = "Connected. The enhancer is loading; until then the untouched sound is sent.";
-    own.denoiser.addEventListener("ready", () => ($("status").textContent = "Connected, and enhanced."));
-    own.denoiser.addEventListener("error", ({ error }) => ($("status").textContent = `Not enhanced: ${error.message}`));
+    Object.assign(window, { call });
+    $("status").textContent = CALL.loading;
+    own.denoiser.addEventListener("ready", () => ($("status").textContent = CALL.enhanced));
+    own.denoiser.addEventListener("error", ({ error }) => ($("status").textContent = CALL.notEnhanced(error.message)));
     $("toggle").disabled = $("end").disabled = false;
   } catch (error) {
-    $("status").textContent = `No call: ${error.message}`;
+    $("status").textContent = CALL.failed(/** @type {Error} */ (error).message);
     $("call").disabled = false;
   }
 }
 
 function hangUp() {
+  if (!call) return;
   call.near.close();
   call.far.close();
   call.denoiser.dispose();
   call.microphone.getTracks().forEach((track) => track.stop());
   call.context.close();
   call = null;
-  $("status").textContent = "Not connected.";
+  $("status").textContent = CALL.ended;
   $("call").disabled = false;
   $("toggle").disabled = $("end").disabled = true;
 }
@@ -64,8 +71,9 @@ function hangUp() {
 $("call").addEventListener("click", start);
 $("end").addEventListener("click", hangUp);
 $("toggle").addEventListener("click", () => {
+  if (!call) return;
   const { denoiser } = call;
   denoiser.bypass = !denoiser.bypass;
   $("toggle").setAttribute("aria-pressed", String(!denoiser.bypass));
-  $("toggle").textContent = denoiser.bypass ? "Enhancement off" : "Enhancement on";
+  $("toggle").textContent = denoiser.bypass ? TEXT.enhancementOff : TEXT.enhancementOn;
 });

@@ -5,11 +5,11 @@ import hashlib
 import sys
 from pathlib import Path
 
-from .evaluate.gate import MARGINS, Limits
-from .model.diff import KINDS
+from ..evaluate.gate import MARGINS, Limits
+from ..model.diff import KINDS
 
 
-def add_commands(commands: argparse._SubParsersAction) -> None:
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add ``model`` and its actions to the command line's parser."""
     model = commands.add_parser("model", help="list, verify, compare and update models")
     actions = model.add_subparsers(required=True, metavar="ACTION")
@@ -74,8 +74,8 @@ def _margin(text: str) -> tuple[str, float]:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from .model import available_models, load_model
-    from .model.diff import weights_bytes
+    from ..model import available_models, load_model
+    from ..model.diff import weights_bytes
 
     for name in available_models():
         digest = hashlib.sha256(weights_bytes(name)).hexdigest()
@@ -84,7 +84,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from .model import load_model, read_header
+    from ..model import load_model, read_header
 
     failed = False
     for name in arguments.files:
@@ -103,7 +103,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _diff(arguments: argparse.Namespace) -> int:
-    from .model.diff import changed_share, make_diff, weights_bytes
+    from ..model.diff import changed_share, make_diff, weights_bytes
 
     old, new = weights_bytes(arguments.old), weights_bytes(arguments.new)
     diff = make_diff(old, new, kind=arguments.kind, buckets=arguments.buckets, seed=arguments.seed)
@@ -114,7 +114,7 @@ def _diff(arguments: argparse.Namespace) -> int:
 
 
 def _apply(arguments: argparse.Namespace) -> int:
-    from .model.diff import apply_diffs, weights_bytes
+    from ..model.diff import apply_diffs, weights_bytes
 
     new = apply_diffs(weights_bytes(arguments.base), [path.read_bytes() for path in arguments.diffs])
     _write(arguments.output, new, force=arguments.force)
@@ -135,11 +135,11 @@ def _write(path: Path, data: bytes, *, force: bool) -> None:
 
 
 def _gate(arguments: argparse.Namespace) -> int:
-    from .cli import _Progress
-    from .evaluate import load_pairs
-    from .evaluate.gate import as_text, gate, read_record, record
-    from .evaluate.gate_report import check_target, write
-    from .evaluate.report import as_json
+    from ..evaluate import load_pairs
+    from ..evaluate.gate import as_text, gate, read_record, record
+    from ..evaluate.gate_report import check_target, write
+    from ..evaluate.report import as_json
+    from .terminal import Progress
 
     limits = Limits(margins=MARGINS | dict(arguments.margin), nfr=arguments.nfr)
     for path in arguments.output:  # what cannot be written is told before an hour of scoring
@@ -147,7 +147,7 @@ def _gate(arguments: argparse.Namespace) -> int:
     if arguments.record and arguments.record.exists():
         read_record(arguments.record)
     pairs = load_pairs(arguments.pairs)
-    with _Progress("gate", quiet=arguments.json, unit="clip") as progress:
+    with Progress("gate", quiet=arguments.json, unit="clip") as progress:
         result = gate(
             arguments.old,
             arguments.new,

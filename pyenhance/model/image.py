@@ -6,13 +6,16 @@ sent twice. What is zero at the start is not in it either.
 
 The file: the length of a JSON header (uint32), the header, and the segments' bytes end to end. The header has
 
-- layout: sum of the structures (see `structures.layout`), which the library must have been made from;
+- layout: sum of the structures (see `backend.structures.layout`), which the library must have been made from;
 - sha256: of the tensors of the weights file;
 - base, size: bytes from `BASE` that the image takes;
 - segments: [address, bytes] of what follows;
 - weights: {address, tensor, outputs, inputs, rows, columns, turns} of each matrix (see `Program`);
-- stream: address of ``struct stream``; dry: of its field; input, output, facts: addresses;
+- stream, network: addresses of the structures; memory: of what the network remembers; dry: of the stream's field;
+  input, output, facts: addresses;
 - state: {name: [address, bytes]} of all that a stream remembers;
+- check: hops of `check_sound`, and the address of what numpy makes of the last of them: an engine whose SIMD is wrong
+  is found out before it is heard;
 - model, hop, num_bands, latency_samples, max_hops.
 """
 
@@ -24,16 +27,17 @@ from typing import Any
 
 import numpy as np
 
-from ..dsp import HOP, SignalSpec
-from ..nn import Network
-from .program import Program
-from .stream import CompiledStream, SignalTables, StreamState
-from .structures import BLOCK_HOPS, FIELDS, layout
+from ..backend import BLOCK_HOPS, Backend, CompiledStream, Program, SignalTables
+from ..backend.structures import FIELDS, layout
+from ..dsp import HOP
+from .registry import Model
+from .stream import ModelStream, Runner
 
 BASE = 512 * 1024
 """Where the image begins: below lie the module's own data and its stack."""
 
 _ALIGNMENT = 16
+CHECK_HOPS = 6
 _PIECE = 64  # bytes; pieces of zeros are left out
 _SIZES = {"int32_t": 4, "float": 4, "double": 8}  # pointers have 4
 _FORMATS = {"int32_t": "<i", "float": "<f", "double": "<d"}
@@ -123,26 +127,30 @@ class _Memory:
         return self.array(value) if isinstance(value, np.ndarray) else self.structure(value)
 
 
-def write_image(name: str, signal: SignalSpec, network: Network, tensors: dict[str, np.ndarray], sha256: str) -> bytes:
+def check_sound() -> np.ndarray:
+    """Something to compare numpy and compiled code by, shape (CHECK_HOPS, 480), float32: whole numbers make it."""
+    n = np.arange(CHECK_HOPS * HOP)
+    return ((n * n % 997 - 498) / np.float32(5000)).astype(np.float32).reshape(-1, HOP)
+
+
+def write_image(model: Model) -> bytes:
     """The image of a model's stream before its first hop.
 
     Parameters
     ----------
-    name : str
-    signal : SignalSpec
-    network : Network
-    tensors : dict of str to ndarray
-        What the network was made from, by the names in the weights file.
-    sha256 : str
-        Of the tensors, as the weights file states it.
+    model : Model
+        From a weights file.
     """
+    signal, network = model.signal, model.network
     program = Program(network, None, turns=True)
     tables = SignalTables(signal, program.features, threading.Lock())
-    state = StreamState(signal, network.spec.memory_size)
+    state = model.new_state()
+    reference = ModelStream(Runner(signal, network, Backend("numpy", "numpy", {})), model.new_state())
+    expected = reference.process(check_sound(), 0.0)[0][-1].copy()
     stream = CompiledStream(None, tables, program, state)
     memory = _Memory()
     weights = []
-    names = {id(tensor): tensor_name for tensor_name, tensor in tensors.items()}
+    names = {id(tensor): tensor_name for tensor_name, tensor in model.tensors.items()}
     for laid_out, original in program.matrices:
         address = memory.reserve(laid_out)
         rows, columns = program.padded(original)
@@ -156,26 +164,25 @@ def write_image(name: str, signal: SignalSpec, network: Network, tensors: dict[s
             }
         )
     address = memory.structure(stream.structure)
-    remembered = {**vars(state.signal), **vars(state)}
+    check = {"hops": CHECK_HOPS, "address": memory.array(expected)}
     header = {
         "layout": layout(),
-        "sha256": sha256,
-        "model": name,
+        "sha256": model.metadata["sha256"],
+        "model": model.name,
         "num_bands": signal.num_bands,
         "latency_samples": signal.latency_samples,
         "hop": HOP,
         "max_hops": BLOCK_HOPS,
         "stream": address,
+        "network": memory.structure(program.structure),
+        "memory": memory.array(state.memory),
         "dry": address + field_offsets("stream")[0]["dry"],
         **{part: memory.array(getattr(stream, part)) for part in ("input", "output", "facts")},
-        "state": {
-            part: [memory.array(value), value.nbytes]
-            for part, value in remembered.items()
-            if isinstance(value, np.ndarray) and part != "block"
-        },
+        "state": {name: [memory.array(value), value.nbytes] for name, value in state.parts().items()},
         "weights": weights,
         "base": BASE,
         "size": memory.end - BASE,
+        "check": check,
         "segments": [[place, len(data)] for place, data in memory.segments],
     }
     text = json.dumps(header, separators=(",", ":")).encode()

@@ -1,0 +1,1 @@
+"""The subcommands of `pyenhance`, a module each with a function `add(commands)`."""

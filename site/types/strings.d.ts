@@ -1,0 +1,75 @@
+// What strings.js must have: another language is another file of this shape.
+
+export interface Text {
+  loading: Record<"download" | "python" | "numpy" | "model", (done: number, total: number) => string>;
+  ready: (ms: number) => string;
+  live: string;
+  silent: string;
+  dry: string;
+  waiting: string;
+  sample: string;
+  stopped: string;
+  start: string;
+  stop: string;
+  enhancementOn: string;
+  enhancementOff: string;
+  denied: string;
+  absent: string;
+  busy: string;
+  unplugged: string;
+  defaultDevice: string;
+  feedback: string;
+  record: string;
+  stopRecording: string;
+  recorded: string;
+  recordedBelow: string;
+  insecure: string;
+  unsupported: string;
+  loadFailed: (why: string) => string;
+  scriptFailed: (name: string) => string;
+  overload: string;
+  recovered: string;
+  notShared: string;
+  decoding: (name: string) => string;
+  enhancing: (name: string) => string;
+  done: (name: string, seconds: number, speed: number) => string;
+  undecodable: (name: string) => string;
+  empty: (name: string) => string;
+  cancelled: (name: string) => string;
+  channelsChange: (from: number, to: number) => string;
+  tooLongForWav: string;
+  tooLargeForZip: (bytes: number) => string;
+  noLimit: string;
+  db: (value: number | string) => string;
+  percent: (value: number | string) => string;
+  ms: (value: number) => string;
+  pitch: (hz: number, voice: number) => string;
+  model: (name: string, kernel: string | null) => string;
+  failed: (why: string) => string;
+  before: string;
+  after: string;
+  download: (name: string) => string;
+  picture: (name: string) => string;
+  gains: (count: number) => string;
+  listen: string;
+  stopListening: string;
+}
+
+export interface How {
+  ready: string;
+  computing: (name: string) => string;
+  score: (db: number) => string;
+  recording: (left: number) => string;
+  silent: string;
+  applied: (name: string) => string;
+  atLine: (line: number, what: string) => string;
+  endless: (seconds: number) => string;
+}
+
+export interface Call {
+  loading: string;
+  enhanced: string;
+  notEnhanced: (why: string) => string;
+  failed: (why: string) => string;
+  ended: string;
+}

@@ -1,0 +1,112 @@
+"""Random small networks of every kind of layer, for comparing what runs them, and models that have learnt nothing."""
+
+import functools
+from collections.abc import Mapping
+
+import numpy as np
+from hypothesis import strategies as st
+
+from pyenhance.dsp import SignalSpec
+from pyenhance.model import percepnet, write_weights
+from pyenhance.nn import INPUT, KINDS, LayerSpec, NetworkSpec
+
+HIDDEN = ("clamp", "tanh")
+FRAMES = 23
+WIDTHS = {"dense": 5, "conv1": 6, "conv2": 7, "gru": 8, "gain_gru": 9, "strength_gru": 10}
+
+
+@st.composite
+def network_specs(draw: st.DrawFn) -> NetworkSpec:
+    """Up to seven layers on one another and on the features, of any width and any activation that their kind allows."""
+    hidden: list[str] = []
+    layers: list[LayerSpec] = []
+    for index in range(draw(st.integers(1, 7))):
+        floats = not hidden or draw(st.integers(0, 4)) == 0
+        kind = draw(st.sampled_from([name for name, facts in KINDS.items() if facts.floats or not floats]))
+        sources = [INPUT] if floats else draw(st.lists(st.sampled_from(hidden), min_size=1, max_size=3))
+        accepted = KINDS[kind].activations
+        activation = draw(st.sampled_from(accepted if layers else [name for name in accepted if name in HIDDEN]))
+        frames = draw(st.integers(1, 5)) if kind == "conv" else 1
+        layers.append(LayerSpec(f"l{index}", kind, tuple(sources), draw(st.integers(1, 37)), activation, frames))
+        if activation in HIDDEN:
+            hidden.append(layers[-1].name)
+    return NetworkSpec(draw(st.integers(1, 40)), tuple(layers))
+
+
+def every_layer(inputs: int = 5) -> NetworkSpec:
+    """Every kind of layer with every activation that it may have, on one another."""
+    layers = [LayerSpec("first", "dense", (INPUT,), 21, "tanh")]
+    hidden = ["first"]
+    for kind, facts in KINDS.items():
+        for activation in facts.activations:
+            sources = tuple(hidden[-2:])
+            frames = 4 if kind == "conv" else 1
+            layers.append(LayerSpec(f"{kind}_{activation}", kind, sources, 5 + len(layers), activation, frames))
+            if activation in HIDDEN:
+                hidden.append(layers[-1].name)
+    return NetworkSpec(inputs, tuple(layers))
+
+
+def random_tensors(spec: NetworkSpec, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Weights all over int8, with scales that keep most sums off the flat ends of the activations."""
+    tensors: dict[str, np.ndarray] = {}
+    for name, (kind, shape) in spec.tensors.items():
+        if kind == "I8":
+            tensors[name] = rng.integers(-127, 128, shape).astype(np.int8)
+            scale = rng.uniform(0.5, 2, shape[0]) / (127 * np.sqrt(shape[1]))
+            tensors[f"{name}_scale"] = scale.astype(np.float32)
+        elif name not in tensors:
+            tensors[name] = rng.normal(0, 0.5, shape).astype(np.float32)
+    return {name: tensors[name] for name in spec.tensors}
+
+
+def random_features(spec: NetworkSpec, rng: np.random.Generator, frames: int = FRAMES) -> np.ndarray:
+    """Shape (frames, inputs), float32."""
+    return rng.normal(size=(frames, spec.inputs)).astype(np.float32)
+
+
+def assert_agree(spec: NetworkSpec, expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> set[str]:
+    """Two runs over the same features give the same: each layer's output, shape (K, units).
+
+    A value on the edge between two int8 steps may round either way; from there on two runs differ. So a layer is
+    compared in those frames in which all that it sees and remembers is the same: whole numbers within one step, and
+    hardly ever apart; others to float32's last digits.
+
+    Returns
+    -------
+    set of str
+        Layers for which all of it is the same to the end: so must be what they remember.
+    """
+    frames = len(next(iter(expected.values())))
+    apart = {INPUT: np.zeros(frames, bool)}
+    edges = values = 0
+    same = set()
+    for layer in spec.layers:
+        difference = np.abs(found[layer.name] - expected[layer.name])
+        assert found[layer.name].shape == expected[layer.name].shape and np.isfinite(difference).all(), layer
+        hidden = layer.activation in HIDDEN
+        moved = (difference > 0).any(1) & hidden
+        doubt = np.any([apart[source] for source in layer.sources], 0)
+        if layer.kind == "conv":
+            doubt = np.convolve(doubt, np.ones(layer.frames))[:frames] > 0
+        elif spec.memory[layer.name][1] != (0,):
+            doubt = np.logical_or.accumulate(doubt | np.concatenate(([False], moved[:-1])))
+        clear = difference[~doubt]
+        if hidden:
+            assert clear.max(initial=0) <= 1, layer
+            assert (expected[layer.name] == np.rint(expected[layer.name])).all(), layer
+            edges, values = edges + int((clear > 0).sum()), values + clear.size
+        else:
+            assert (clear <= 2e-5 * (1 + np.abs(expected[layer.name][~doubt]))).all(), layer
+        apart[layer.name] = doubt | moved
+        if not apart[layer.name].any():
+            same.add(layer.name)
+    assert edges <= 2 + values // 500, f"{edges} of {values} whole numbers are apart"
+    return same
+
+
+@functools.cache
+def small_weights(signal: SignalSpec, seed: int = 0, **metadata: str) -> bytes:
+    """A weights file of a few kilobytes, for a signal path, with gains and strengths all over [0, 1]."""
+    spec = percepnet(signal, **WIDTHS)
+    return write_weights(signal, spec, random_tensors(spec, np.random.default_rng(seed)), metadata)

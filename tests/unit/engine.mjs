@@ -1,0 +1,97 @@
+// The page's end of the protocol: every message finds whom it is for, and one that nobody knows is an error that says so.
+import assert from "node:assert/strict";
+import { TO_WORKER, received } from "../../site/engine/protocol.js";
+
+const manifest = { models: { default: { latency_samples: 1440, num_bands: 34 } }, files: {} };
+globalThis.fetch = async () => ({ ok: true, json: async () => manifest });
+globalThis.Worker = class {
+  sent = [];
+  postMessage(message) {
+    this.sent.push(received(TO_WORKER, message));
+  }
+  terminate() {
+    this.terminated = true;
+  }
+};
+const made = [];
+const Original = Worker;
+globalThis.Worker = function (...given) {
+  made.push(new Original(...given));
+  return made.at(-1);
+};
+const { Engine } = await import("../../site/engine/engine.js");
+const turn = () => new Promise((resolve) => setTimeout(resolve));
+const facts = {
+  ...{ load_ms: 5, model: "default", kernel: "simd", weights: 9, latency_samples: 480, num_bands: 24 },
+  ...{ numpy_origin: "source", started_again: false },
+};
+
+function started(options) {
+  const engine = new Engine(options);
+  const errors = [];
+  engine.addEventListener("error", ({ error }) => errors.push(error.message));
+  return { engine, errors, worker: made.at(-1), tell: (data) => made.at(-1).onmessage({ data }) };
+}
+
+{
+  const seen = [];
+  const { engine, errors, worker, tell } = started({ onProgress: (progress) => seen.push(progress) });
+  assert.equal(await engine.latency(), 1440, "as the manifest declares it");
+  assert.deepEqual(worker.sent, [{ type: "load", manifest, model: "default", remember: true }]);
+  tell({ type: "progress", stage: "download", done: 1, total: 2 });
+  assert.deepEqual(seen, [{ stage: "download", done: 1, total: 2 }]);
+
+  tell({ type: "dance" });
+  tell({ type: "progress", stage: "lunch", done: 1, total: 2 });
+  assert.match(errors[0], /^message "dance" from the worker is unknown; accepted: progress, ready, /);
+  assert.match(errors[1], /stage is "lunch"; accepted: one of download, python, numpy, model$/);
+
+  tell({ type: "ready", ...facts });
+  assert.deepEqual(await engine.ready, facts);
+  assert.equal(await engine.latency(), 480, "as it is");
+
+  // Questions and answers; a malformed answer is an error of that question.
+  const asked = [engine.lab.source("mix"), engine.bench({ seconds: 1 }), engine.picture(new Float32Array(3), 2)];
+  await turn();
+  const [source, bench, picture] = worker.sent.slice(1).map(({ id }) => id);
+  tell({ type: "lab-source", id: source, source: "def mix" });
+  assert.equal(await asked[0], "def mix");
+  tell({ type: "error", during: "bench", id: bench, message: "too slow" });
+  await assert.rejects(asked[1], /too slow/);
+  tell({ type: "picture", id: picture, data: [1], shape: [1, 1] });
+  await assert.rejects(asked[2], /"picture" from the worker: data is Array; accepted: a Uint8Array/);
+  await assert.rejects(engine.bench({ k: 1.5 }), /k is 1.5; accepted: a whole number/);
+  assert.equal(errors.length, 2);
+
+  // Of a stream.
+  const heard = [];
+  engine.streams.set(77, { receive: (message) => heard.push(message) });
+  tell({ type: "overload", stream: 77 });
+  tell({ type: "error", during: "live", stream: 77, message: "broken" });
+  tell({ type: "recovered", stream: 78 }); // it has ended
+  assert.deepEqual(heard, [{ type: "overload" }, { type: "error", error: heard[1].error }]);
+  assert.equal(heard[1].error.message, "broken");
+
+  const late = engine.bench();
+  await turn();
+  engine.dispose();
+  await assert.rejects(late, /disposed/);
+  assert.ok(worker.terminated);
+}
+
+// A load that fails ends the engine.
+{
+  const { engine, errors, worker, tell } = started();
+  await turn();
+  tell({ type: "error", during: "load", message: "no such file" });
+  await assert.rejects(engine.ready, /no such file/);
+  assert.deepEqual([errors, worker.terminated, worker.onmessage], [["no such file"], true, null]);
+}
+{
+  globalThis.fetch = async () => ({ ok: false, url: "manifest.json", status: 404, statusText: "gone" });
+  const { engine, errors } = started({ model: "mine" });
+  await assert.rejects(engine.ready, /manifest.json: 404 gone/);
+  assert.equal(await engine.latency(), 0, "nobody knows");
+  assert.equal(errors.length, 1);
+}
+console.log("ok");

@@ -1,0 +1,93 @@
+"""The browser's door to Python, as CPython sees it."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pyenhance import enhance
+from pyenhance.live import CALLS, LiveEngine, answer
+
+from ..conftest import noisy_voice, voiced
+
+
+@pytest.mark.parametrize("model", ["default", "tiny"])
+def test_facts_of_the_model_that_runs(model: str) -> None:
+    facts = answer("warm_up", {"model": model})
+    live = answer("open_live", {"model": model, "max_hops": 3})
+    assert isinstance(live, LiveEngine) and live.input.shape == (3 * 480,)
+    assert facts["model"] == model and facts["weights"] > 100_000
+    assert (facts["latency_samples"], facts["num_bands"]) == (live.latency_samples, live.num_bands)
+    assert live.latency_samples == live.enhancer.latency_samples
+    assert live.facts.shape == (2 + live.num_bands,)
+    json.dumps(facts)  # plain values
+
+
+def test_live_strength() -> None:
+    live = answer("open_live", {"model": "tiny", "max_hops": 1})
+    live.strength_db = 0
+    x = noisy_voice(0.5).reshape(-1, 480)
+    out = []
+    for hop in x:
+        live.input[:] = hop
+        live.run(1)
+        out.append(live.output.copy())
+    delay = live.latency_samples
+    np.testing.assert_allclose(np.concatenate(out)[delay:], x.ravel()[:-delay], atol=1e-5)
+    live.strength_db = None
+    assert live.enhancer.strength_db is None
+
+
+def test_a_recording_in_pieces_is_the_whole() -> None:
+    """Two channels, uneven at the end, a sample that is no number; and two recordings do not disturb one another."""
+    x = np.stack((noisy_voice(1.5), noisy_voice(1.5, seed=5)))[:, : 480 * 140 + 77]
+    x[1, 500] = np.nan
+    other = {"recording": 8, "model": "tiny", "strength_db": 6.0}
+    parts = []
+    for at in range(0, x.shape[1], 480 * 50):
+        piece = [memoryview(np.ascontiguousarray(channel[at : at + 480 * 50])) for channel in x]
+        last = at + 480 * 50 >= x.shape[1]
+        given = {"recording": 7, "model": "tiny", "strength_db": None, "channels": piece, "last": last}
+        parts.append(answer("enhance_piece", given))
+        answer("enhance_piece", {**other, "channels": [np.ones(480, np.float32)], "last": False})
+    whole = np.stack([np.concatenate(channel) for channel in zip(*parts, strict=True)])
+    assert all(part.dtype == np.float32 and part.flags.c_contiguous for piece in parts for part in piece)
+    np.testing.assert_allclose(whole, enhance(np.nan_to_num(x).T, 48_000, model="tiny").T, atol=1e-6)
+    for recording in (7, 8, 9):
+        assert answer("end_recording", {"recording": recording}) is None
+
+
+def test_the_lab_and_pictures() -> None:
+    with pytest.raises(ValueError, match="open_lab first"):
+        answer("run_step", {"step": "noisy", "bands": 34, "comb": 1.0})
+    y, x = noisy_voice(1.0), voiced(1.0)
+    assert answer("open_lab", {"noisy": memoryview(y), "clean": memoryview(x), "model": "tiny"}) is None
+    step = answer("run_step", {"step": "gains", "bands": 34, "comb": 1.0})
+    assert step["sound"].shape == y.shape and isinstance(step["si_sdr"], float)
+    assert step["data"].shape == (np.prod(step["shape"]),) and step["data"].dtype == np.uint8
+    source = answer("source", {"name": "mix"})
+    assert source.startswith("def mix(")
+    answer("edit", {"name": "mix", "source": source})
+    picture = answer("picture", {"sound": memoryview(y), "columns": 7})
+    assert picture["shape"] == [96, 7]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "told"),
+    [
+        ("dance", {}, "call 'dance' is unknown; accepted: warm_up"),
+        ("open_live", {"model": "tiny", "max_hops": 0}, "max_hops is 0"),
+        ("open_live", {"model": "none", "max_hops": 1}, "'none'"),
+        ("bench", {"model": "tiny", "k": 0, "seconds": 1.0, "kernel": None}, "k is 0"),
+    ],
+)
+def test_what_is_refused(name: str, arguments: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        answer(name, arguments)
+
+
+def test_bench() -> None:
+    row = answer("bench", {"model": "tiny", "k": 2, "seconds": 0.1, "kernel": "numpy"})
+    assert row["k"] == 2 and row["us_mean"] > 0
+    assert "bench" in CALLS
