@@ -59,7 +59,7 @@ export const FIELDS = /** @type {const} */ ({
     "US_MAX",
     "PITCH", // pitch period in samples
     "VOICE", // voice activity, thousandths
-    "HEAP_KB", // memory of the Python engine
+    "HEAP_KB", // memory of Python
     "GAINS", // MAX_BANDS ints: the band gains of the last hop, thousandths
   ],
 });

@@ -71,13 +71,6 @@ export class Stream {
     this.timer = setInterval(() => this.snapshot(), SNAPSHOT_MS);
   }
 
-  /** Go on with another engine, of the same model, that has taken over what the one so far remembers. @param {Enhancing} engine */
-  goOnWith(engine) {
-    const before = this.engine;
-    this.engine = engine;
-    before.destroy();
-  }
-
   /** @param {keyof typeof H} field @param {number} value */
   control(field, value) {
     this.ring.set(H[field], value);
@@ -97,12 +90,14 @@ export class Stream {
     }
     this.#spare = samples;
     // Hops that are already in the queue are taken together, so that a backlog is seen as one.
-    if (this.#scheduled) return;
+    if (!this.#scheduled) this.drainSoon();
+  }
+
+  async drainSoon() {
     this.#scheduled = true;
-    queueMicrotask(() => {
-      this.#scheduled = false;
-      this.drain();
-    });
+    await letMessagesIn();
+    this.#scheduled = false;
+    this.drain();
   }
 
   // With shared memory: sleep until the processor knocks, in a way that lets messages in.

@@ -9,24 +9,29 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from pyenhance import nn
 from pyenhance.cli import main
 from pyenhance.dsp import SignalSpec
-from pyenhance.model import SHAPES, load_model, named_shape
-from pyenhance.nn import LayerSpec
+from pyenhance.model import SHAPES, available_models, load_model, named_shape, write_weights
+from pyenhance.nn import KINDS, LayerSpec, NetworkSpec
 from pyenhance.train import export, fit
+from pyenhance.train.dataset import ShardStream
 from pyenhance.train.loss import percepnet_loss
-from pyenhance.train.network import GRU, Network, load_int8
+from pyenhance.train.network import GRU, LAYERS, Network, load_int8
 
 from ..conftest import PATIENCE_S, ROOT
+from ..networks import assert_agree, every_layer, network_specs, random_features, small_weights
 
 SIGNAL = SignalSpec()
-BANDS = SIGNAL.num_bands
+NUM_BANDS, NUM_FEATURES = SIGNAL.num_bands, SIGNAL.num_features
 
 
 def test_recurrence_is_pytorchs_gru_with_its_gradient() -> None:
     torch.manual_seed(0)
-    ours, reference = GRU(LayerSpec("gru", "gru", ("x",), 7, "tanh"), 5), torch.nn.GRU(5, 7)
+    ours, reference = GRU(LayerSpec("y", "gru", ("x",), 7, "tanh"), 5), torch.nn.GRU(5, 7)
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     with torch.no_grad():
         for name in names:
@@ -48,52 +53,111 @@ def test_recurrence_is_pytorchs_gru_with_its_gradient() -> None:
         )
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_simulated_int8_is_what_numpy_computes(name: str, tmp_path: Path) -> None:
-    """Random weights of every shape, exported, loaded and run: each layer within one step of int8."""
-    torch.manual_seed(1)
-    network = Network(named_shape(name, SIGNAL))
+def _random_network(spec: NetworkSpec, seed: int) -> Network:
+    """With biases, which a fresh network has at zero."""
+    torch.manual_seed(seed)
+    network = Network(spec)
     for parameter in network.parameters():
         if parameter.ndim == 1:
             torch.nn.init.uniform_(parameter, -0.2, 0.2)
+    network.quantise = True
+    return network.eval()
+
+
+@torch.no_grad()
+def _simulated(network: Network, features: np.ndarray) -> dict[str, np.ndarray]:
+    """Outputs of all layers as numpy's network has them, shape (K, units)."""
+    outputs = network.run(torch.from_numpy(features)[None])
+    found = {}
+    for layer in network.spec.layers:
+        x = outputs[layer.name][:, 0]
+        if layer.activation in ("clamp", "tanh"):
+            found[layer.name] = 127 * x.numpy()
+            np.testing.assert_allclose(found[layer.name], np.rint(found[layer.name]), atol=1e-4)
+            found[layer.name] = np.rint(found[layer.name])
+        else:
+            found[layer.name] = (torch.sigmoid(x) if layer.activation == "sigmoid" else x).numpy()
+    return found
+
+
+def test_every_kind_has_its_class() -> None:
+    assert set(LAYERS) == set(KINDS)
+
+
+@given(network_specs(), st.integers(0, 2**31))
+@example(every_layer(), 1)
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_any_list_of_layers_is_simulated_as_numpy_computes_it(spec: NetworkSpec, seed: int) -> None:
+    """Random lists and weights: each layer within one step of int8, and nearly always the same."""
+    network = _random_network(spec, seed)
+    features = random_features(spec, np.random.default_rng(seed))
+    numpy = nn.Network(spec, export.int8_tensors(network))
+    assert_agree(spec, numpy(features, numpy.new_memory()), _simulated(network, features))
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_simulated_int8_is_what_numpy_computes(name: str, tmp_path: Path) -> None:
+    """Random weights of every named shape, exported, loaded and run: each layer within one step of int8."""
+    network = _random_network(named_shape(name, SIGNAL), 1)
     golden = export.golden_vectors(network)
     path = tmp_path / "random.safetensors"
     path.write_bytes(export.weights_bytes(SIGNAL, network, {"training_commit": "none", "training_data": "none"}))
     model = load_model(path)
+    assert model.signal == SIGNAL and model.network.spec == network.spec
     gain, strength, vad = model.estimate(golden["features"], model.network.new_memory())
     for found, expected in ((gain, golden["gain"]), (strength, golden["strength"]), (vad, golden["vad"])):
         assert np.std(expected) > 1e-3
         assert np.mean(np.abs(found - expected)) < 0.004
 
 
-def test_fine_tuning_begins_where_a_model_is() -> None:
-    """The torch network of a shipped model has its very integers."""
-    model = load_model("tiny")
-    tensors = export.int8_tensors(load_int8(model))
-    assert tensors.keys() == model.tensors.keys()
-    for name, tensor in tensors.items():
-        if tensor.dtype == np.int8:
-            np.testing.assert_array_equal(tensor, model.tensors[name], name)
+@pytest.mark.parametrize("name", available_models())
+def test_a_model_goes_to_torch_and_back(name: str) -> None:
+    """Its simulated int8 is what the model computes, and exported again it has the same integers."""
+    model = load_model(name)
+    network = load_int8(model)
+    network.quantise = True
+    golden = export.golden_vectors(network)
+    trace: dict[str, np.ndarray] = {}
+    gain, strength, vad = model.estimate(golden["features"], model.network.new_memory(), trace)
+    for found, expected in ((gain, golden["gain"]), (strength, golden["strength"]), (vad, golden["vad"])):
+        assert np.mean(np.abs(found - expected)) < 0.002 and np.std(expected) > 0.01
+    assert_agree(model.network.spec, trace, _simulated(network, golden["features"]))
+    for key, tensor in export.int8_tensors(network).items():
+        if tensor.dtype == np.int8 or not key.endswith("_scale"):
+            np.testing.assert_array_equal(tensor, model.tensors[key])
         else:
-            np.testing.assert_allclose(tensor, model.tensors[name], rtol=1e-6, err_msg=name)
+            np.testing.assert_allclose(tensor, model.tensors[key], rtol=1e-6)
+
+
+def test_rows_that_do_not_use_all_of_int8_go_to_torch_and_back_within_a_step() -> None:
+    """As a diff or an average of models may have them: the values stay, on a finer grid."""
+    model = load_model(small_weights(SIGNAL))
+    tensors = dict(model.tensors)
+    tensors["gru1.weight_hh"] = tensors["gru1.weight_hh"] // 3
+    model = load_model(write_weights(SIGNAL, model.network.spec, tensors))
+    again = export.int8_tensors(load_int8(model))
+    for name in ("gru1.weight_hh", "gru1.weight_ih"):
+        value = model.tensors[name] * model.tensors[f"{name}_scale"][:, None]
+        back = again[name] * again[f"{name}_scale"][:, None]
+        assert (np.abs(back - value) <= again[f"{name}_scale"][:, None] / 2 + 1e-7).all()
 
 
 def _batch(frames: int = 30) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
-    gain = rng.random((4, frames, BANDS)).astype(np.float32)
-    features = np.concatenate((gain, gain, gain[..., :2]), -1)[..., : SIGNAL.num_features]
+    gain = rng.random((4, frames, NUM_BANDS)).astype(np.float32)
+    features = np.concatenate((gain, gain, gain[..., :2]), -1)[..., :NUM_FEATURES]
     return {
         "features": features.astype(np.float16),
         "gain": np.rint(gain * 255).astype(np.uint8),
         "strength": np.rint(gain * 255).astype(np.uint8),
         "vad": (gain.mean(-1) > 0.5).astype(np.uint8),
-        "band_mask": np.ones((4, BANDS), np.uint8),
+        "band_mask": np.ones((4, NUM_BANDS), np.uint8),
     }
 
 
 def test_loss_is_zero_for_the_target_and_ignores_masked_bands() -> None:
-    gain = torch.rand(2, 5, BANDS) * 0.98 + 0.01
-    mask = torch.ones(2, BANDS)
+    gain = torch.rand(2, 5, NUM_BANDS) * 0.98 + 0.01
+    mask = torch.ones(2, NUM_BANDS)
     mask[:, 20:] = 0
     target = {"gain": gain, "strength": gain.flip(0), "vad": torch.ones(2, 5), "band_mask": mask}
     logits = torch.logit(gain)
@@ -105,9 +169,9 @@ def test_loss_is_zero_for_the_target_and_ignores_masked_bands() -> None:
 
 
 def test_loss_at_the_ends_has_a_finite_gradient() -> None:
-    logits = torch.full((1, 3, BANDS), -60.0, requires_grad=True)
-    zeros = torch.zeros(1, 3, BANDS)
-    target = {"gain": zeros, "strength": zeros + 1, "vad": torch.zeros(1, 3), "band_mask": torch.ones(1, BANDS)}
+    logits = torch.full((1, 3, NUM_BANDS), -60.0, requires_grad=True)
+    zeros = torch.zeros(1, 3, NUM_BANDS)
+    target = {"gain": zeros, "strength": zeros + 1, "vad": torch.zeros(1, 3), "band_mask": torch.ones(1, NUM_BANDS)}
     percepnet_loss(logits, logits, torch.zeros(1, 3), target)[0].backward()
     assert torch.isfinite(logits.grad).all()
 
@@ -145,9 +209,9 @@ def test_training_learns_saves_and_resumes(
     )
 
     export.main([str(tmp_path / "run.pt"), "-o", str(tmp_path / "m.safetensors"), "--golden", str(tmp_path / "g.npz")])
-    assert load_model(tmp_path / "m.safetensors").network.spec == named_shape("tiny", SIGNAL)
+    assert load_model(tmp_path / "m.safetensors").weights == named_shape("tiny", SIGNAL).weights
     with np.load(tmp_path / "g.npz") as golden:
-        assert golden["gain"].shape == (export.GOLDEN_FRAMES, BANDS)
+        assert golden["gain"].shape == (export.GOLDEN_FRAMES, NUM_BANDS)
 
 
 def test_command_line_tells_its_steps(capsys: pytest.CaptureFixture) -> None:
@@ -175,3 +239,59 @@ def test_another_network_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
     _fit(tmp_path, "run.pt", 0.01, capsys)
     with pytest.raises(ValueError, match=r"holds layers .*; this run has"):
         fit.main(["--shards", str(tmp_path), "--out", str(tmp_path / "run.pt"), "--minutes", "0.01"])
+
+
+def _shard(folder: Path, signal: SignalSpec) -> None:
+    rng = np.random.default_rng(0)
+    gain = rng.random((4, 30, signal.num_bands)).astype(np.float32)
+    shard = {"features": rng.normal(size=(4, 30, signal.num_features)).astype(np.float16)}
+    shard |= {name: np.rint(gain * 255).astype(np.uint8) for name in ("gain", "strength")}
+    shard |= {"vad": np.ones((4, 30), np.uint8), "band_mask": np.ones((4, signal.num_bands), np.uint8)}
+    np.savez(folder / "shard-00000.npz", **shard)
+    (folder / "signal.json").write_text(signal.to_json())
+
+
+def test_a_model_goes_on_with_another_look_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way to a low-delay model: a model's weights, shards of another look-ahead, a file that says so."""
+    signal = SignalSpec(lookahead_frames=0)
+    monkeypatch.setattr(fit, "SYNC_STEPS", 2)
+    _shard(tmp_path, signal)
+    arguments = ["--shards", str(tmp_path), "--out", str(tmp_path / "run.pt"), "--start", "tiny", "--batch", "2"]
+    fit.main([*arguments, "--minutes", "0.01", "--rate", "1e-5", "--dtype", "float32", "--threads", "1"])
+    export.main([str(tmp_path / "run.pt"), "-o", str(tmp_path / "m.safetensors")])
+    model, start = load_model(tmp_path / "m.safetensors"), load_model("tiny")
+    assert model.signal == signal and model.network.spec == start.network.spec
+    for name in ("gru1.weight_hh", "gain.weight"):  # not from scratch
+        assert np.abs(model.tensors[name].astype(int) - start.tensors[name]).mean() < 3
+
+
+def test_a_start_that_does_not_fit_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _shard(tmp_path, SignalSpec(24))
+    arguments = ["--shards", str(tmp_path), "--out", str(tmp_path / "run.pt"), "--minutes", "0.01"]
+    for start, message in (("tiny", "model 'tiny' has 34 bands; the shards have 24"), ("no-such", "'no-such'")):
+        with pytest.raises(SystemExit):
+            fit.main([*arguments, "--start", start])
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "run.pt").exists()
+
+
+def test_steps_without_a_clock(tmp_path: Path) -> None:
+    """`Trainer` takes a network, a stream and options: no command line."""
+    signal = SignalSpec(24, 1)
+    _shard(tmp_path, signal)
+    torch.manual_seed(0)
+    stream = ShardStream(tmp_path, 4)
+    layers = (LayerSpec("x", "dense", ("features",), 16, "clamp"), LayerSpec("h", "gru", ("x",), 16, "tanh"))
+    heads = (("gain", 24), ("strength", 24), ("vad", 1))
+    layers += tuple(LayerSpec(name, "dense", ("h",), units, "sigmoid") for name, units in heads)
+    network = Network(NetworkSpec(signal.num_features, layers))
+    trainer = fit.Trainer(network, stream, fit.TrainOptions(rate=1e-2, warm_up=1, quantise_from=0.5))
+    losses = []
+    for batch in stream:
+        trainer.progress = trainer.step / 30
+        losses.append(trainer.train_step(batch)["loss"])
+        if trainer.step == 30:
+            break
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5]) and network.quantise
+    model = load_model(export.weights_bytes(signal, network, {}))
+    assert model.signal == signal and list(model.network.layers) == ["x", "h", "gain", "strength", "vad"]

@@ -189,11 +189,20 @@ assert.deepEqual(
 const errors = messages.filter(({ type }) => type === "error").map(({ message }) => message);
 assert.match(errors[0], /"hop" to the stream: samples is Float32Array; accepted: a Float32Array of 480/);
 assert.match(errors[1], /"dance" to the stream is unknown; accepted: hop/);
+
+// A backlog of messages is seen as one: the gains are held.
+calls.length = 0;
+for (let k = 2; k < 11; k++)
+  port2.postMessage({ type: "hop", at: Ring.after(at, k * HOP), samples: new Float32Array(HOP) });
+while (back.length < 11) await new Promise((resolve) => setTimeout(resolve, 5));
+assert.deepEqual(calls, [[9, true]]);
+back.splice(2, 9);
 plain.end();
 while (back.length < 3) await new Promise((resolve) => setTimeout(resolve, 5));
 assert.deepEqual(back[2], { type: "end", state: STATE.ENDED });
 const header = Ring.create();
 header.takeOver("worker", messages.findLast(({ type }) => type === "header").values);
-assert.deepEqual([header.latency, header.gains.length, header.get(H.HOPS)], [480, 24, 2]);
+assert.deepEqual([header.latency, header.gains.length, header.get(H.HOPS)], [480, 24, 11]);
 port2.close();
 console.log("ok");
+process.exit(); // the worker's own channel is open for good
