@@ -263,7 +263,7 @@ def main() -> None:
     arguments = parser.parse_args()
     site = ROOT / "dist" / "site"
     manifest = json.loads((site / "engine" / "manifest.json").read_text())
-    server = make_server(site, 0, quiet=True)
+    server = tap.offer(make_server(site, 0, quiet=True))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}/"
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
