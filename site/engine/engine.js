@@ -1,5 +1,6 @@
 // The engine as the page sees it: a worker of live streams, and one with Python in it for recordings and all else.
 import { checked } from "./checked.js";
+import { lasting } from "./lasting.js";
 import { TO_LIVE, TO_PAGE, TO_WORKER, messageOf, received, send, unreadable } from "./protocol.js";
 import { HOP } from "./ring.js";
 
@@ -25,7 +26,7 @@ export function hundredthsOfDb(strengthDb) {
 /** An event with more to it. @param {string} type @param {object} [more] */
 export const event = (type, more) => Object.assign(new Event(type), more);
 
-export class Engine extends EventTarget {
+export class Engine extends lasting(EventTarget) {
   /** @type {Map<number, { resolve(answer: any): void, reject(error: Error): void }>} questions that wait for their answers */
   #asked = new Map();
   #numbers = 0;
@@ -123,7 +124,7 @@ export class Engine extends EventTarget {
   #isLive({ load_ms, model, kernel, signal_kernel, why_not, latency_samples, num_bands }) {
     this.liveFacts = { load_ms, model, kernel, signal_kernel, why_not, latency_samples, num_bands };
     this.#settleLive.resolve(this.liveFacts);
-    this.dispatchEvent(new Event("live"));
+    this.last(new Event("live"));
   }
 
   /** @param {unknown} data @param {Worker} from */
@@ -141,7 +142,7 @@ export class Engine extends EventTarget {
       this.facts = /** @type {EngineFacts} */ (fields);
       if (!this.#live) this.#isLive(this.facts);
       this.#settle.resolve(this.facts);
-      this.dispatchEvent(new Event("ready"));
+      this.last(new Event("ready"));
     } else if (type === "error" && fields.during === "load" && from === this.#live) this.#withoutLive(fields.message);
     else if (type === "error") this.fail(fields.during, fields.message, message);
     else if (stream !== undefined) this.streams.get(stream)?.receive({ type, ...fields });
@@ -166,8 +167,8 @@ export class Engine extends EventTarget {
       this.#worker.terminate();
       this.#settle.reject(error);
       if (!this.#live) this.#settleLive.reject(error);
-    }
-    this.dispatchEvent(event("error", { error }));
+      this.last(event("error", { error }));
+    } else this.dispatchEvent(event("error", { error }));
   }
 
   // Ask the worker once it is ready; resolves to the answer's fields.

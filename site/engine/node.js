@@ -1,5 +1,6 @@
 // The audio node: its processor on the audio thread, its stream in the engine's worker, and the ring between them.
 import { Engine, event, hundredthsOfDb } from "./engine.js";
+import { lasting } from "./lasting.js";
 import { FROM_PROCESSOR, TO_PROCESSOR, received, send, unreadable } from "./protocol.js";
 import { conversionDelay } from "./resampler.js";
 import { H, HOP, Ring, SAMPLE_RATE, STATE } from "./ring.js";
@@ -13,7 +14,9 @@ const MIN_RATE = 8000;
 
 const canShare = () => typeof SharedArrayBuffer === "function" && globalThis.crossOriginIsolated === true;
 
-class Denoiser extends AudioWorkletNode {
+class Denoiser extends lasting(AudioWorkletNode) {
+  #settle = /** @type {{ resolve(): void, reject(error: Error): void }} */ ({});
+
   /**
    * @param {BaseAudioContext} context
    * @param {Engine} engine
@@ -39,11 +42,19 @@ class Denoiser extends AudioWorkletNode {
     this.number = engine.number();
     this.port.onmessage = ({ data }) => this.receiveFromProcessor(data);
     this.port.onmessageerror = () => this.receive({ type: "error", error: new Error(unreadable(FROM_PROCESSOR)) });
+    this.onprocessorerror = () => this.receive({ type: "error", error: new Error("the audio processor has failed") });
+    /** @type {Promise<void>} from now on sound is enhanced */
+    this.ready = new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject };
+    });
+    this.ready.catch(() => {}); // reported by "error" too
+    // Where the context goes, so does all that was acquired. (One that renders offline is closed when it is done.)
+    this.gone = new AbortController();
+    const { signal } = this.gone;
+    if (context instanceof AudioContext)
+      context.addEventListener("statechange", () => context.state === "closed" && this.dispose(), { signal });
     this.timer = setInterval(() => this.dispatchEvent(event("stats", { stats: this.stats() })), STATS_MS);
-    engine.live.then(
-      () => this.attach(),
-      (error) => this.receive({ type: "error", error }),
-    );
+    engine.live.then(() => this.attach()).catch((error) => this.fail(error));
   }
 
   // What the worker says of this stream: header (without shared memory), overload, recovered, error.
@@ -52,6 +63,13 @@ class Denoiser extends AudioWorkletNode {
     if (this.disposed) return;
     if (type === "header" && values) this.ring.takeOver("worker", values);
     else this.dispatchEvent(event(type, { error }));
+  }
+
+  // It will never be ready.
+  /** @param {Error} error */
+  fail(error) {
+    this.#settle.reject(error);
+    if (!this.disposed) this.last(event("error", { error }));
   }
 
   /** @param {unknown} data */
@@ -77,7 +95,8 @@ class Denoiser extends AudioWorkletNode {
       this.control("STRENGTH", this.ring.get(H.STRENGTH));
       this.control("BYPASS", this.ring.get(H.BYPASS));
     }
-    this.dispatchEvent(new Event("ready"));
+    this.#settle.resolve();
+    this.last(new Event("ready"));
   }
 
   /** @param {"BYPASS" | "STRENGTH" | "QUIT"} field @param {number} value */
@@ -167,6 +186,8 @@ class Denoiser extends AudioWorkletNode {
     if (this.disposed) return;
     this.disposed = true;
     clearInterval(this.timer);
+    this.gone.abort();
+    this.#settle.reject(new Error("disposed"));
     this.control("QUIT", 1);
     send(this.port, TO_PROCESSOR, "dispose");
     this.disconnect();
@@ -177,7 +198,36 @@ class Denoiser extends AudioWorkletNode {
   }
 }
 
+/** @type {WeakSet<BaseAudioContext>} */
 const withProcessor = new WeakSet();
+
+// A context that is closed, or closes meanwhile, may never answer.
+/** @param {BaseAudioContext} context */
+async function addProcessor(context) {
+  if (withProcessor.has(context)) return;
+  const gone = new AbortController();
+  const closed = new Promise((_, reject) => {
+    const check = () => {
+      try {
+        mustBeOpen(context);
+      } catch (error) {
+        reject(error);
+      }
+    };
+    context.addEventListener("statechange", check, { signal: gone.signal });
+  });
+  try {
+    await Promise.race([context.audioWorklet.addModule(PROCESSOR), closed]);
+  } finally {
+    gone.abort();
+  }
+  withProcessor.add(context);
+}
+
+/** @param {BaseAudioContext} context */
+function mustBeOpen(context) {
+  if (context.state === "closed") throw new Error("the context is closed; accepted: one that is not");
+}
 
 // An AudioNode that enhances speech. Resolves when it can be connected; it is "ready" once its engine has loaded.
 /**
@@ -193,17 +243,16 @@ export async function createDenoiser(
   }
   if (!context.audioWorklet)
     throw new Error("AudioWorklet is missing: the page must come over https or from localhost");
+  mustBeOpen(context);
   const strength = hundredthsOfDb(strengthDb);
   const used = /** @type {Engine} */ (engine) ?? new Engine({ model, onProgress, remember, kernel });
   try {
     const latency = used.latency(); // meanwhile
-    if (!withProcessor.has(context)) {
-      await context.audioWorklet.addModule(PROCESSOR);
-      withProcessor.add(context);
-    }
+    await addProcessor(context);
     const shared = canShare();
     const ring = Ring.create({ shared, latency: await latency });
     ring.set(H.STRENGTH, strength);
+    mustBeOpen(context);
     return new Denoiser(context, used, !engine, ring, shared);
   } catch (error) {
     if (!engine) used.dispose();

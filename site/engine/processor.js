@@ -20,6 +20,24 @@ const MAX_DELAY = 12 * HOP;
 const MAX_STEP = 4 * HOP; // one long pause of the machine must not cost delay for good
 const METER_SAMPLES = 4800;
 
+// Of several input channels those count that carry sound: a microphone often lives on one of two.
+const MOST_CHANNELS = 32;
+const CARRIES = 0.03; // of the loudest channel's level: -30 dB
+const LEVEL_S = 10; // in which a channel's level falls to 1/e
+const MIX = 1 / 960; // a sample: 20 ms from counting to not counting
+
+// How the delay comes back.
+const PERIOD = 5 * SAMPLE_RATE; // the least margin of each such stretch is kept
+const PERIODS = 12; // of them: a minute
+const NOT_YET = 2 ** 30; // margin of what was not measured
+const LEAST_RETURN = 48; // samples: less is not worth it
+const QUIET = 0.03; // of the loudest sample of late: -30 dB
+const SILENT = 1e-3; // -60 dB of full scale is quiet in any case
+const LOUD_S = 5; // in which the loudest sample is forgotten to 1/e
+
+const REST_AFTER = 10 * SAMPLE_RATE; // of digital silence
+const REST_HOPS = 48; // then the worker is woken for so many at once: about half a second, which the ring holds well
+
 class DenoiserProcessor extends AudioWorkletProcessor {
   /** @param {{ processorOptions: { buffer?: SharedArrayBuffer, delay: number, latency: number } }} options */
   constructor(options) {
@@ -32,10 +50,13 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     this.turned = 0; // how far it has changed to another
     this.ring.set(H.HEARD_LATENCY, this.latency);
     this.mono = new Float32Array(4096);
+    this.levels = new Float32Array(MOST_CHANNELS);
+    this.weights = new Float32Array(MOST_CHANNELS).fill(1);
     this.played = new Float32Array(8192);
     this.dry = new Float32Array(8192);
     this.otherDry = new Float32Array(8192);
     this.wet = new Float32Array(8192);
+    this.ahead = new Float32Array(8192);
     if (sampleRate !== SAMPLE_RATE) {
       this.up = new Resampler(sampleRate, SAMPLE_RATE);
       this.down = new Resampler(SAMPLE_RATE, sampleRate);
@@ -48,6 +69,13 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     this.primed = false;
     this.late = false;
     this.behind = 0; // samples that enhanced sound came too late by, in this underrun
+    this.least = delay;
+    this.margins = new Int32Array(PERIODS).fill(0); // the least of each period: samples that were enhanced before they were needed
+    this.period = 0;
+    this.inPeriod = 0;
+    this.loudest = 0;
+    this.still = 0; // samples of digital silence, up to now
+    this.rests = false;
     this.peakIn = this.peakOut = 0;
     this.metered = this.sinceHop = 0;
     this.alive = true;
@@ -104,6 +132,7 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     const sound = this.up ? this.up.process(this.mono, n) : this.mono;
     const m = this.up ? sound.length : n; // at 48 kHz
     ring.hear(sound, m);
+    this.still = silent(sound, m) ? Math.min(this.still + m, REST_AFTER) : 0;
     ring.set(H.BLOCK, n);
     this.played = grown(this.played, 0, m);
     this.play(this.down ? this.played : channels[0], m);
@@ -118,17 +147,50 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     return this.alive && ring.get(H.QUIT) === 0;
   }
 
-  // All input channels, mixed to one.
+  // The input channels that carry sound, mixed to one.
   /** @param {Float32Array[]} input @param {number} n */
   listen(input, n) {
-    const mono = this.mono;
+    const { mono, levels, weights } = this;
     mono.fill(0, 0, n);
-    const scale = 1 / Math.max(1, input.length);
-    for (let c = 0; c < input.length; c++) {
+    const count = Math.min(input.length, MOST_CHANNELS);
+    const keep = Math.exp(-n / (LEVEL_S * sampleRate));
+    let before = 0;
+    let loudest = 0;
+    for (let c = 0; c < count; c++) {
+      before = Math.max(before, levels[c]);
+      let peak = 0;
       const channel = input[c];
-      for (let i = 0; i < n; i++) mono[i] += scale * channel[i];
+      for (let i = 0; i < n; i++) peak = Math.max(peak, Math.abs(channel[i]));
+      levels[c] = Math.max(peak, keep * levels[c]);
+      loudest = Math.max(loudest, levels[c]);
+    }
+    for (let c = count; c < MOST_CHANNELS; c++) {
+      levels[c] = 0;
+      weights[c] = 1;
+    }
+    let total = 0; // of the weights, at the block's beginning; and how it goes on
+    let slope = 0;
+    for (let c = 0; c < count; c++) {
+      const target = levels[c] >= CARRIES * loudest ? 1 : 0;
+      if (before === 0) weights[c] = target; // nothing was heard so far that could jump
+      total += weights[c];
+      slope += this.turn(c, target, n);
+    }
+    for (let c = 0; c < count; c++) {
+      const channel = input[c];
+      const target = levels[c] >= CARRIES * loudest ? 1 : 0;
+      const step = this.turn(c, target, n);
+      for (let i = 0; i < n; i++) mono[i] += ((weights[c] + step * i) * channel[i]) / (total + slope * i);
+      weights[c] = Math.abs(target - weights[c] - step * n) < 1e-6 ? target : weights[c] + step * n;
     }
     for (let i = 0; i < n; i++) this.peakIn = Math.max(this.peakIn, Math.abs(mono[i]));
+  }
+
+  // By how much a channel's weight changes with each sample of this block.
+  /** @param {number} c @param {number} target @param {number} n */
+  turn(c, target, n) {
+    const left = target - this.weights[c];
+    return Math.max(-MIX, Math.min(MIX, left / n));
   }
 
   // A block at the context's rate from what was played at 48 kHz.
@@ -152,6 +214,7 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     const ready = ring.ready(n);
     const moved = this.behind > 0 && ready === n && this.wait();
     const dry = this.drySound(n);
+    if (this.resting(ready === n, dry, n)) return this.playNothing(out, n);
     if (moved) {
       this.residual = this.lastOut - dry[0];
       this.wetGain = 0;
@@ -160,6 +223,8 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     if (!this.primed && running && ready === n && ring.begun) this.primed = true;
     const wet = (this.wet = grown(this.wet, 0, n));
     if (this.primed) ring.wet(wet, n);
+    const skipped = running && ready === n && this.primed ? this.comeBack(dry, wet, bypass, n) : 0;
+    this.loudest *= Math.exp(-n / (LOUD_S * SAMPLE_RATE));
     let missed = 0;
     for (let i = 0; i < n; i++) {
       let value = dry[i];
@@ -174,8 +239,10 @@ class DenoiserProcessor extends AudioWorkletProcessor {
       this.residual *= DECAY;
       this.lastOut = out[i] = value + this.residual;
       this.peakOut = Math.max(this.peakOut, Math.abs(out[i]));
+      this.loudest = Math.max(this.loudest, Math.abs(out[i]));
     }
     ring.played(n);
+    if (skipped) ring.playLater(-skipped);
     if (missed) this.underrun(missed, n - ready);
   }
 
@@ -215,10 +282,64 @@ class DenoiserProcessor extends AudioWorkletProcessor {
   // as it was late. Returns whether the sound has moved.
   wait() {
     const step = Math.min(MAX_DELAY - this.ring.get(H.DELAY), MAX_STEP, Math.ceil(this.behind / HOP) * HOP);
+    this.margins[this.period] = Math.min(this.margins[this.period], -this.behind);
     this.behind = 0;
     if (step <= 0) return false;
     this.ring.playLater(step);
+    this.shiftMargins(step);
     return true;
+  }
+
+  // How the delay comes back. Of each block that is enhanced in time it is known how much earlier it could have been played; the
+  // least of that over a minute is delay that the machine does not need. It goes in pauses, where nobody hears it, a hop at most at
+  // once: this block passes over into what comes so much later, if it is quiet from here to there. Returns the samples that are
+  // left out.
+  /** @param {Float32Array} dry @param {Float32Array} wet @param {boolean} bypass @param {number} n */
+  comeBack(dry, wet, bypass, n) {
+    const { ring, margins } = this;
+    margins[this.period] = Math.min(margins[this.period], ring.outFill - n);
+    this.inPeriod += n;
+    if (this.inPeriod >= PERIOD) {
+      this.inPeriod = 0;
+      this.period = (this.period + 1) % PERIODS;
+      margins[this.period] = NOT_YET;
+    }
+    let spare = ring.get(H.DELAY) - this.least;
+    if (spare < LEAST_RETURN || this.wetGain !== (bypass ? 0 : 1)) return 0;
+    for (let k = 0; k < PERIODS; k++) spare = Math.min(spare, margins[k] - n); // a block stays for what did not come yet
+    const step = Math.min(HOP, spare);
+    if (step < LEAST_RETURN || ring.ready(step + n) < step + n) return 0;
+    const ahead = (this.ahead = grown(this.ahead, 0, step + n));
+    if (bypass) ring.dry(ahead, step + n, this.latency);
+    else ring.wet(ahead, step + n);
+    const limit = Math.max(SILENT, QUIET * this.loudest);
+    for (let i = 0; i < step + n; i++) if (Math.abs(ahead[i]) > limit) return 0;
+    const now = bypass ? dry : wet;
+    for (let i = 0; i < n; i++) now[i] += ((i + 1) / n) * (ahead[step + i] - now[i]);
+    this.shiftMargins(-step);
+    return step;
+  }
+
+  // What is played later, or sooner, has more margin, or less.
+  /** @param {number} samples */
+  shiftMargins(samples) {
+    for (let k = 0; k < PERIODS; k++) this.margins[k] += samples;
+  }
+
+  // After long digital silence the worker is woken now and then. What it owes then is silence, too: nothing is missed. Returns
+  // whether that is so for this block.
+  /** @param {boolean} ready @param {Float32Array} dry @param {number} n */
+  resting(ready, dry, n) {
+    const soundCame = this.still < REST_AFTER;
+    if (ready) this.rests = !soundCame;
+    return this.rests && (this.rests = silent(dry, n));
+  }
+
+  /** @param {Float32Array} out @param {number} n */
+  playNothing(out, n) {
+    out.fill(0, 0, n);
+    this.lastOut = this.residual = 0;
+    this.ring.played(n);
   }
 
   /** @param {number} n */
@@ -233,10 +354,14 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     if (!this.shared) send(this.port, FROM_PROCESSOR, "header", { values: this.ring.written("processor") });
   }
 
-  // Tell the worker that a hop is complete.
+  // Tell the worker that a hop is complete; while this rests, only that many are. As messages, silence need not go at all: where
+  // sound comes again, what the model looks back to goes before it.
   announce() {
     const { ring, worker } = this;
-    if (this.shared) ring.knock();
+    const rests = this.rests && this.still === REST_AFTER;
+    if (this.shared) {
+      if (!rests || ring.waitingHops >= REST_HOPS) ring.knock();
+    } else if (rests) ring.taken(HOP * Math.max(0, ring.waitingHops - Math.ceil(this.latency / HOP)));
     else if (worker) {
       while (ring.waitingHops > 0) {
         const samples = this.spare.pop() ?? new Float32Array(HOP);
@@ -247,6 +372,12 @@ class DenoiserProcessor extends AudioWorkletProcessor {
       }
     }
   }
+}
+
+/** @param {Float32Array} sound @param {number} n */
+function silent(sound, n) {
+  for (let i = 0; i < n; i++) if (sound[i] !== 0) return false;
+  return true;
 }
 
 registerProcessor("pyenhance-denoiser", DenoiserProcessor);

@@ -171,16 +171,19 @@ export class Engine extends EventTarget {
 }
 
 export interface DenoiserEventMap {
-  /** From now on sound is enhanced; before, it passes untouched. */
+  /** From now on sound is enhanced; before, it passes untouched. Each listener hears it once, also one that comes later. */
   ready: Event;
   stats: Event & { stats: Stats };
   /** The machine is too slow: some seconds pass untouched. */
   overload: Event;
   recovered: Event;
+  /** That the engine could not be loaded is told to later listeners, too. */
   error: Event & { error: Error };
 }
 
 export interface Denoiser extends AudioWorkletNode {
+  /** Sound is enhanced from now on; rejects where the engine fails, or the node is disposed before. The event "ready" tells the same. */
+  readonly ready: Promise<void>;
   /** true: the untouched sound, at the same delay. */
   bypass: boolean;
   /** Largest attenuation in dB: 0 = untouched, null = no limit. RangeError for anything else. */

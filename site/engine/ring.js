@@ -322,14 +322,15 @@ export class Ring {
   /**
    * Wait until somebody knocks who has not knocked yet at `knocks`, or for a while. Where this must hold up the thread it is short.
    * @param {number} knocks
+   * @param {number} [longest] ms
    * @returns {Promise<boolean>} whether the thread was free meanwhile
    */
-  async sleep(knocks) {
+  async sleep(knocks, longest = 100) {
     if (!Atomics.waitAsync) {
       Atomics.wait(this.#head, H.DOORBELL, knocks, 20);
       return false;
     }
-    const wait = Atomics.waitAsync(this.#head, H.DOORBELL, knocks, 100);
+    const wait = Atomics.waitAsync(this.#head, H.DOORBELL, knocks, longest);
     if (wait.async) await wait.value;
     return true;
   }

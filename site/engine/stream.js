@@ -11,6 +11,11 @@ const OVERLOADED = 0.5; // share of them that were lean or dropped
 const REST_MS = 5000; // bypassed for so long before the next try
 const BUCKET_US = 20;
 const SNAPSHOT_MS = 50;
+const IDLE_SNAPSHOTS = 20; // without a hop enhanced: then there is nothing new to show
+const AWAKE_MS = 100; // the longest sleep: a page that ends a stream says so, too, but may have gone before it could
+const ASLEEP_MS = 1000; // when nothing was enhanced of late
+const REST_HOPS = 1000; // of digital silence, ten seconds: then the answer to more of it is known
+const TAIL_HOPS = 10; // after these nothing of the sound before comes out any more
 const PERCENTILES_EVERY = 5; // snapshots: they walk the whole histogram
 
 /** @type {(() => void)[]} */
@@ -59,6 +64,8 @@ export class Stream {
     this.snapshots = 0;
     this.judged = this.strained = 0;
     this.ended = false;
+    this.silence = 0; // hops of it, up to now
+    this.idle = 0; // snapshots since the last hop was enhanced
     this.scratch = new Float32Array(MOST * HOP);
     this.ring.set(H.LATENCY, engine.latency);
     this.ring.set(H.BANDS, engine.bands);
@@ -68,7 +75,15 @@ export class Stream {
       port.onmessage = ({ data }) => this.receive(data);
       port.onmessageerror = () => report("error", { during: "live", message: unreadable(TO_STREAM) });
     } else this.watch();
-    this.timer = setInterval(() => this.snapshot(), SNAPSHOT_MS);
+    /** @type {ReturnType<typeof setInterval> | undefined} */
+    this.timer = undefined;
+    this.showOn();
+  }
+
+  // Show statistics from time to time, as long as there are new ones.
+  showOn() {
+    this.idle = 0;
+    this.timer ??= setInterval(() => this.snapshot(), SNAPSHOT_MS);
   }
 
   /** @param {keyof typeof H} field @param {number} value */
@@ -105,7 +120,7 @@ export class Stream {
     while (!this.ended) {
       const { knocks } = this.ring;
       this.drain();
-      if (!(await this.ring.sleep(knocks))) await letMessagesIn();
+      if (!(await this.ring.sleep(knocks, this.timer ? AWAKE_MS : ASLEEP_MS))) await letMessagesIn();
       if (this.ring.get(H.QUIT) === 1) this.end();
     }
   }
@@ -124,6 +139,7 @@ export class Stream {
     const ring = this.ring;
     for (;;) {
       if (this.ended) return;
+      this.passSilence();
       let waiting = ring.waitingHops;
       if (waiting <= 0) return;
       if (waiting > ring.mostHops) {
@@ -150,12 +166,29 @@ export class Stream {
     }
   }
 
+  // After long silence the enhancer's answer to more of it is silence, and all that it remembers but the level stays as it is: there
+  // is nothing to compute until sound comes. So it is where much silence waits: the audio thread, which rests too, is in no hurry.
+  passSilence() {
+    const { ring, scratch } = this;
+    const { waitingHops } = ring;
+    if (this.silence < (waitingHops > LEAN_AT ? TAIL_HOPS : REST_HOPS) || waitingHops > ring.mostHops) return;
+    for (let k = 0; k < waitingHops; k++) {
+      ring.waiting(scratch, HOP);
+      if (!silent(scratch, HOP)) return;
+      this.deliver(scratch, HOP);
+      ring.add(H.HOPS, 1);
+      this.silence++;
+    }
+  }
+
   /** @param {number} hops @param {boolean} lean */
   enhance(hops, lean) {
     const { ring, engine } = this;
     const begin = performance.now();
     engine.setStrength(ring.get(H.STRENGTH));
-    ring.waiting(engine.block("input"), hops * HOP);
+    const input = engine.block("input");
+    ring.waiting(input, hops * HOP);
+    this.silence = silent(input, hops * HOP) ? this.silence + hops : 0;
     engine.run(hops, lean);
     this.deliver(engine.block("output"), hops * HOP);
     this.count(hops, (1000 * (performance.now() - begin)) / hops);
@@ -171,6 +204,8 @@ export class Stream {
     ring.add(H.HOPS, hops);
     for (let left = hops; left > 0; left -= MOST) {
       const n = Math.min(left, MOST) * HOP;
+      ring.waiting(this.scratch, n);
+      this.silence = silent(this.scratch, n) ? this.silence + n / HOP : 0;
       ring.waiting(this.scratch, n, ring.latency);
       this.deliver(this.scratch, n);
     }
@@ -193,6 +228,7 @@ export class Stream {
 
   /** @param {number} hops @param {number} us */
   count(hops, us) {
+    this.showOn();
     this.ring.add(H.HOPS, hops);
     this.spent += us * hops;
     this.spentHops += hops;
@@ -242,6 +278,9 @@ export class Stream {
     }
     ring.set(H.HEAP_KB, this.engine.heapBytes >> 10);
     this.reportHeader();
+    if (++this.idle < IDLE_SNAPSHOTS) return;
+    clearInterval(this.timer);
+    this.timer = undefined;
   }
 
   // Without shared memory the page has a header of its own.
@@ -260,4 +299,10 @@ export class Stream {
     this.port?.close();
     this.engine.destroy();
   }
+}
+
+/** @param {Float32Array} samples @param {number} n */
+function silent(samples, n) {
+  for (let i = 0; i < n; i++) if (samples[i] !== 0) return false;
+  return true;
 }

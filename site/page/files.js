@@ -13,10 +13,14 @@ const COLUMNS = 400; // of a picture, at least, once there is so much sound
 
 /** @type {{ name: string, blob: Blob }[]} newest last */
 const results = [];
+/** @typedef {{ file: File, strengthDb: number | null, say(text: string): void }} Task say: on the file's own line */
+
+/** @type {Task[]} */
+const queue = [];
 /** @type {AbortController | null} */
 let cancel = null;
 
-const say = (/** @type {string} */ text) => ($("file-status").textContent = text);
+const LINES = 50; // of files, the last ones
 
 // Frames of a sound at even distances, for its picture: as many as needed, however long it gets.
 class Frames {
@@ -46,10 +50,13 @@ class Frames {
   }
 }
 
-/** @param {File} file @param {Engine} engine @param {number | null} strengthDb @param {AbortSignal} signal */
-async function enhanceFile(file, engine, strengthDb, signal) {
+/** @param {number} share of the work, as far as it is known */
+const showProgress = (share) => ($("file-progress").value = Number.isFinite(share) ? Math.min(1, share) : 0);
+
+/** @param {Task} task @param {Engine} engine @param {AbortSignal} signal */
+async function enhanceFile({ file, strengthDb, say }, engine, signal) {
   say(TEXT.decoding(file.name));
-  $("file-progress").value = 0;
+  showProgress(0);
   let recording;
   try {
     recording = await openRecording(file);
@@ -64,21 +71,22 @@ async function enhanceFile(file, engine, strengthDb, signal) {
   try {
     for await (const { channels, last } of recording.pieces()) {
       if (signal.aborted) return say(TEXT.cancelled(file.name));
+      if (!samples && !channels[0].length) return say(TEXT.empty(file.name));
       if (!samples) say(TEXT.enhancing(file.name));
       samples += channels[0].length;
       before.add(channels[0]);
       const enhanced = await work.process(channels, last);
       after.add(enhanced[0]);
       wav.add(enhanced);
-      $("file-progress").value = samples / SAMPLE_RATE / (recording.seconds ?? Infinity);
+      showProgress(samples / SAMPLE_RATE / (recording.seconds ?? Infinity));
     }
   } finally {
     work.end();
   }
-  if (!samples) return say(TEXT.empty(file.name));
   const seconds = samples / SAMPLE_RATE;
-  $("file-progress").value = 1;
-  say(TEXT.done(file.name, seconds, seconds / ((performance.now() - begin) / 1000)));
+  showProgress(1);
+  const done = recording.cut() ? TEXT.doneInPart : TEXT.done;
+  say(done(file.name, seconds, seconds / ((performance.now() - begin) / 1000)));
   const blob = wav.blob();
   /** @type {Sound[]} */
   const sounds = [
@@ -124,28 +132,41 @@ export function addResult(title, sounds, download) {
   $("zip").hidden = results.length < 2;
 }
 
-/** @param {File[]} files @param {Engine} engine @param {number | null} strengthDb */
-async function enhanceAll(files, engine, strengthDb) {
-  if (cancel) return; // busy: the list below is still being done
-  cancel = new AbortController();
-  const { signal } = cancel;
+// A line of its own for a file: what becomes of it stays to be read.
+/** @param {File} file */
+function openLine(file) {
+  const line = document.createElement("p");
+  line.textContent = TEXT.queued(file.name);
+  const lines = $("file-status");
+  lines.append(line);
+  while (lines.childElementCount > LINES) lines.firstElementChild?.remove();
+  return (/** @type {string} */ text) => {
+    line.textContent = text;
+  };
+}
+
+// All that waits, one after the other; what is dropped meanwhile waits, too.
+/** @param {() => Engine} engine */
+async function enhanceAll(engine) {
+  if (cancel) return;
   $("file-work").hidden = $("cancel").hidden = false;
-  try {
-    await engine.ready;
-    for (const file of files) {
-      if (signal.aborted) break;
-      try {
-        await enhanceFile(file, engine, strengthDb, signal);
-      } catch (error) {
-        say(TEXT.failed(/** @type {Error} */ (error).message));
-      }
+  for (let task = queue.shift(); task; task = queue.shift()) {
+    cancel = new AbortController();
+    try {
+      const used = engine();
+      await used.ready;
+      await enhanceFile(task, used, cancel.signal);
+    } catch (error) {
+      task.say(TEXT.fileFailed(task.file.name, /** @type {Error} */ (error).message));
     }
-  } catch (error) {
-    say(TEXT.loadFailed(/** @type {Error} */ (error).message));
-  } finally {
-    $("cancel").hidden = true;
-    cancel = null;
   }
+  $("cancel").hidden = true;
+  cancel = null;
+}
+
+function cancelAll() {
+  for (const { file, say } of queue.splice(0)) say(TEXT.cancelled(file.name));
+  cancel?.abort();
 }
 
 async function saveAll() {
@@ -158,9 +179,11 @@ async function saveAll() {
 
 /** What to use at the time. @param {() => Engine} engine @param {() => number | null} strengthDb */
 export function watchFiles(engine, strengthDb) {
-  const take = (/** @type {FileList | undefined | null} */ files) =>
-    files && enhanceAll([...files], engine(), strengthDb());
-  $("cancel").addEventListener("click", () => cancel?.abort());
+  const take = (/** @type {FileList | undefined | null} */ files) => {
+    for (const file of files ?? []) queue.push({ file, strengthDb: strengthDb(), say: openLine(file) });
+    if (queue.length) enhanceAll(engine);
+  };
+  $("cancel").addEventListener("click", cancelAll);
   $("zip").addEventListener("click", saveAll);
   $("file").addEventListener("change", () => {
     take($("file").files);

@@ -1,10 +1,12 @@
 // Recordings read piece by piece, whatever the browser can decode: however long one is, only seconds of it are in memory.
 import { PIECE_SAMPLES, Resampler, SAMPLE_RATE } from "./engine/pyenhance.js";
+import { gaplessMp3, wholeOgg } from "./gapless.js";
 import { decodeSound, loadVerified } from "./page.js";
 import { TEXT } from "./strings.js";
 
 /** @typedef {AsyncIterable<Float32Array[]>} Blocks */
-/** @typedef {{ count: number, seconds: number | null, blocks: () => Blocks }} Opened count: of channels; seconds: about how long */
+/** @typedef {import("../types/mediabunny").AudioSample} AudioSample */
+/** @typedef {{ count: number, seconds: number | null, cut: () => boolean, blocks: () => Blocks }} Opened count: of channels; seconds: about how long; cut: whether it turned out to end early */
 
 /**
  * pieces yields {channels, last}: Float32Arrays at 48 kHz, PIECE_SAMPLES each but for the last. Throws where the browser cannot decode it.
@@ -24,14 +26,61 @@ async function openStream(file) {
   try {
     const { ALL_FORMATS, AudioSampleSink, BlobSource, Input } =
       /** @type {import("../types/mediabunny").Mediabunny} */ (await loadVerified("vendor/mediabunny.js"));
-    const input = new Input({ source: new BlobSource(file), formats: ALL_FORMATS });
+    const open = (/** @type {Blob} */ blob) => new Input({ source: new BlobSource(blob), formats: ALL_FORMATS });
+    let input = open(file);
+    const { name } = await input.getFormat();
+    const whole = name === "Ogg" ? await wholeOgg(file) : file;
+    let cut = whole.size < file.size;
+    if (cut) input = open(whole);
     const track = await input.getPrimaryAudioTrack();
     if (!track || !(await track.canDecode())) return null;
     const { numberOfChannels: count, sampleRate: rate } = track;
-    const seconds = await track.getDurationFromMetadata();
-    return { count, seconds, blocks: () => resampled(decoded(new AudioSampleSink(track), count), count, rate) };
+    const { from, to } = await bounds(name, track, whole);
+    const seconds = Number.isFinite(to) ? to - from : await track.getDurationFromMetadata();
+    const samples = new AudioSampleSink(track).samples()[Symbol.asyncIterator]();
+    const first = await samples.next(); // fails where it cannot be decoded after all
+    const all = untilCut(first, samples, () => (cut = true));
+    const blocks = () => resampled(decoded(all, count, from, to), count, rate);
+    return { count, seconds, cut: () => cut, blocks };
   } catch {
     return null; // of no kind that it knows, or it is not there
+  }
+}
+
+/**
+ * Where a track's sound lies in what is decoded, seconds. What an encoder puts in front has times below zero, but in an MP3.
+ * @param {string} format
+ * @param {import("../types/mediabunny").AudioTrack} track
+ * @param {Blob} file
+ */
+async function bounds(format, track, file) {
+  const gapless = format === "MP3" ? await gaplessMp3(file) : null;
+  if (gapless) {
+    const { skip, frames } = gapless;
+    return { from: skip / track.sampleRate, to: (skip + frames) / track.sampleRate };
+  }
+  if (["MP4", "QuickTime File Format", "Ogg"].includes(format)) return { from: 0, to: await track.computeDuration() };
+  return { from: 0, to: Infinity };
+}
+
+/**
+ * What a file that is broken further on has in front.
+ * @param {IteratorResult<AudioSample>} first
+ * @param {AsyncIterator<AudioSample>} samples
+ * @param {() => void} onCut
+ */
+async function* untilCut(first, samples, onCut) {
+  try {
+    for (let next = first; !next.done;) {
+      yield next.value;
+      try {
+        next = await samples.next();
+      } catch {
+        return onCut();
+      }
+    }
+  } finally {
+    await samples.return?.();
   }
 }
 
@@ -41,22 +90,25 @@ async function openWhole(file) {
   return {
     count: channels.length,
     seconds: channels[0].length / SAMPLE_RATE,
+    cut: () => false,
     blocks: async function* () {
       yield channels;
     },
   };
 }
 
-/** @param {{ samples(): AsyncIterable<import("../types/mediabunny").AudioSample> }} sink @param {number} count @returns {Blocks} */
-async function* decoded(sink, count) {
-  for await (const sample of sink.samples()) {
+/** @param {AsyncIterable<AudioSample>} samples @param {number} count @param {number} from @param {number} to seconds @returns {Blocks} */
+async function* decoded(samples, count, from, to) {
+  for await (const sample of samples) {
     if (sample.numberOfChannels !== count) throw new Error(TEXT.channelsChange(count, sample.numberOfChannels));
-    // What an encoder puts before the sound has times below zero.
-    const skip = Math.min(sample.numberOfFrames, Math.max(0, Math.round(-sample.timestamp * sample.sampleRate)));
-    const frames = sample.numberOfFrames - skip;
+    const { numberOfFrames, sampleRate, timestamp } = sample;
+    const at = (/** @type {number} */ seconds) =>
+      Math.min(numberOfFrames, Math.max(0, Math.round((seconds - timestamp) * sampleRate)));
+    const skip = at(from);
+    const frames = Math.max(0, at(to) - skip);
     const channels = Array.from({ length: count }, (_, planeIndex) => {
       const channel = new Float32Array(frames);
-      if (frames) sample.copyTo(channel, { planeIndex, format: "f32-planar", frameOffset: skip });
+      if (frames) sample.copyTo(channel, { planeIndex, format: "f32-planar", frameOffset: skip, frameCount: frames });
       return channel;
     });
     sample.close();

@@ -43,6 +43,10 @@ export const TEXT = {
   enhancing: (name) => `Enhancing ${name}`,
   done: (name, seconds, speed) =>
     `${name}: ${seconds.toFixed(1)} s enhanced, ${speed.toFixed(0)} times faster than it plays.`,
+  doneInPart: (name, seconds, speed) =>
+    `${name} is cut off or damaged: the first ${seconds.toFixed(1)} s could be read and are enhanced, ${speed.toFixed(0)} times faster than they play.`,
+  queued: (name) => `${name} waits for its turn.`,
+  fileFailed: (name, why) => `${name} could not be enhanced: ${why}`,
   undecodable: (name) => `${name} is no sound that this browser can read.`,
   empty: (name) => `${name} holds no sound.`,
   cancelled: (name) => `${name}: cancelled.`,

@@ -32,7 +32,7 @@ export interface Elements {
   far: HTMLAudioElement;
   file: HTMLInputElement;
   "file-progress": HTMLProgressElement;
-  "file-status": HTMLParagraphElement;
+  "file-status": HTMLDivElement;
   "file-title": HTMLHeadingElement;
   "file-work": HTMLDivElement;
   "gains-note": HTMLElement;

@@ -33,6 +33,9 @@ export interface Text {
   decoding: (name: string) => string;
   enhancing: (name: string) => string;
   done: (name: string, seconds: number, speed: number) => string;
+  doneInPart: (name: string, seconds: number, speed: number) => string;
+  queued: (name: string) => string;
+  fileFailed: (name: string, why: string) => string;
   undecodable: (name: string) => string;
   empty: (name: string) => string;
   cancelled: (name: string) => string;

@@ -43,12 +43,15 @@ function started(options) {
 
   tell({ type: "dance" });
   tell({ type: "progress", stage: "lunch", done: 1, total: 2 });
-  assert.match(errors[0], /^message "dance" from the worker is unknown; accepted: progress, ready, /);
+  assert.match(errors[0], /^message "dance" from the worker is unknown; accepted: progress, live, ready, /);
   assert.match(errors[1], /stage is "lunch"; accepted: one of download, python, numpy, model$/);
 
+  const live = { load_ms: 2, model: "default", kernel: "simd", latency_samples: 480, num_bands: 24 };
+  tell({ type: "live", ...live });
+  assert.deepEqual(await engine.live, live);
+  assert.equal(await engine.latency(), 480, "as it is");
   tell({ type: "ready", ...facts });
   assert.deepEqual(await engine.ready, facts);
-  assert.equal(await engine.latency(), 480, "as it is");
 
   // Questions and answers; a malformed answer is an error of that question.
   const asked = [engine.lab.source("mix"), engine.bench({ seconds: 1 }), engine.picture(new Float32Array(3), 2)];

@@ -12,7 +12,7 @@ const calls = [];
 function halving(bands, latency) {
   const input = new Float32Array(16 * HOP);
   const output = new Float32Array(16 * HOP);
-  const facts = new Float32Array(2 + bands).fill(0.5);
+  const facts = new Float32Array(3 + bands).fill(0.5);
   return {
     bands,
     latency,

@@ -1,0 +1,145 @@
+// The node: it says once, to whoever listens and whenever, that it is ready or never will be; and what fails leaves nothing behind.
+import assert from "node:assert/strict";
+import { TO_WORKER, received } from "../../site/engine/protocol.js";
+
+const manifest = { models: { default: { latency_samples: 1440, num_bands: 34 } }, files: {} };
+globalThis.fetch = async () => ({ ok: true, json: async () => manifest });
+const workers = [];
+globalThis.Worker = class {
+  constructor() {
+    workers.push(this);
+    this.sent = [];
+  }
+  postMessage(message) {
+    this.sent.push(received(TO_WORKER, message));
+  }
+  terminate() {
+    this.terminated = true;
+  }
+};
+globalThis.AudioContext = class extends EventTarget {
+  sampleRate = 48000;
+  state = "running";
+  audioWorklet = { addModule: async () => {} };
+  close() {
+    this.state = "closed";
+    this.dispatchEvent(new Event("statechange"));
+  }
+};
+globalThis.navigator ??= { userAgent: "" };
+let refuse = null;
+globalThis.AudioWorkletNode = class extends EventTarget {
+  constructor(context) {
+    super();
+    if (refuse) throw refuse;
+    this.context = context;
+    this.port = { postMessage: () => {} };
+  }
+  disconnect() {}
+};
+const { Engine } = await import("../../site/engine/engine.js");
+const { createDenoiser } = await import("../../site/engine/node.js");
+const turn = () => new Promise((resolve) => setTimeout(resolve));
+const live = { load_ms: 5, model: "default", kernel: "simd", latency_samples: 1440, num_bands: 34 };
+const tell = (data) => workers.at(-1).onmessage({ data });
+const running = () => workers.filter(({ terminated }) => !terminated).length;
+
+// On an engine that is ready: early and late listeners hear it once, the promise says the same.
+{
+  const engine = new Engine();
+  const context = new AudioContext();
+  const early = await createDenoiser(context, { engine });
+  const heard = [];
+  const listener = (event) => heard.push([event.type, event.target === early]);
+  early.addEventListener("ready", listener);
+  await turn();
+  assert.deepEqual(heard, []);
+  tell({ type: "live", ...live });
+  await early.ready;
+  await turn();
+  assert.deepEqual(heard, [["ready", true]]);
+  early.addEventListener("ready", listener);
+  await turn();
+  assert.equal(heard.length, 1, "it has heard it");
+
+  const node = await createDenoiser(context, { engine });
+  await turn();
+  const calls = [];
+  node.addEventListener("ready", () => calls.push("one"), { once: true });
+  node.addEventListener("ready", { handleEvent: ({ target }) => calls.push(target === node) });
+  const fickle = () => calls.push("never");
+  node.addEventListener("ready", fickle);
+  node.removeEventListener("ready", fickle);
+  node.addEventListener("ready", fickle, { signal: AbortSignal.abort() });
+  assert.deepEqual(calls, [], "not while it is being added");
+  await turn();
+  assert.deepEqual(calls, ["one", true]);
+  await node.ready;
+  node.dispose();
+  early.dispose();
+  const heardOfEngine = [];
+  engine.addEventListener("live", () => heardOfEngine.push("live"));
+  await turn();
+  assert.deepEqual(heardOfEngine, ["live"]);
+  engine.dispose();
+}
+
+// On one that has failed: so with "error".
+{
+  const engine = new Engine();
+  await turn();
+  tell({ type: "error", during: "load", message: "no such file" });
+  await assert.rejects(engine.live, /no such file/);
+  const node = await createDenoiser(new AudioContext(), { engine });
+  await turn();
+  const heard = [];
+  node.addEventListener("error", ({ error }) => heard.push(error.message));
+  engine.addEventListener("error", ({ error }) => heard.push(error.message));
+  await turn();
+  assert.deepEqual(heard, ["no such file", "no such file"]);
+  await assert.rejects(node.ready, /no such file/);
+  node.dispose();
+}
+
+// Disposed before it was ready.
+{
+  const node = await createDenoiser(new AudioContext());
+  node.dispose();
+  await assert.rejects(node.ready, /disposed/);
+  assert.equal(running(), 0);
+}
+
+// What fails leaves no worker: a context that is closed, closes meanwhile, has no processor, or takes no node.
+{
+  const closed = new AudioContext();
+  closed.close();
+  await assert.rejects(createDenoiser(closed), /the context is closed/);
+  assert.equal(running(), 0);
+
+  const closing = new AudioContext();
+  closing.audioWorklet.addModule = () => new Promise(() => {}); // Chromium never answers
+  const waits = createDenoiser(closing);
+  closing.close();
+  await assert.rejects(waits, /the context is closed/);
+  assert.equal(running(), 0);
+
+  const bare = new AudioContext();
+  bare.audioWorklet.addModule = async () => {
+    throw new Error("processor.js: 404");
+  };
+  await assert.rejects(createDenoiser(bare), /404/);
+  await assert.rejects(createDenoiser(bare), /404/);
+  assert.equal(running(), 0);
+
+  refuse = new Error("no node");
+  await assert.rejects(createDenoiser(new AudioContext()), /no node/);
+  assert.equal(running(), 0);
+  refuse = null;
+
+  const context = new AudioContext();
+  await createDenoiser(context);
+  assert.equal(running(), 1);
+  context.close(); // and so does a context that goes without a word to the node
+  assert.equal(running(), 0);
+}
+console.log("ok");
