@@ -90,7 +90,7 @@ def _lost(untouched: np.ndarray, enhanced: np.ndarray, delays: tuple[int, int]) 
 
 @pytest.mark.parametrize("stress", [cpu_hogs, slow_page, other_tab, blocked_page], ids=lambda stress: stress.__name__)
 def test_speech_goes_on(page: Page, stress: Callable) -> None:
-    """Beside ours the same sound is recorded untouched, in the same graph: what the machine loses is missing there too."""
+    """Beside ours the same sound is recorded untouched: what the machine loses is missing there too."""
     page.click("#sample")
     page.wait_for_selector("#ab:not([disabled])")
     until(page, "pyenhance.session.node.stats().hops > 100")
