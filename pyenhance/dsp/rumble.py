@@ -95,8 +95,8 @@ def take_out(state: "SignalState", hops: np.ndarray) -> tuple[np.ndarray, np.nda
         middle; within a hop it goes over, so that nothing clicks.
     """
     new, sections = weigh(state, hops)
-    weights = np.concatenate((state.weights, new))
-    state.weights[:] = weights[len(hops) :]
+    weights = np.concatenate((state.weights[1:], new))
+    state.weights[:] = weights[-len(state.weights) :]
     before = weights[-len(hops) - 1 : -1]
     rows = np.flatnonzero(before + new)
     if len(rows):
@@ -179,8 +179,8 @@ def untouched(state: "SignalState", hops: np.ndarray, weights: np.ndarray, spect
     -------
     ndarray, shape (K, 481), complex64
     """
-    raw = np.concatenate((state.raw, hops.ravel()))
-    state.raw[:] = raw[hops.size :]
+    raw = np.concatenate((state.raw[HOP:], hops.ravel()))
+    state.raw[:] = raw[-len(state.raw) :]
     count = len(hops)
     rows = np.flatnonzero(weights[:count] + weights[1 : count + 1] + weights[2 : count + 2])
     if len(rows):
