@@ -76,7 +76,7 @@ def signal_differs(library: ctypes.CDLL, spec: SignalSpec) -> str | None:
         pairs.append((f"{name} synthesis", found, wanted))
     pairs += [
         (f"remembered {name}", getattr(state.signal, name), getattr(own.signal, name))
-        for name in ("samples", "score", "sections", "weights", "raw")
+        for name in ("samples", "score", "sections", "filtered", "raw")
     ]
     for name, found, wanted in pairs:
         if not np.allclose(found, wanted, rtol=1e-3, atol=1e-3):

@@ -1,8 +1,8 @@
 // What lies below the voice: what dsp.rumble does with numpy. Spectra are complex float32.
 
-// rumble.take_out, one hop: x -> out. weights[0] is how much of the filter there was at the end of the hop before,
-// weights[1] becomes how much there is at the end of this one.
-static void take_out(const struct signal *g, double *sections, double *rumble, float *weights, const float *x,
+// rumble.take_out, one hop: x -> out. filtered[0] is whether the filter was in at the end of the hop before,
+// filtered[1] becomes whether it is in at the end of this one.
+static void take_out(const struct signal *g, double *sections, double *rumble, int32_t *filtered, const float *x,
                      float *out) {
   double mean = 0, power = 0, memory = g->rumble_memory, removed[HOP], section[2 * SECTIONS];
   for (int i = 0; i < 2 * SECTIONS; i++) section[i] = sections[i];
@@ -22,26 +22,23 @@ static void take_out(const struct signal *g, double *sections, double *rumble, f
   for (int i = 0; i < 2 * SECTIONS; i++) sections[i] = section[i];
   rumble[0] = memory * rumble[0] + (1 - memory) * mean * mean;
   rumble[1] = memory * rumble[1] + (1 - memory) * power;
-  double share = rumble[0] / (rumble[1] + g->rumble_floor);
-  double weight = (share - g->rumble_shut) / (g->rumble_open - g->rumble_shut);
-  weights[1] = (float)(weight < 0 ? 0 : weight > 1 ? 1 : weight);
+  filtered[1] = rumble[0] > g->rumble_much * (rumble[1] + g->rumble_floor);
   copy(out, x, HOP);
-  if (weights[0] + weights[1] > 0)
+  if (filtered[0] | filtered[1])
     for (int n = 0; n < HOP; n++)
-      out[n] = (float)(x[n] - (weights[0] + (weights[1] - weights[0]) * ((n + 1) / (double)HOP)) * removed[n]);
+      out[n] = (float)(x[n] - (filtered[0] + (filtered[1] - filtered[0]) * ((n + 1) / (double)HOP)) * removed[n]);
 }
 
 // rumble.mend, one frame.
-static void mend(const struct signal *g, float *spectrum, float weight) {
-  if (weight == 0) return;
+static void mend(const struct signal *g, float *spectrum) {
   float low[2 * MENDED] = {0};
   for (int i = 0; i < 2 * MENDED; i++)
     for (int j = 0; j < 2 * MENDED; j++) low[j] += spectrum[i] * g->mend_low[2 * MENDED * i + j];
-  for (int j = 0; j < 2 * MENDED; j++) spectrum[j] += weight * low[j];
+  copy(spectrum, low, 2 * MENDED);
   for (int k = 0; k < BINS - MENDED; k++) {
     float *bin = spectrum + 2 * (MENDED + k), re = bin[0], im = bin[1];
     const float *factor = g->mend + 2 * k;
-    bin[0] += weight * (re * factor[0] - im * factor[1]);
-    bin[1] += weight * (re * factor[1] + im * factor[0]);
+    bin[0] = re * factor[0] - im * factor[1];
+    bin[1] = re * factor[1] + im * factor[0];
   }
 }

@@ -263,7 +263,8 @@ static void network_input(const struct signal *g, double *level, const float *en
 static void analyse_frames(struct stream *s, int frames) {
   const struct signal *g = s->signal;
   int bands = g->bands, ahead = g->ahead, kept = 2 * BINS * ahead;
-  float block[BLOCK], local[LAGS], combed[WINDOW], *weights = s->weights, *raw = s->raw;
+  float block[BLOCK], local[LAGS], combed[WINDOW], *raw = s->raw;
+  int32_t *filtered = s->filtered;
   copy(g->spectra, s->spectra, kept);
   copy(g->energies, s->energies, bands * ahead);
   copy(block, s->decimated, OLD);
@@ -275,12 +276,12 @@ static void analyse_frames(struct stream *s, int frames) {
     float *newest_energy = energy + ahead * bands, *untouched = g->untouched + 2 * BINS * k;
     move_back(raw, raw + HOP, HOP * (ahead + 1));
     copy(raw + HOP * (ahead + 1), x, HOP);
-    move_back(weights, weights + 1, ahead + 2);
-    take_out(g, s->sections, s->rumble, weights + ahead + 1, x, s->samples + g->history + HOP * k);
+    for (int i = 0; i < ahead + 2; i++) filtered[i] = filtered[i + 1];
+    take_out(g, s->sections, s->rumble, filtered + ahead + 1, x, s->samples + g->history + HOP * k);
     rfft(g, newest, spectrum + kept);
-    mend(g, spectrum + kept, weights[ahead + 1]);
+    if (filtered[ahead + 1]) mend(g, spectrum + kept);
     copy(untouched, spectrum, 2 * BINS);
-    if (weights[0] + weights[1] + weights[2] > 0) rfft(g, raw, untouched);
+    if (filtered[0] | filtered[1] | filtered[2]) rfft(g, raw, untouched);
     band_dot(g, spectrum + kept, spectrum + kept, newest_energy);
     for (int i = 0; i < DECIMATED_HOP; i++) block[OLD + i] = dot(hop + DECIMATION * i, g->filter, TAPS);
     correlate(g, block, local);
@@ -288,7 +289,7 @@ static void analyse_frames(struct stream *s, int frames) {
     int period = g->period[k] = refine(g, frame, lag, g->correlation + k);
     comb(frame, g->taps + (period - MIN_PERIOD) * (2 * ORDER + 1), period, ahead * HOP, combed);
     rfft(g, combed, comb_spectrum);
-    mend(g, comb_spectrum, weights[1]);
+    if (filtered[1]) mend(g, comb_spectrum);
     cohere(g, comb_spectrum, spectrum, energy, coherence);
     network_input(g, s->level, newest_energy, coherence, period, g->correlation[k],
                   g->features + g->feature_stride * k);

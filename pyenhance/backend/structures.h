@@ -38,8 +38,7 @@ struct signal {
   double beta;
   double rumble_memory;
   double rumble_floor;
-  double rumble_shut;
-  double rumble_open;
+  double rumble_much;
   double direct;
   const double *poles;
   const double *shares;
@@ -122,7 +121,7 @@ struct stream {
   float *tail;
   double *sections;
   double *rumble;
-  float *weights;
+  int32_t *filtered;
   float *raw;
   float *memory;
   float *held_gain;
@@ -134,4 +133,4 @@ struct stream {
   float dry;
 };
 
-enum { LAYOUT = 888748181 };
+enum { LAYOUT = 161672230 };

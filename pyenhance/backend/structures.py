@@ -62,8 +62,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "beta": "double",  # of the post-filter
         "rumble_memory": "double",
         "rumble_floor": "double",
-        "rumble_shut": "double",
-        "rumble_open": "double",
+        "rumble_much": "double",
         "direct": "double",  # of the high-pass
         "poles": "const double *",  # [SECTIONS] complex
         "shares": "const double *",  # [SECTIONS] complex
@@ -140,7 +139,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "tail": "float *",
         "sections": "double *",
         "rumble": "double *",
-        "weights": "float *",
+        "filtered": "int32_t *",
         "raw": "float *",
         "memory": "float *",
         "held_gain": "float *",  # [bands]: the last frame's
@@ -154,7 +153,12 @@ FIELDS: dict[str, dict[str, str]] = {
 }
 
 _SCALARS = {"int32_t": ctypes.c_int32, "float": ctypes.c_float, "double": ctypes.c_double}
-_ARRAYS = {"int8_t": (np.int8,), "int32_t": (np.int32,), "float": (np.float32, np.complex64), "double": (np.float64, np.complex128)}
+_ARRAYS = {
+    "int8_t": (np.int8,),
+    "int32_t": (np.int32,),
+    "float": (np.float32, np.complex64),
+    "double": (np.float64, np.complex128),
+}
 
 
 def _structure(name: str) -> type[ctypes.Structure]:

@@ -99,8 +99,8 @@ class _Heard(NamedTuple):
         Sliding view of the signal.
     spectra, energies : ndarray, lookahead_frames + K rows
         Spectra and band energies from the oldest remembered frame to the newest.
-    weights : ndarray, shape (K,), float32
-        Of the filter, in the frames that are answered for: the first K of those rows.
+    filtered : ndarray, shape (K,), int32
+        Whether something was taken out of the frames that are answered for, the first K of those rows.
     untouched : ndarray, shape (K, 481), complex64
         Spectra of the same frames as they came.
     """
@@ -109,23 +109,23 @@ class _Heard(NamedTuple):
     views: np.ndarray
     spectra: np.ndarray
     energies: np.ndarray
-    weights: np.ndarray
+    filtered: np.ndarray
     untouched: np.ndarray
 
 
 def _hear(spec: SignalSpec, state: SignalState, hops: np.ndarray) -> _Heard:
     count = len(hops)
-    quiet, weights = take_out(state, hops)
+    quiet, filtered = take_out(state, hops)
     signal = np.concatenate((state.samples, quiet.ravel()))
     state.samples[:] = signal[count * HOP :]
     views = sliding(signal, WINDOW)
     newest = stft(views[spec.history_samples - HOP + HOP * np.arange(count)])
-    mend(newest, weights[-count - 1 : -1])
+    mend(newest, filtered[-count - 1 : -1])
     spectra = np.concatenate((state.spectra, newest))
     energies = np.concatenate((state.energies, band_energy(spec, spectra[spec.lookahead_frames :])))
     state.spectra[:], state.energies[:] = spectra[count:], energies[count:]
-    before = untouched(state, hops, weights, spectra[:count])
-    return _Heard(signal, views, spectra, energies, weights[1 : count + 1], before)
+    before = untouched(state, hops, filtered, spectra[:count])
+    return _Heard(signal, views, spectra, energies, filtered[1 : count + 1], before)
 
 
 def analyse(
@@ -152,7 +152,7 @@ def analyse(
     Frames
     """
     count = len(hops)
-    signal, views, spectra, energies, weights, before = _hear(spec, state, hops)
+    signal, views, spectra, energies, filtered, before = _hear(spec, state, hops)
     start = spec.frame_start + HOP * np.arange(count)
     spectrum, energy = spectra[:count], energies[:count]
 
@@ -161,7 +161,7 @@ def analyse(
     period, corr = refine(spec, signal, start, lag)
 
     comb_spectrum = stft(comb_filter(spec, views, start, period))
-    mend(comb_spectrum, weights)
+    mend(comb_spectrum, filtered)
     q = coherence(spec, comb_spectrum, spectrum, band_energy(spec, comb_spectrum), energy)
 
     newest_energy = energies[spec.lookahead_frames :]

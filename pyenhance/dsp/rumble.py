@@ -4,8 +4,8 @@ It would leak into the bins of the voice, and into its pitch. A steep high-pass 
 filter turns the phases of a deep voice, which costs more than a hum does. What it does to steady sinusoids is known,
 though: so the lowest bins of each spectrum are multiplied with the matrix that undoes it best, the others by 1 / H.
 
-Where there is little below the voice the network knows it from its training, and a filter would only cost. A weight
-from 0 to 1 says how much of the filter there is; at 0 every bit stays as it was.
+Where there is little below the voice the network knows it from its training, and a filter would only cost: then every
+bit stays as it was.
 """
 
 from functools import cache
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .state import SignalState
 
 # Chebyshev type II, order 5, 45 dB down from 52 Hz on: scipy.signal.cheby2(5, 45, 52, "high", fs=48000, output="zpk"),
-# in one-pole sections by scipy.signal.residuez: s_i(n) = POLES_i s_i(n-1) + x(n), y = DIRECT x + sum_i Re(SHARES_i s_i).
+# as one-pole sections (scipy.signal.residuez): s_i(n) = POLES_i s_i(n-1) + x(n), y = DIRECT x + sum_i Re(SHARES_i s_i).
 POLES = np.array(
     [0.9968591382036052 + 0.011443285471521672j, 0.9919439193858105 + 0.007037422171657324j, 0.9900822704221667 + 0j]
 )
@@ -34,13 +34,13 @@ SHARES = np.array(
 DIRECT = 1.0162578238532989
 
 MEMORY = 0.99
-"""Of the powers that the weight is made from, a hop: about one second."""
+"""Of the powers that decide, a hop: about one second."""
 
-SHUT, OPEN = 0.08, 0.18
-"""Share of the means of hops in the power, at which the weight begins to rise from 0, and at which it is 1."""
+MUCH = 0.1
+"""Power of the means of hops, as a share of all: from here on the filter is in."""
 
-FLOOR = 1e-9
-"""Of the power: what is below -90 dBFS is silence."""
+FLOOR = 1e-8
+"""Of the power: what is below -80 dBFS is silence."""
 
 MENDED_BINS = 8
 _RUMBLE_HZ, _VOICE_HZ, _STEP_HZ = 58, 66, 2  # up to the one the matrix gives back nothing, from the other on all
@@ -54,32 +54,28 @@ _LEFT = POLES[:, None] ** _TIMES[::-1]  # of each sample at the end of its hop
 _MEASURES = np.concatenate((np.full((1, HOP), 1 / HOP), _LEFT.real, _LEFT.imag))
 
 
-def weigh(state: "SignalState", hops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Hear K more hops: how much of the filter each asks for, and how the filter stands before each.
+def _decide(state: "SignalState", x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For K more hops, float64: whether there is much below the voice, shape (K,), int32; and the sections before each.
 
-    Returns
-    -------
-    weights : ndarray, shape (K,), float32, in [0, 1]
-    sections : ndarray, shape (K, 3), complex128
+    The sections always run, so that the filter may come in at any hop.
     """
-    x = hops.astype(np.float64)
     measures = np.einsum("kn,mn->km", x, _MEASURES)
     powers = np.einsum("kn,kn->k", x, x) / HOP
     left = measures[:, 1 : 1 + len(POLES)] + 1j * measures[:, 1 + len(POLES) :]
-    weights, sections = np.empty(len(x), np.float32), np.empty_like(left)
+    much, sections = np.empty(len(x), np.int32), np.empty_like(left)
     low, total = state.rumble.tolist()
     for k, (mean, power) in enumerate(zip(measures[:, 0].tolist(), powers.tolist(), strict=True)):
         low = MEMORY * low + (1 - MEMORY) * mean * mean
         total = MEMORY * total + (1 - MEMORY) * power
-        weights[k] = min(max((low / (total + FLOOR) - SHUT) / (OPEN - SHUT), 0), 1)
+        much[k] = low > MUCH * (total + FLOOR)
         sections[k] = state.sections
         state.sections[:] = _HOP_DECAY * state.sections + left[k]
     state.rumble[:] = low, total
-    return weights, sections
+    return much, sections
 
 
 def take_out(state: "SignalState", hops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """K more hops without what is below the voice.
+    """K more hops without what is below the voice, where that is much.
 
     Parameters
     ----------
@@ -90,23 +86,24 @@ def take_out(state: "SignalState", hops: np.ndarray) -> tuple[np.ndarray, np.nda
     Returns
     -------
     hops : ndarray, shape (K, 480), float32
-    weights : ndarray, shape (lookahead_frames + 2 + K,), float32, in [0, 1]
-        How much of the filter there is at the end of each hop, those before included. A frame's is the one at its
-        middle; within a hop it goes over, so that nothing clicks.
+    filtered : ndarray, shape (lookahead_frames + 2 + K,), int32, 0 or 1
+        Whether the filter is in at the end of each hop, those before included. For a frame it is so at its middle;
+        within a hop it comes in or goes out, so that nothing clicks.
     """
-    new, sections = weigh(state, hops)
-    weights = np.concatenate((state.weights[1:], new))
-    state.weights[:] = weights[-len(state.weights) :]
-    before = weights[-len(hops) - 1 : -1]
-    rows = np.flatnonzero(before + new)
+    x = hops.astype(np.float64)
+    now, sections = _decide(state, x)
+    filtered = np.concatenate((state.filtered[1:], now))
+    state.filtered[:] = filtered[-len(state.filtered) :]
+    before = filtered[-len(hops) - 1 : -1]
+    rows = np.flatnonzero(before | now)
     if len(rows):
-        x, before = hops[rows].astype(np.float64), before[rows, None]
+        x, before, now = x[rows], before[rows, None], now[rows, None]
         sums = np.cumsum(x[:, None] * _RISE, axis=2)
         sums += (sections[rows] * POLES)[:, :, None]
         removed = (1 - DIRECT) * x - np.einsum("kpn,pn->kn", sums, _FALL).real
         hops = hops.copy()
-        hops[rows] -= (before + (new[rows, None] - before) * _RAMP) * removed
-    return hops, weights
+        hops[rows] = x - (before + (now - before) * _RAMP) * removed
+    return hops, filtered
 
 
 def response(hz: np.ndarray) -> np.ndarray:
@@ -118,14 +115,14 @@ def response(hz: np.ndarray) -> np.ndarray:
 
 @cache
 def mending() -> tuple[np.ndarray, np.ndarray]:
-    """What spectra of filtered frames lack, to be added to them.
+    """What makes the spectra of filtered frames those of the voice again.
 
     Returns
     -------
     matrix : ndarray, shape (16, 16), float32
-        From the real and imaginary parts, in turn, of the lowest eight bins to those of what they lack.
+        For the real and imaginary parts, in turn, of the lowest eight bins.
     factor : ndarray, shape (473,), complex64
-        The same for each of the others.
+        For each of the others.
     """
     hz = np.arange(0, 50 * (MENDED_BINS + 6), _STEP_HZ)
     hz = hz[(hz <= _RUMBLE_HZ) | (hz >= _VOICE_HZ)]
@@ -137,31 +134,34 @@ def mending() -> tuple[np.ndarray, np.ndarray]:
         for shown in (response(hz)[:, None] * tones, (hz >= _VOICE_HZ)[:, None] * tones)
     )
     normal = filtered.T @ filtered
-    unit = np.eye(len(normal))
     ridge = 1e-6 * np.trace(normal) / len(normal)  # where nothing is left to mend from
-    matrix = np.linalg.solve(normal + ridge * unit, filtered.T @ wanted) - unit
-    factor = 1 / response(np.arange(MENDED_BINS, NUM_BINS) * (SAMPLE_RATE / WINDOW)) - 1
+    matrix = np.linalg.solve(normal + ridge * np.eye(len(normal)), filtered.T @ wanted)
+    factor = 1 / response(np.arange(MENDED_BINS, NUM_BINS) * (SAMPLE_RATE / WINDOW))
     factor[-1] = factor[-1].real
     return matrix.astype(np.float32), factor.astype(np.complex64)
 
 
-def mend(spectra: np.ndarray, weights: np.ndarray) -> None:
-    """Undo in spectra, shape (K, 481), complex64, in place, what the filter of these weights, shape (K,), does."""
-    rows = np.flatnonzero(weights)
+def mend(spectra: np.ndarray, filtered: np.ndarray) -> None:
+    """Undo what the filter does to the voice.
+
+    Parameters
+    ----------
+    spectra : ndarray, shape (K, 481), complex64
+        Changed in place.
+    filtered : ndarray, shape (K,)
+        Zero for those to be left alone.
+    """
+    rows = np.flatnonzero(filtered)
     if len(rows):
         matrix, factor = mending()
-        weight, found = weights[rows, None], spectra[rows]
-        lacking = found.copy()
-        lacking.view(np.float32)[:, : 2 * MENDED_BINS] = np.einsum(
-            "ki,ij->kj", found.view(np.float32)[:, : 2 * MENDED_BINS], matrix
-        )
-        lacking[:, MENDED_BINS:] *= factor
-        lacking *= weight
-        lacking += found
-        spectra[rows] = lacking
+        found = spectra[rows]
+        low = found.view(np.float32)[:, : 2 * MENDED_BINS]
+        low[:] = np.einsum("ki,ij->kj", low, matrix)
+        found[:, MENDED_BINS:] *= factor
+        spectra[rows] = found
 
 
-def untouched(state: "SignalState", hops: np.ndarray, weights: np.ndarray, spectra: np.ndarray) -> np.ndarray:
+def untouched(state: "SignalState", hops: np.ndarray, filtered: np.ndarray, spectra: np.ndarray) -> np.ndarray:
     """Spectra of the frames that K hops answer for, as they were before anything was taken out.
 
     Parameters
@@ -170,7 +170,7 @@ def untouched(state: "SignalState", hops: np.ndarray, weights: np.ndarray, spect
         Updated in place.
     hops : ndarray, shape (K, 480), float32
         Before anything was taken out.
-    weights : ndarray
+    filtered : ndarray
         What `take_out` returned.
     spectra : ndarray, shape (K, 481), complex64
         Of those frames without it.
@@ -182,7 +182,7 @@ def untouched(state: "SignalState", hops: np.ndarray, weights: np.ndarray, spect
     raw = np.concatenate((state.raw[HOP:], hops.ravel()))
     state.raw[:] = raw[-len(state.raw) :]
     count = len(hops)
-    rows = np.flatnonzero(weights[:count] + weights[1 : count + 1] + weights[2 : count + 2])
+    rows = np.flatnonzero(filtered[:count] | filtered[1 : count + 1] | filtered[2 : count + 2])
     if len(rows):
         spectra = spectra.copy()
         spectra[rows] = stft(sliding(raw, WINDOW)[HOP * rows])

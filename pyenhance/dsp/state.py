@@ -42,8 +42,8 @@ class SignalState:
         Of the filter of what is below the voice.
     rumble : ndarray, shape (2,), float64
         Recent power below the voice, roughly, and in all.
-    weights : ndarray, shape (lookahead_frames + 3,), float32
-        How much of that filter there was at the end of each of the last hops.
+    filtered : ndarray, shape (lookahead_frames + 3,), int32
+        Whether that filter was in at the end of each of the last hops.
     raw : ndarray, shape (latency_samples + 480,), float32
         Newest samples as they were before it; `samples` are those after it.
     """
@@ -58,7 +58,7 @@ class SignalState:
     tail: np.ndarray
     sections: np.ndarray
     rumble: np.ndarray
-    weights: np.ndarray
+    filtered: np.ndarray
     raw: np.ndarray
 
     def __init__(self, spec: SignalSpec) -> None:
@@ -74,7 +74,7 @@ class SignalState:
             "tail": (np.float32, (HOP,)),
             "sections": (np.complex128, POLES.shape),
             "rumble": (np.float64, (2,)),
-            "weights": (np.float32, (ahead + 3,)),
+            "filtered": (np.int32, (ahead + 3,)),
             "raw": (np.float32, (spec.latency_samples + HOP,)),
         }
         sizes = [int(np.prod(shape)) * np.dtype(kind).itemsize for kind, shape in shapes.values()]
