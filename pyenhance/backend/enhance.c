@@ -27,6 +27,7 @@ static void silence_what_is_no_number(float *x, int n) {
 }
 
 #include "network.c"
+#include "rumble.c"
 #include "signal.c"
 
 // What the library was made from: it must be what the caller was made from.
