@@ -64,8 +64,9 @@ def benchmark(model: Any = "default", k: int = 1, seconds: float = 10.0, kernel:
     Returns
     -------
     dict
-        A row of `bench.json`: engine, model, weights, kernel, k, us_mean, us_p50, us_p99, us_max (a hop's
-        share of a call), real_time_factor, breakdown_us.
+        A row of `bench.json`: engine, model, weights, kernel and signal_kernel (of network and signal path), why_not (a
+        faster one, by name), k, us_mean, us_p50, us_p99, us_max (a hop's share of a call), real_time_factor,
+        breakdown_us.
 
     Raises
     ------
@@ -95,7 +96,9 @@ def benchmark(model: Any = "default", k: int = 1, seconds: float = 10.0, kernel:
         "engine": "chromium" if sys.platform == "emscripten" else "cpython",
         "model": enhancer.model.name,
         "weights": enhancer.model.weights,
-        "kernel": enhancer.model.kernel,
+        "kernel": enhancer.model.backend.network,
+        "signal_kernel": enhancer.model.backend.signal,
+        "why_not": enhancer.model.backend.why_not,
         "k": k,
         "us_mean": float(spent.mean()),
         "us_p50": float(np.percentile(spent, 50)),

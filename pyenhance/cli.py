@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import sys
+from typing import Any
 
 from . import __version__
 from .commands import bench, compile, denoise, evaluate, info, model
@@ -25,6 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     int: 0, 1 when something failed, 2 on wrong usage, 128 and the signal's number when one ended it.
     """
     argv = sys.argv[1:] if argv is None else argv
+    stream: Any
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):  # what stands in for a terminal may be anything
             stream.reconfigure(errors="backslashreplace")

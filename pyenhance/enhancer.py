@@ -131,7 +131,8 @@ class Enhancer:
         hops = before.recent_hops()
         if len(hops):
             stream.process(hops, self._dry)
-            stream.state.signal.level[:] = before.signal.level  # which remembers more than those hops
+            for name in ("level", "rumble"):  # which remember more than those hops
+                getattr(stream.state.signal, name)[:] = getattr(before.signal, name)
             stream.state.heard[:] = before.heard
             stream.state.recent[:] = before.recent
             self._leaving = self._leaving or old

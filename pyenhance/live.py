@@ -11,6 +11,7 @@ import numpy as np
 from .audio import AudioStream
 from .dsp import HOP, SAMPLE_RATE
 from .enhancer import Enhancer
+from .model import load_model
 
 if TYPE_CHECKING:
     from .lab import Lab
@@ -30,6 +31,8 @@ class LiveEngine:
         Name of a shipped model or path of a weights file.
     max_hops : int
         Most hops of one `run`.
+    kernel : str, optional
+        See `load_model`.
 
     Attributes
     ----------
@@ -44,10 +47,10 @@ class LiveEngine:
         0 where the hops must pass through `run`.
     """
 
-    def __init__(self, model: str = "default", max_hops: int = 16) -> None:
+    def __init__(self, model: str = "default", max_hops: int = 16, kernel: str | None = None) -> None:
         if max_hops < 1:
             raise ValueError(f"max_hops is {max_hops}; accepted: 1 or more")
-        self.enhancer = Enhancer(model)
+        self.enhancer = Enhancer(load_model(model, kernel))
         self.max_hops = max_hops
         self._lay_out()
 
@@ -62,6 +65,10 @@ class LiveEngine:
             self.input, self.output = (np.zeros(self.max_hops * HOP, np.float32) for _ in range(2))
             self.facts = np.zeros(3 + self.num_bands, np.float32)
             self.entry = self.address = 0
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What the stream remembers, by the names of `StreamState.parts`: copies, uint8."""
+        return {name: np.array(array).ravel().view(np.uint8) for name, array in self.enhancer.state.parts().items()}
 
     def take_over(self, state: Mapping[str, Any]) -> None:
         """Go on with a stream that the same compiled code has enhanced elsewhere.
@@ -120,15 +127,17 @@ _recordings: dict[int, AudioStream] = {}
 _lab: "Lab | None" = None
 
 
-def _warm_up(model: str) -> dict[str, Any]:
+def _warm_up(model: str, kernel: str | None = None) -> dict[str, Any]:
     """Load a model and run it until the browser has compiled what is slow at first; its facts."""
-    engine = LiveEngine(model)
+    engine = LiveEngine(model, kernel=kernel)
     for _ in range(_WARM_UP_HOPS):
         engine.run(1)
     loaded = engine.enhancer.model
     return {
         "model": loaded.name,
-        "kernel": loaded.kernel,
+        "kernel": loaded.backend.network,
+        "signal_kernel": loaded.backend.signal,
+        "why_not": loaded.backend.why_not,
         "weights": loaded.weights,
         "latency_samples": engine.latency_samples,
         "num_bands": engine.num_bands,

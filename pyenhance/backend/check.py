@@ -56,12 +56,13 @@ def network_differs(library: ctypes.CDLL, turns: bool) -> str | None:
 
 
 def signal_differs(library: ctypes.CDLL, spec: SignalSpec) -> str | None:
-    """What is wrong with the compiled signal path, on a gliding buzz in noise with a pause, or None."""
-    n = np.arange(24 * HOP)
+    """What is wrong with the compiled signal path, on a gliding buzz in noise with a pause, then a hum, or None."""
+    n = np.arange(32 * HOP)
     phase = np.cumsum(180 + 40 * np.sin(n / 4000)) * (2 * np.pi / 48_000)
     noise = np.modf(1e4 * np.sin(12.9898 * n))[0]
     signal = (0.1 * sum(np.sin(h * phase) / h for h in range(1, 9)) + 0.02 * noise).astype(np.float32)
     signal[10 * HOP : 14 * HOP] = 0
+    signal[20 * HOP :] += 0.3 * np.sin(2 * np.pi * 40 / 48_000 * n[20 * HOP :]).astype(np.float32)
     hops = signal.reshape(-1, HOP)
     state, own = StreamState(spec, 0), StreamState(spec, 0)
     features = np.zeros((BLOCK_HOPS, spec.num_features), np.float32)
@@ -74,7 +75,8 @@ def signal_differs(library: ctypes.CDLL, spec: SignalSpec) -> str | None:
         wanted = dsp.synthesise(spec, own.signal, expected, gain, strength, dry=dry, postfilter=postfilter)
         pairs.append((f"{name} synthesis", found, wanted))
     pairs += [
-        (f"remembered {name}", getattr(state.signal, name), getattr(own.signal, name)) for name in ("samples", "score")
+        (f"remembered {name}", getattr(state.signal, name), getattr(own.signal, name))
+        for name in ("samples", "score", "sections", "filtered", "raw")
     ]
     for name, found, wanted in pairs:
         if not np.allclose(found, wanted, rtol=1e-3, atol=1e-3):

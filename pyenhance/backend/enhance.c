@@ -27,18 +27,20 @@ static void silence_what_is_no_number(float *x, int n) {
 }
 
 #include "network.c"
+#include "rumble.c"
 #include "signal.c"
 
 // What the library was made from: it must be what the caller was made from.
 API int32_t layout(void) { return LAYOUT; }
 
 static int fits(const struct stream *s, int frames) {
-  return s->size == (int32_t)sizeof(struct stream) && frames >= 1 && frames <= BLOCK_HOPS;
+  return s->size == (int32_t)sizeof(struct stream) && s->signal->size == (int32_t)sizeof(struct signal) &&
+         frames >= 1 && frames <= BLOCK_HOPS;
 }
 
 // Each returns 0, or -1 for a structure or a number of frames that it does not know.
 API int32_t analyse(struct stream *s, int32_t frames) {
-  if (!fits(s, frames) || s->signal->size != (int32_t)sizeof(struct signal)) return -1;
+  if (!fits(s, frames)) return -1;
   analyse_frames(s, frames);
   return 0;
 }

@@ -19,7 +19,7 @@ COMPILED = ("simd", "relaxed") if IN_BROWSER else ("native",)
 
 FOLDER = Path(__file__).parent
 SOURCE = FOLDER / "enhance.c"
-SOURCES = (SOURCE, *(FOLDER / name for name in ("network.c", "signal.c", "structures.h")))
+SOURCES = (SOURCE, *(FOLDER / name for name in ("network.c", "rumble.c", "signal.c", "structures.h")))
 COMPILERS = ("gcc", "clang", "cc")
 # Products and sums stay apart where the file does not say otherwise: so does numpy, and results agree to the bit.
 _FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-shared", "-fPIC")

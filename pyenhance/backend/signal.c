@@ -263,18 +263,25 @@ static void network_input(const struct signal *g, double *level, const float *en
 static void analyse_frames(struct stream *s, int frames) {
   const struct signal *g = s->signal;
   int bands = g->bands, ahead = g->ahead, kept = 2 * BINS * ahead;
-  float block[BLOCK], local[LAGS], combed[WINDOW];
-  copy(s->samples + g->history, s->input, HOP * frames);
+  float block[BLOCK], local[LAGS], combed[WINDOW], *raw = s->raw;
+  int32_t *filtered = s->filtered;
   copy(g->spectra, s->spectra, kept);
   copy(g->energies, s->energies, bands * ahead);
   copy(block, s->decimated, OLD);
   for (int k = 0; k < frames; k++) {
     const float *newest = s->samples + g->history + HOP * k - HOP, *frame = newest - ahead * HOP;
-    const float *hop = newest + HOP - (TAPS - DECIMATION);
+    const float *hop = newest + HOP - (TAPS - DECIMATION), *x = s->input + HOP * k;
     float *spectrum = g->spectra + 2 * BINS * k, *comb_spectrum = g->comb_spectra + 2 * BINS * k;
     float *energy = g->energies + bands * k, *coherence = g->coherence + bands * k;
-    float *newest_energy = energy + ahead * bands;
+    float *newest_energy = energy + ahead * bands, *untouched = g->untouched + 2 * BINS * k;
+    move_back(raw, raw + HOP, HOP * (ahead + 1));
+    copy(raw + HOP * (ahead + 1), x, HOP);
+    for (int i = 0; i < ahead + 2; i++) filtered[i] = filtered[i + 1];
+    take_out(g, s->sections, s->rumble, filtered + ahead + 1, x, s->samples + g->history + HOP * k);
     rfft(g, newest, spectrum + kept);
+    if (filtered[ahead + 1]) mend(g, spectrum + kept);
+    copy(untouched, spectrum, 2 * BINS);
+    if (filtered[0] | filtered[1] | filtered[2]) rfft(g, raw, untouched);
     band_dot(g, spectrum + kept, spectrum + kept, newest_energy);
     for (int i = 0; i < DECIMATED_HOP; i++) block[OLD + i] = dot(hop + DECIMATION * i, g->filter, TAPS);
     correlate(g, block, local);
@@ -282,6 +289,7 @@ static void analyse_frames(struct stream *s, int frames) {
     int period = g->period[k] = refine(g, frame, lag, g->correlation + k);
     comb(frame, g->taps + (period - MIN_PERIOD) * (2 * ORDER + 1), period, ahead * HOP, combed);
     rfft(g, combed, comb_spectrum);
+    if (filtered[1]) mend(g, comb_spectrum);
     cohere(g, comb_spectrum, spectrum, energy, coherence);
     network_input(g, s->level, newest_energy, coherence, period, g->correlation[k],
                   g->features + g->feature_stride * k);
@@ -313,8 +321,8 @@ static void postfilter(const struct signal *g, float *gain, const float *energy)
 }
 
 // synthesis.synthesise, one frame up to its spectrum: mix with the comb-filtered spectrum, gains, the untouched share.
-static void shape(const struct signal *g, const float *y, const float *p, const float *energy, float *gain,
-                  const float *strength, float dry, float *out) {
+static void shape(const struct signal *g, const float *y, const float *p, const float *untouched, const float *energy,
+                  float *gain, const float *strength, float dry, float *out) {
   const int32_t *peak = g->peak;
   int last = g->bands - 1, top = 2 * peak[last];
   for (int i = 0; i < 2 * BINS; i++) out[i] = y[i];
@@ -342,13 +350,13 @@ static void shape(const struct signal *g, const float *y, const float *p, const 
     for (int i = 0; i < width; i++) {
       float weight = wet * (gain[band] + slope * i);
       int at = 2 * (low + i);
-      out[at] = weight * out[at] + dry * y[at];
-      out[at + 1] = weight * out[at + 1] + dry * y[at + 1];
+      out[at] = weight * out[at] + dry * untouched[at];
+      out[at + 1] = weight * out[at + 1] + dry * untouched[at + 1];
     }
   }
-  out[top] = wet * gain[last] * out[top] + dry * y[top];
-  out[top + 1] = wet * gain[last] * out[top + 1] + dry * y[top + 1];
-  for (int i = top + 2; i < 2 * BINS; i++) out[i] = dry * y[i];  // no band, no gain
+  out[top] = wet * gain[last] * out[top] + dry * untouched[top];
+  out[top + 1] = wet * gain[last] * out[top + 1] + dry * untouched[top + 1];
+  for (int i = top + 2; i < 2 * BINS; i++) out[i] = dry * untouched[i];  // no band, no gain
 }
 
 // synthesis.synthesise: from the buffers of s->signal to s->output, with s->tail between frames.
@@ -357,7 +365,7 @@ static void synthesise_frames(struct stream *s, int frames, int with_comb, int w
   for (int k = 0; k < frames; k++) {
     int bin = 2 * BINS * k, band = g->bands * k;
     if (with_postfilter) postfilter(g, g->gain + band, g->energies + band);
-    shape(g, g->spectra + bin, g->comb_spectra + bin, g->energies + band, g->gain + band,
+    shape(g, g->spectra + bin, g->comb_spectra + bin, g->untouched + bin, g->energies + band, g->gain + band,
           with_comb ? g->strength + band : 0, s->dry, g->shaped);
     overlap_add(g, g->shaped, s->tail, s->output + HOP * k);
   }

@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 
-from ..dsp import Frames, SignalSpec, SignalState, features, pitch, postfilter, stft
+from ..dsp import Frames, SignalSpec, SignalState, features, pitch, postfilter, rumble, stft
 from ..dsp.constants import HOP, NUM_BINS, WINDOW
 from .program import Program
 from .structures import BLOCK_HOPS, RECENT_HOPS, fill
@@ -92,6 +92,7 @@ class SignalTables:
         self.lock = lock
         bands, remembered = spec.num_bands, spec.lookahead_frames + BLOCK_HOPS
         turns = np.exp(-2j * np.pi * np.arange(WINDOW) / WINDOW).astype(np.complex64)
+        mend_low, mend = rumble.mending()
         self.arrays: dict[str, np.ndarray] = {
             "window": stft.VORBIS_WINDOW,
             "roots": turns,
@@ -100,7 +101,12 @@ class SignalTables:
             "step_cost": np.ascontiguousarray(pitch.STEP_COST.T),
             "taps": spec.taps,
             "peak": spec.band_centres.astype(np.int32),
+            "poles": rumble.POLES,
+            "shares": rumble.SHARES,
+            "mend_low": mend_low,
+            "mend": mend,
             "spectra": np.zeros((remembered, NUM_BINS), np.complex64),
+            "untouched": zeros(NUM_BINS, dtype=np.complex64),
             "energies": np.zeros((remembered, bands), np.float32),
             "comb_spectra": zeros(NUM_BINS, dtype=np.complex64),
             "coherence": zeros(bands),
@@ -122,6 +128,10 @@ class SignalTables:
             level_floor=features.LEVEL_FLOOR,
             energy_floor=float(features.ENERGY_FLOOR),
             beta=float(postfilter.BETA),
+            rumble_memory=rumble.MEMORY,
+            rumble_floor=rumble.FLOOR,
+            rumble_much=rumble.MUCH,
+            direct=rumble.DIRECT,
             feature_stride=features_buffer.shape[1],
             **self.arrays,
         )
@@ -170,6 +180,10 @@ class CompiledStream:
             previous=signal.previous,
             level=signal.level,
             tail=signal.tail,
+            sections=signal.sections,
+            rumble=signal.rumble,
+            filtered=signal.filtered,
+            raw=signal.raw,
             memory=state.memory,
             held_gain=state.held_gain,
             recent=state.recent,
@@ -189,7 +203,7 @@ class CompiledStream:
 
     @property
     def dry(self) -> float:
-        """Share of the untouched spectrum in the result."""
+        """Share of the spectrum as it came in the result."""
         return float(self.structure.dry)
 
     @dry.setter
@@ -213,6 +227,7 @@ class CompiledStream:
             return Frames(
                 arrays["spectra"][:count].copy(),
                 arrays["comb_spectra"][:count].copy(),
+                arrays["untouched"][:count].copy(),
                 arrays["energies"][:count].copy(),
                 arrays["coherence"][:count].copy(),
                 arrays["period"][:count].astype(np.intp),
@@ -227,6 +242,7 @@ class CompiledStream:
         count, arrays = len(gain), self._tables.arrays
         with self._tables.lock:
             arrays["spectra"][:count], arrays["energies"][:count] = frames.spectrum, frames.energy
+            arrays["untouched"][:count] = frames.untouched
             arrays["gain"][:count] = gain
             if strength is not None:
                 arrays["comb_spectra"][:count], arrays["strength"][:count] = frames.comb_spectrum, strength

@@ -19,6 +19,8 @@ enum {
   REFINE = 4,
   REFINED = 1440,
   ORDER = 5,
+  SECTIONS = 3,
+  MENDED = 8,
 };
 enum { DENSE, CONV, GRU };
 enum { NONE, CLAMP, TANH, SIGMOID };
@@ -34,6 +36,14 @@ struct signal {
   double level_floor;
   double energy_floor;
   double beta;
+  double rumble_memory;
+  double rumble_floor;
+  double rumble_much;
+  double direct;
+  const double *poles;
+  const double *shares;
+  const float *mend_low;
+  const float *mend;
   const float *window;
   const float *roots;
   const float *filter;
@@ -42,6 +52,7 @@ struct signal {
   const float *taps;
   const int32_t *peak;
   float *spectra;
+  float *untouched;
   float *energies;
   float *comb_spectra;
   float *coherence;
@@ -108,6 +119,10 @@ struct stream {
   int32_t *previous;
   double *level;
   float *tail;
+  double *sections;
+  double *rumble;
+  int32_t *filtered;
+  float *raw;
   float *memory;
   float *held_gain;
   float *recent;
@@ -118,4 +133,4 @@ struct stream {
   float dry;
 };
 
-enum { LAYOUT = 823115565 };
+enum { LAYOUT = 161672230 };

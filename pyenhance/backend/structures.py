@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dsp import comb, pitch
+from ..dsp import comb, pitch, rumble
 from ..dsp.constants import HOP, NUM_BINS, WINDOW
 from ..dsp.spec import MAX_BANDS
 from ..dsp.state import ROOM_HOPS
@@ -43,6 +43,8 @@ CONSTANTS: dict[str, int] = {
     "REFINE": pitch.REFINE,
     "REFINED": pitch.REFINE_WINDOW,
     "ORDER": comb.COMB_ORDER,
+    "SECTIONS": len(rumble.POLES),
+    "MENDED": rumble.MENDED_BINS,
 }
 
 FIELDS: dict[str, dict[str, str]] = {
@@ -58,6 +60,14 @@ FIELDS: dict[str, dict[str, str]] = {
         "level_floor": "double",
         "energy_floor": "double",
         "beta": "double",  # of the post-filter
+        "rumble_memory": "double",
+        "rumble_floor": "double",
+        "rumble_much": "double",
+        "direct": "double",  # of the high-pass
+        "poles": "const double *",  # [SECTIONS] complex
+        "shares": "const double *",  # [SECTIONS] complex
+        "mend_low": "const float *",  # [2 MENDED][2 MENDED]
+        "mend": "const float *",  # [BINS - MENDED] complex
         "window": "const float *",  # [WINDOW]
         "roots": "const float *",  # [WINDOW][2]: e^(-2 pi i k / WINDOW)
         "filter": "const float *",  # [TAPS]
@@ -66,6 +76,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "taps": "const float *",  # [periods][2 ORDER + 1]
         "peak": "const int32_t *",  # [bands]: the bins of the bands' peaks
         "spectra": "float *",  # [ahead + frames][BINS] complex: those remembered, and the new
+        "untouched": "float *",  # [frames][BINS] complex
         "energies": "float *",  # [ahead + frames][bands]
         "comb_spectra": "float *",  # [frames][BINS] complex
         "coherence": "float *",  # [frames][bands]
@@ -126,6 +137,10 @@ FIELDS: dict[str, dict[str, str]] = {
         "previous": "int32_t *",
         "level": "double *",
         "tail": "float *",
+        "sections": "double *",
+        "rumble": "double *",
+        "filtered": "int32_t *",
+        "raw": "float *",
         "memory": "float *",
         "held_gain": "float *",  # [bands]: the last frame's
         "recent": "float *",  # [RECENT_HOPS][HOP]: a ring
@@ -138,7 +153,12 @@ FIELDS: dict[str, dict[str, str]] = {
 }
 
 _SCALARS = {"int32_t": ctypes.c_int32, "float": ctypes.c_float, "double": ctypes.c_double}
-_ARRAYS = {"int8_t": (np.int8,), "int32_t": (np.int32,), "float": (np.float32, np.complex64), "double": (np.float64,)}
+_ARRAYS = {
+    "int8_t": (np.int8,),
+    "int32_t": (np.int32,),
+    "float": (np.float32, np.complex64),
+    "double": (np.float64, np.complex128),
+}
 
 
 def _structure(name: str) -> type[ctypes.Structure]:
@@ -193,9 +213,9 @@ def _pointed(name: str, field: str, value: Any) -> int | None:
     raise TypeError(f"struct {name}: {field} is {found}; accepted: {kind}, C-contiguous")
 
 
-def array(name: str, structures: list[ctypes.Structure]) -> ctypes.Array:
+def array(name: str, structures: list[ctypes.Structure]) -> "ctypes.Array[ctypes.Structure]":
     """Structures of one name side by side; what they point to lives as long as the array."""
-    together = (_STRUCTURES[name] * len(structures))(*structures)
+    together: Any = (_STRUCTURES[name] * len(structures))(*structures)
     together.kept = structures
     return together
 

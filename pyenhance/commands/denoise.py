@@ -72,7 +72,9 @@ def _run(arguments: argparse.Namespace) -> int:
     there = set() if arguments.force else {job for job in jobs if job[1].exists()}
     if there and len(jobs) == 1:
         raise FileExistsError(f"{jobs[0][1]} exists; --force overwrites it")
-    results = {source: {"input": str(source), "output": str(target), "skipped": True} for source, target in there}
+    results: dict[Path, dict[str, Any]] = {
+        source: {"input": str(source), "output": str(target), "skipped": True} for source, target in there
+    }
     todo = [job for job in jobs if job not in there]
     begin = time.perf_counter()
     by_sample = len(jobs) == 1

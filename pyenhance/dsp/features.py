@@ -6,6 +6,7 @@ pitch tracker and the level follower step hop by hop.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from .bands import band_energy
 from .comb import coherence, coherence_strength, comb_filter, projection_strength
 from .constants import HOP, WINDOW
 from .pitch import FILTER_REACH, LAGS, MAX_PERIOD, MIN_PERIOD, decimate, lag_correlation, refine, track
+from .rumble import mend, take_out, untouched
 from .spec import SignalSpec
 from .state import SignalState
 from .stft import sliding, stft
@@ -36,7 +38,9 @@ class Frames:
     Attributes
     ----------
     spectrum, comb_spectrum : ndarray, shape (K, 481), complex64
-        Y and P: the frame and its comb-filtered self.
+        Y and P: the frame, without what is below the voice where that is much, and its comb-filtered self.
+    untouched : ndarray, shape (K, 481), complex64
+        The frame as it came.
     energy, coherence : ndarray, shape (K, bands), float32
         Band energies of Y, and its coherence q_y with P.
     pitch_period : ndarray, shape (K,), int, samples
@@ -47,6 +51,7 @@ class Frames:
 
     spectrum: np.ndarray
     comb_spectrum: np.ndarray
+    untouched: np.ndarray
     energy: np.ndarray
     coherence: np.ndarray
     pitch_period: np.ndarray
@@ -84,13 +89,43 @@ def _network_input(
     return features
 
 
-def _spectra(spec: SignalSpec, state: SignalState, views: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Spectra and band energies from the oldest remembered frame to the newest, K + lookahead_frames rows each."""
-    newest = spec.history_samples - HOP + HOP * np.arange(count)
-    spectra = np.concatenate((state.spectra, stft(views[newest])))
+class _Heard(NamedTuple):
+    """K more hops, without what is below the voice.
+
+    Attributes
+    ----------
+    signal : ndarray, shape (history_samples + 480 K,), float32
+    views : ndarray, shape (n, 960), float32
+        Sliding view of the signal.
+    spectra, energies : ndarray, lookahead_frames + K rows
+        Spectra and band energies from the oldest remembered frame to the newest.
+    filtered : ndarray, shape (K,), int32
+        Whether something was taken out of the frames that are answered for, the first K of those rows.
+    untouched : ndarray, shape (K, 481), complex64
+        Spectra of the same frames as they came.
+    """
+
+    signal: np.ndarray
+    views: np.ndarray
+    spectra: np.ndarray
+    energies: np.ndarray
+    filtered: np.ndarray
+    untouched: np.ndarray
+
+
+def _hear(spec: SignalSpec, state: SignalState, hops: np.ndarray) -> _Heard:
+    count = len(hops)
+    quiet, filtered = take_out(state, hops)
+    signal = np.concatenate((state.samples, quiet.ravel()))
+    state.samples[:] = signal[count * HOP :]
+    views = sliding(signal, WINDOW)
+    newest = stft(views[spec.history_samples - HOP + HOP * np.arange(count)])
+    mend(newest, filtered[-count - 1 : -1])
+    spectra = np.concatenate((state.spectra, newest))
     energies = np.concatenate((state.energies, band_energy(spec, spectra[spec.lookahead_frames :])))
     state.spectra[:], state.energies[:] = spectra[count:], energies[count:]
-    return spectra, energies
+    before = untouched(state, hops, filtered, spectra[:count])
+    return _Heard(signal, views, spectra, energies, filtered[1 : count + 1], before)
 
 
 def analyse(
@@ -117,11 +152,8 @@ def analyse(
     Frames
     """
     count = len(hops)
-    signal = np.concatenate((state.samples, hops.ravel()))
-    state.samples[:] = signal[count * HOP :]
-    views = sliding(signal, WINDOW)
+    signal, views, spectra, energies, filtered, before = _hear(spec, state, hops)
     start = spec.frame_start + HOP * np.arange(count)
-    spectra, energies = _spectra(spec, state, views, count)
     spectrum, energy = spectra[:count], energies[:count]
 
     decimated = decimate(state, signal[spec.history_samples - FILTER_REACH :])
@@ -129,12 +161,13 @@ def analyse(
     period, corr = refine(spec, signal, start, lag)
 
     comb_spectrum = stft(comb_filter(spec, views, start, period))
+    mend(comb_spectrum, filtered)
     q = coherence(spec, comb_spectrum, spectrum, band_energy(spec, comb_spectrum), energy)
 
     newest_energy = energies[spec.lookahead_frames :]
     levels = _levels(state, np.einsum("kb->k", newest_energy))
     features = _network_input(spec, newest_energy, levels, q, period, corr)
-    return Frames(spectrum, comb_spectrum, energy, q, period, corr, features)
+    return Frames(spectrum, comb_spectrum, before, energy, q, period, corr, features)
 
 
 def analyse_lean(spec: SignalSpec, state: SignalState, hops: np.ndarray) -> Frames:
@@ -155,14 +188,12 @@ def analyse_lean(spec: SignalSpec, state: SignalState, hops: np.ndarray) -> Fram
         With the comb-filtered spectrum equal to the spectrum, coherence, pitch and features zero.
     """
     count = len(hops)
-    signal = np.concatenate((state.samples, hops.ravel()))
-    state.samples[:] = signal[count * HOP :]
-    spectra, energies = _spectra(spec, state, sliding(signal, WINDOW), count)
+    signal, _, spectra, energies, _, before = _hear(spec, state, hops)
     decimate(state, signal[spec.history_samples - FILTER_REACH :])
     spectrum, energy = spectra[:count], energies[:count]
     none = np.zeros(count, np.float32)
     features = np.zeros((count, spec.num_features), np.float32)
-    return Frames(spectrum, spectrum, energy, np.zeros_like(energy), none.astype(int), none, features)
+    return Frames(spectrum, spectrum, before, energy, np.zeros_like(energy), none.astype(int), none, features)
 
 
 def ideal(

@@ -4,6 +4,7 @@ import numpy as np
 
 from .constants import HOP, NUM_BINS
 from .pitch import DECIMATED_HISTORY, LAGS, REACH
+from .rumble import POLES
 from .spec import SignalSpec
 
 ROOM_HOPS = 64
@@ -37,6 +38,14 @@ class SignalState:
         Of the level follower: weighted sum of powers, and of weights.
     tail : ndarray, shape (480,), float32
         The half frame that the next hop overlaps with.
+    sections : ndarray, shape (3,), complex128
+        Of the filter of what is below the voice.
+    rumble : ndarray, shape (2,), float64
+        Recent power below the voice, roughly, and in all.
+    filtered : ndarray, shape (lookahead_frames + 3,), int32
+        Whether that filter was in at the end of each of the last hops.
+    raw : ndarray, shape (latency_samples + 480,), float32
+        Newest samples as they were before it; `samples` are those after it.
     """
 
     samples: np.ndarray
@@ -47,6 +56,10 @@ class SignalState:
     previous: np.ndarray
     level: np.ndarray
     tail: np.ndarray
+    sections: np.ndarray
+    rumble: np.ndarray
+    filtered: np.ndarray
+    raw: np.ndarray
 
     def __init__(self, spec: SignalSpec) -> None:
         ahead = spec.lookahead_frames
@@ -59,6 +72,10 @@ class SignalState:
             "previous": (np.int32, (max(ahead - 1, 0), len(LAGS))),
             "level": (np.float64, (2,)),
             "tail": (np.float32, (HOP,)),
+            "sections": (np.complex128, POLES.shape),
+            "rumble": (np.float64, (2,)),
+            "filtered": (np.int32, (ahead + 3,)),
+            "raw": (np.float32, (spec.latency_samples + HOP,)),
         }
         sizes = [int(np.prod(shape)) * np.dtype(kind).itemsize for kind, shape in shapes.values()]
         ends = np.cumsum([-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes])

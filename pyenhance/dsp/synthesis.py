@@ -38,7 +38,7 @@ def synthesise(
     gain : ndarray, shape (K, bands), float32, in [0, 1]
     strength : ndarray, shape (K, bands), float32, in [0, 1], or None for no comb filter
     dry : float in [0, 1]
-        Share of the untouched spectrum in the result, which limits the attenuation: 0 is full enhancement, 1 none.
+        Share of the spectrum as it came in the result, which limits the attenuation: 0 is full enhancement, 1 none.
     postfilter : bool
         Apply the envelope post-filter to the gains.
     envelope_postfilter, mix : callable
@@ -59,6 +59,6 @@ def synthesise(
     enhanced = spectrum * interpolate(spec, gain)
     if dry:
         enhanced *= np.float32(1 - dry)
-        enhanced += np.float32(dry) * frames.spectrum
+        enhanced += np.float32(dry) * frames.untouched
     hops, state.tail[:] = istft(enhanced, state.tail)
     return hops

@@ -72,7 +72,20 @@ class Metadata:
         Returns
         -------
         list of str: what the container cannot hold and what could not be read, a line each
+
+        Raises
+        ------
+        OSError
+            The disk is full, say.
         """
+        try:
+            return self._write(file, container)
+        except Exception as error:  # mutagen hides the system's errors in its own
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
+
+    def _write(self, file: Any, container: str) -> list[str]:
         lost = set(self.others)
         file.seek(0)
         if container in _FAMILY.get(self.kind, ()):
@@ -136,7 +149,7 @@ class Metadata:
         lost = set() if flac else self._named(cues=True)
         if not comments and not (flac and (self.pictures or self.cues)):
             return lost
-        result = FLAC(file) if flac else mutagen.File(file)
+        result: Any = FLAC(file) if flac else mutagen.File(file)
         if result.tags is None:
             result.add_tags()
         result.tags.clear()

@@ -105,6 +105,7 @@ class Writer:
         self._call(sound.close)
         try:
             if add is not None:
+                self._check()
                 add(self._file)
             os.fsync(self._file.fileno())  # some file systems tell of a full disk only now
             self._check()

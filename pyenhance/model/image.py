@@ -11,7 +11,8 @@ The file: the length of a JSON header (uint32), the header, and the segments' by
 - base, size: bytes from `BASE` that the image takes;
 - segments: [address, bytes] of what follows;
 - weights: {address, tensor, outputs, inputs, rows, columns, turns} of each matrix (see `Program`);
-- stream: address of ``struct stream``; dry: of its field; input, output, facts: addresses;
+- stream, network: addresses of the structures; memory: of what the network remembers; dry: of the stream's field;
+  input, output, facts: addresses;
 - state: {name: [address, bytes]} of all that a stream remembers;
 - check: hops of `check_sound`, and the address of what numpy makes of the last of them: an engine whose SIMD is wrong
   is found out before it is heard;
@@ -173,6 +174,8 @@ def write_image(model: Model) -> bytes:
         "hop": HOP,
         "max_hops": BLOCK_HOPS,
         "stream": address,
+        "network": memory.structure(program.structure),
+        "memory": memory.array(state.memory),
         "dry": address + field_offsets("stream")[0]["dry"],
         **{part: memory.array(getattr(stream, part)) for part in ("input", "output", "facts")},
         "state": {name: [memory.array(value), value.nbytes] for name, value in state.parts().items()},

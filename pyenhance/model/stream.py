@@ -2,7 +2,6 @@
 
 import ctypes
 import threading
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -40,27 +39,28 @@ class Runner:
     signal : SignalSpec
     network : Network
     backend : Backend
+
+    Attributes
+    ----------
+    program : Program or None
+        The compiled network.
+    tables : SignalTables or None
+        The compiled signal path; it writes its features where the program reads them.
     """
 
+    # Made at once, not on first use: two threads that begin together must not mix tables and programs.
     def __init__(self, signal: SignalSpec, network: Network, backend: Backend) -> None:
         self.signal, self.network, self.backend = signal, network, backend
         self.lock = threading.Lock()  # streams in several threads share the buffers of the compiled calls
-
-    @cached_property
-    def program(self) -> Program | None:
-        """The compiled network."""
-        kernel = self.backend.network
-        return None if kernel == NUMPY else Program(self.network, _library(kernel), Backend.takes_turns(kernel))
-
-    @cached_property
-    def tables(self) -> SignalTables | None:
-        """The compiled signal path."""
-        if self.backend.signal == NUMPY:
-            return None
-        features = (
-            self.program.features if self.program else np.zeros((BLOCK_HOPS, self.signal.num_features), np.float32)
-        )
-        return SignalTables(self.signal, features, self.lock)
+        self.program: Program | None = None
+        self.tables: SignalTables | None = None
+        if backend.network != NUMPY:
+            self.program = Program(network, _library(backend.network), Backend.takes_turns(backend.network))
+        if backend.signal != NUMPY:
+            features = (
+                self.program.features if self.program else np.zeros((BLOCK_HOPS, signal.num_features), np.float32)
+            )
+            self.tables = SignalTables(signal, features, self.lock)
 
     def layers(self, features: np.ndarray, memory: np.ndarray, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         """Outputs of the named layers over K frames; shapes (K, units)."""

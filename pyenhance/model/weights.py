@@ -22,7 +22,7 @@ FORMAT = "pyenhance-2"
 _FORMAT_1 = "pyenhance-1"
 _MAX_HEADER_BYTES = 1_000_000
 _HEADER_ALIGNMENT = 8
-_DTYPES = {"I8": np.dtype("int8"), "F32": np.dtype("<f4")}
+_DTYPES: dict[str, np.dtype[Any]] = {"I8": np.dtype("int8"), "F32": np.dtype("<f4")}
 _OWN_METADATA = ("format", "sample_rate", "hop", "signal", "layers", "sha256")
 
 
@@ -210,7 +210,6 @@ def _specs(metadata: Mapping[str, str]) -> tuple[SignalSpec, NetworkSpec]:
 
 def _offsets(entry: dict[str, Any]) -> tuple[int, int]:
     offsets = entry.get("data_offsets")
-    whole = isinstance(offsets, list) and len(offsets) == 2 and all(type(v) is int and v >= 0 for v in offsets)
-    if not whole:
+    if not (isinstance(offsets, list) and len(offsets) == 2 and all(type(v) is int and v >= 0 for v in offsets)):
         raise ValueError(f"weights: data_offsets are {offsets!r}; accepted: two whole numbers")
     return offsets[0], offsets[1]

@@ -82,8 +82,6 @@ class GRU(nn.Module):
 LAYERS: dict[str, type[nn.Module]] = {"dense": Dense, "conv": Conv, "gru": GRU}
 """The class of each kind of `nn.KINDS`."""
 
-_ACTIVATIONS = {"clamp": lambda x: torch.clamp(x, 0, 1), "tanh": torch.tanh}  # of heads: logits
-
 
 class Recurrence(torch.autograd.Function):
     """The recurrent half of a GRU over a whole sequence, with its gradient written out.

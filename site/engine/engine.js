@@ -1,7 +1,7 @@
-// The engine as the page sees it: a worker with Python in it, which serves any number of live streams and recordings.
+// The engine as the page sees it: a worker of live streams, and one with Python in it for recordings and all else.
 import { checked } from "./checked.js";
 import { lasting } from "./lasting.js";
-import { TO_PAGE, TO_WORKER, messageOf, received, send, unreadable } from "./protocol.js";
+import { TO_LIVE, TO_PAGE, TO_WORKER, messageOf, received, send, unreadable } from "./protocol.js";
 import { HOP } from "./ring.js";
 
 /** @typedef {import("./pyenhance.d.ts").EngineFacts} EngineFacts */
@@ -33,14 +33,17 @@ export class Engine extends lasting(EventTarget) {
   #settle = /** @type {{ resolve(facts: EngineFacts): void, reject(error: Error): void }} */ ({});
   #settleLive = /** @type {{ resolve(facts: LiveFacts): void, reject(error: Error): void }} */ ({});
   #worker;
+  /** @type {Worker | null} of live sound; none where numpy was asked for, or compiled code cannot run */
+  #live;
   #manifest;
 
   /**
    * onProgress({stage, done, total}): stage download (in bytes), python, numpy, model
    * remember: keep some 45 MB on this device, from which the next start takes a third of the time
-   * @param {{ model?: string, onProgress?: (progress: Progress) => void, remember?: boolean }} [options]
+   * kernel: "numpy" has Python compute live sound too, by numpy alone; "simd" and "relaxed" by compiled code of that name
+   * @param {{ model?: string, onProgress?: (progress: Progress) => void, remember?: boolean, kernel?: string | null }} [options]
    */
-  constructor({ model = "default", onProgress, remember = true } = {}) {
+  constructor({ model = "default", onProgress, remember = true, kernel = null } = {}) {
     super();
     this.model = model;
     this.onProgress = onProgress;
@@ -56,19 +59,30 @@ export class Engine extends lasting(EventTarget) {
       this.#settle = { resolve, reject };
     });
     this.ready.catch(() => {}); // reported by "error" too
-    /** @type {Promise<LiveFacts>} live sound can be enhanced: before Python is there, where compiled code works alone */
+    /** @type {Promise<LiveFacts>} live sound can be enhanced: long before Python is there, where compiled code runs */
     this.live = new Promise((resolve, reject) => {
       this.#settleLive = { resolve, reject };
     });
     this.live.catch(() => {});
-    this.#worker = new Worker(new URL("worker.js", BASE), { type: "module", name: "pyenhance" });
-    this.#worker.onmessage = ({ data }) => this.receive(data);
-    this.#worker.onmessageerror = () => this.fail("message", unreadable(TO_PAGE));
-    this.#worker.onerror = (event) => this.fail("load", event.message || "the worker could not be started");
+    const started = (/** @type {string} */ file, /** @type {(text: string) => void} */ failed) => {
+      const worker = new Worker(new URL(file, BASE), { type: "module", name: `pyenhance ${file}` });
+      worker.onmessage = ({ data }) => this.receive(data, worker);
+      worker.onmessageerror = () => this.fail("message", unreadable(TO_PAGE));
+      worker.onerror = (event) => failed(event.message || "the worker could not be started");
+      return worker;
+    };
+    this.#live = kernel ? null : started("live.js", (text) => this.#withoutLive(text));
+    this.#worker = started("worker.js", (text) => this.fail("load", text));
     this.#manifest = fetch(new URL("manifest.json", BASE)).then(async (reply) => checked(reply).json());
     this.#manifest.then(
-      (manifest) => this.send("load", { manifest, model, remember }),
-      (error) => this.fail("load", messageOf(error)),
+      (manifest) => {
+        if (this.#live && !this.disposed) send(this.#live, TO_LIVE, "load", { manifest, model });
+        this.send("load", { manifest, model, remember, kernel });
+      },
+      (error) => {
+        this.#withoutLive(messageOf(error));
+        this.fail("load", messageOf(error));
+      },
     );
   }
 
@@ -89,8 +103,32 @@ export class Engine extends lasting(EventTarget) {
     if (!this.disposed) send(this.#worker, TO_WORKER, type, fields, transfer);
   }
 
-  /** @param {unknown} data */
-  receive(data) {
+  /** Tell the worker that has the live streams. @param {string} type @param {object} fields @param {Transferable[]} [transfer] */
+  sendLive(type, fields, transfer) {
+    if (this.disposed) return;
+    if (this.#live) send(this.#live, TO_LIVE, type, fields, transfer);
+    else this.send(type, fields, transfer);
+  }
+
+  // Live sound must wait for Python, which knows more ways to compute it.
+  /** @param {string} why */
+  #withoutLive(why) {
+    if (!this.#live || this.disposed) return;
+    console.warn("pyenhance: live sound waits for Python:", why);
+    this.#live.terminate();
+    this.#live = null;
+    if (this.facts) this.#isLive(this.facts);
+  }
+
+  /** @param {LiveFacts} facts */
+  #isLive({ load_ms, model, kernel, signal_kernel, why_not, latency_samples, num_bands }) {
+    this.liveFacts = { load_ms, model, kernel, signal_kernel, why_not, latency_samples, num_bands };
+    this.#settleLive.resolve(this.liveFacts);
+    this.last(new Event("live"));
+  }
+
+  /** @param {unknown} data @param {Worker} from */
+  receive(data, from) {
     let message;
     try {
       message = received(TO_PAGE, data);
@@ -99,15 +137,14 @@ export class Engine extends lasting(EventTarget) {
     }
     const { type, id, stream, ...fields } = message;
     if (type === "progress") this.onProgress?.(/** @type {Progress} */ (fields));
-    else if (type === "live") {
-      this.liveFacts = /** @type {LiveFacts} */ (fields);
-      this.#settleLive.resolve(this.liveFacts);
-      this.last(new Event("live"));
-    } else if (type === "ready") {
+    else if (type === "live") this.#isLive(/** @type {LiveFacts} */ (fields));
+    else if (type === "ready") {
       this.facts = /** @type {EngineFacts} */ (fields);
+      if (!this.#live) this.#isLive(this.facts);
       this.#settle.resolve(this.facts);
       this.last(new Event("ready"));
-    } else if (type === "error") this.fail(fields.during, fields.message, message);
+    } else if (type === "error" && fields.during === "load" && from === this.#live) this.#withoutLive(fields.message);
+    else if (type === "error") this.fail(fields.during, fields.message, message);
     else if (stream !== undefined) this.streams.get(stream)?.receive({ type, ...fields });
     else {
       this.#asked.get(id)?.resolve(fields);
@@ -129,7 +166,7 @@ export class Engine extends lasting(EventTarget) {
       this.#worker.onmessage = null; // what still arrives is of no use
       this.#worker.terminate();
       this.#settle.reject(error);
-      this.#settleLive.reject(error);
+      if (!this.#live) this.#settleLive.reject(error);
       this.last(event("error", { error }));
     } else this.dispatchEvent(event("error", { error }));
   }
@@ -219,6 +256,7 @@ export class Engine extends lasting(EventTarget) {
   dispose() {
     this.disposed = true;
     this.#worker.terminate();
+    this.#live?.terminate();
     const error = new Error("disposed");
     this.#settle.reject(error);
     this.#settleLive.reject(error);

@@ -19,6 +19,8 @@ const TOLERANCE = 1e-3;
  * @property {number} hop
  * @property {number} max_hops
  * @property {number} stream
+ * @property {number} network
+ * @property {number} memory
  * @property {number} dry
  * @property {number} input
  * @property {number} output
@@ -31,7 +33,15 @@ const TOLERANCE = 1e-3;
  * @property {[number, number][]} segments
  */
 /** @typedef {{ address: number, tensor: string, outputs: number, inputs: number, rows: number, columns: number, turns: boolean }} Matrix */
-/** @typedef {{ layout(): number, process(stream: number, hops: number): number }} Compiled */
+/**
+ * Each answers 0 where it went well.
+ * @typedef {object} Compiled
+ * @property {() => number} layout
+ * @property {(stream: number, hops: number) => number} process
+ * @property {(stream: number, hops: number) => number} analyse
+ * @property {(network: number, memory: number, hops: number) => number} estimate
+ * @property {(stream: number, hops: number, withComb: number, withPostfilter: number) => number} synthesise
+ */
 
 // The JSON at the beginning of a file, and what follows it. lengthBytes: of the little-endian length in front.
 /** @param {Uint8Array} file @param {number} lengthBytes @returns {{ header: any, rest: Uint8Array }} */
@@ -87,7 +97,9 @@ export class Instance {
         __table_base: new WebAssembly.Global({ value: "i32", mutable: false }, 0),
       },
     });
-    const { layout, process } = /** @type {Compiled} */ (/** @type {unknown} */ (compiled.exports));
+    /** @type {Compiled} */
+    this.exports = /** @type {any} */ (compiled.exports);
+    const { layout, process } = this.exports;
     if (layout() !== header.layout)
       throw new Error(`compiled code for structures ${layout()}; accepted by this image: ${header.layout}`);
     this.process = process;

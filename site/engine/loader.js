@@ -19,24 +19,24 @@ const BASE = new URL("./", import.meta.url);
 
 /**
  * Load, from what the last visit kept where that can be used; and keep what the next visit may start from.
- * @param {{ manifest: Manifest, model: string, models: import("./models.js").Models, remember: boolean }} wanted
+ * @param {{ manifest: Manifest, model: string, models: import("./models.js").Models, remember: boolean, kernel: string | null }} wanted
  * @param {Progress} progress
  * @returns {Promise<{ python: Python, facts: Record<string, unknown>, started_again: boolean }>} facts: of the model
  */
-export async function load({ manifest, model, models, remember }, progress) {
+export async function load({ manifest, model, models, remember, kernel }, progress) {
   const names = Object.keys(manifest.files).filter((name) => name.startsWith("pyodide/"));
   const known = snapshot.knows(manifest.pyodide);
   if (remember && !known)
     console.warn(
       `pyenhance: every start is a first one: snapshots know Pyodide ${snapshot.PYODIDE}, this is ${manifest.pyodide}`,
     );
-  const again = remember && known ? await startAgain(manifest, names, model, models, progress) : null;
-  return again ?? (await startAnew(manifest, names, model, models, remember && known, progress));
+  const again = remember && known ? await startAgain(manifest, names, model, models, kernel, progress) : null;
+  return again ?? (await startAnew(manifest, names, model, models, kernel, remember && known, progress));
 }
 
 // From nothing.
-/** @param {Manifest} manifest @param {string[]} names @param {string} model @param {import("./models.js").Models} models @param {boolean} remember @param {Progress} progress */
-async function startAnew(manifest, names, model, models, remember, progress) {
+/** @param {Manifest} manifest @param {string[]} names @param {string} model @param {import("./models.js").Models} models @param {string | null} kernel @param {boolean} remember @param {Progress} progress */
+async function startAnew(manifest, names, model, models, kernel, remember, progress) {
   const pyodide = await start(manifest, names, { _makeSnapshot: remember }, progress, async (loading) => {
     progress("numpy", 0, 1);
     const loaded = await loading.loadPackage("pyenhance"); // and what it needs, numpy
@@ -46,7 +46,7 @@ async function startAnew(manifest, names, model, models, remember, progress) {
   });
   pyodide.pyimport("pyenhance.live").destroy();
   if (remember) keep(pyodide, manifest.build);
-  return warmedUp(new Python(pyodide, models), model, progress, false);
+  return warmedUp(new Python(pyodide, models), model, kernel, progress, false);
 }
 
 // For the next start; while this one goes on.
@@ -60,8 +60,8 @@ async function keep(pyodide, build) {
 }
 
 // From what the last visit kept; null where nothing was kept, or it cannot be used.
-/** @param {Manifest} manifest @param {string[]} names @param {string} model @param {import("./models.js").Models} models @param {Progress} progress */
-async function startAgain(manifest, names, model, models, progress) {
+/** @param {Manifest} manifest @param {string[]} names @param {string} model @param {import("./models.js").Models} models @param {string | null} kernel @param {Progress} progress */
+async function startAgain(manifest, names, model, models, kernel, progress) {
   try {
     const saved = await snapshot.read(manifest.build, BASE);
     if (!saved) return null;
@@ -69,7 +69,7 @@ async function startAgain(manifest, names, model, models, progress) {
     const core = names.filter((name) => !name.endsWith(".whl"));
     const pyodide = await start(manifest, core, snapshot.options(saved, createModule), progress);
     delete pyodide._api.config._loadSnapshot; // Pyodide would hold it for good
-    const started = await warmedUp(new Python(pyodide, models), model, progress, true);
+    const started = await warmedUp(new Python(pyodide, models), model, kernel, progress, true);
     await snapshot.worked(manifest.build, BASE);
     return started;
   } catch (error) {
@@ -80,11 +80,11 @@ async function startAgain(manifest, names, model, models, progress) {
 }
 
 // The first hops are slow, the browser still compiling: live sound must not wait for them.
-/** @param {Python} python @param {string} model @param {Progress} progress @param {boolean} started_again */
-async function warmedUp(python, model, progress, started_again) {
+/** @param {Python} python @param {string} model @param {string | null} kernel @param {Progress} progress @param {boolean} started_again */
+async function warmedUp(python, model, kernel, progress, started_again) {
   progress("model", 0, 1);
   await python.ensure(model);
-  return { python, facts: python.call("warm_up", { model }), started_again };
+  return { python, facts: python.call("warm_up", { model, kernel }), started_again };
 }
 
 // Pyodide, whose requests are answered by one download of these files; then `more` is done with it.

@@ -1,6 +1,7 @@
 // The models of this site: their weights for Python, and what enhances sound before Python is there.
 import { checked } from "./checked.js";
 import { Instance } from "./instance.js";
+import { messageOf } from "./protocol.js";
 
 /** @typedef {import("./loader.js").Manifest} Manifest */
 
@@ -44,23 +45,24 @@ export class Models {
    * What opens streams of a model without Python, by the fastest compiled code that this engine runs as numpy would.
    * Throws where there is none.
    * @param {string} name
-   * @returns {Promise<{ kernel: string, first: Instance, open(): Instance }>}
+   * @returns {Promise<{ kernel: string, why_not: Record<string, string>, first: Instance, open(): Instance }>} why_not: of faster ones
    */
   async instances(name) {
     const { image } = this.manifest.models[name];
     const parts = Promise.all([this.#file(image), this.weights(name)]);
     parts.catch(() => {}); // awaited below
-    let reason = new Error("the site has no compiled code");
+    /** @type {Record<string, string>} */
+    const why_not = {};
     for (const [kernel, file] of Object.entries(this.manifest.libraries)) {
       try {
         const library = await WebAssembly.compile(/** @type {BufferSource} */ (await this.#file(file)));
         const [bytes, weights] = await parts;
         const open = () => new Instance(library, bytes, weights);
-        return { kernel, first: open(), open };
+        return { kernel, why_not, first: open(), open };
       } catch (error) {
-        reason = /** @type {Error} */ (error); // no such SIMD, or one that is wrong
+        why_not[kernel] = messageOf(error); // no such SIMD, or one that is wrong
       }
     }
-    throw reason;
+    throw new Error(`no compiled code runs here: ${JSON.stringify(why_not)}`);
   }
 }

@@ -87,10 +87,10 @@ class Denoiser extends lasting(AudioWorkletNode) {
     if (this.disposed) return;
     this.engine.streams.set(this.number, this);
     const about = { stream: this.number, model: this.engine.model };
-    if (this.shared) this.engine.send("attach", { ...about, buffer: this.ring.buffer });
+    if (this.shared) this.engine.sendLive("attach", { ...about, buffer: this.ring.buffer });
     else {
       const { port1, port2 } = new MessageChannel();
-      this.engine.send("attach-by-messages", { ...about, port: port1 }, [port1]);
+      this.engine.sendLive("attach-by-messages", { ...about, port: port1 }, [port1]);
       send(this.port, TO_PROCESSOR, "connect", { port: port2 }, [port2]);
       this.control("STRENGTH", this.ring.get(H.STRENGTH));
       this.control("BYPASS", this.ring.get(H.BYPASS));
@@ -104,7 +104,7 @@ class Denoiser extends lasting(AudioWorkletNode) {
     this.ring.set(H[field], value);
     if (this.shared) return;
     send(this.port, TO_PROCESSOR, "control", { field, value });
-    this.engine.send("control", { stream: this.number, field, value });
+    this.engine.sendLive("control", { stream: this.number, field, value });
   }
 
   // true: the untouched sound, at the same delay
@@ -164,6 +164,10 @@ class Denoiser extends lasting(AudioWorkletNode) {
       load_ms: this.engine.liveFacts?.load_ms ?? null,
       model: this.engine.liveFacts?.model ?? this.engine.model,
       kernel: this.engine.liveFacts?.kernel ?? null,
+      signal_kernel: this.engine.liveFacts?.signal_kernel ?? null,
+      why_not: Object.entries(this.engine.liveFacts?.why_not ?? {})
+        .map(([name, reason]) => `${name}: ${reason}`)
+        .join("; "),
     };
   }
 
@@ -190,7 +194,7 @@ class Denoiser extends lasting(AudioWorkletNode) {
     this.port.onmessage = null;
     this.engine.streams.delete(this.number);
     if (this.ownsEngine) this.engine.dispose();
-    else this.engine.send("detach", { stream: this.number });
+    else this.engine.sendLive("detach", { stream: this.number });
   }
 }
 
@@ -228,11 +232,11 @@ function mustBeOpen(context) {
 // An AudioNode that enhances speech. Resolves when it can be connected; it is "ready" once its engine has loaded.
 /**
  * @param {AudioContext | OfflineAudioContext} context
- * @param {{ model?: string, strengthDb?: number | null, onProgress?: (progress: import("./pyenhance.d.ts").Progress) => void, remember?: boolean, engine?: import("./pyenhance.d.ts").Engine }} [options]
+ * @param {{ model?: string, strengthDb?: number | null, onProgress?: (progress: import("./pyenhance.d.ts").Progress) => void, remember?: boolean, kernel?: string | null, engine?: import("./pyenhance.d.ts").Engine }} [options]
  */
 export async function createDenoiser(
   context,
-  { model = "default", strengthDb = null, onProgress, remember = true, engine } = {},
+  { model = "default", strengthDb = null, onProgress, remember = true, kernel = null, engine } = {},
 ) {
   if (!Number.isInteger(context.sampleRate) || context.sampleRate < MIN_RATE) {
     throw new RangeError(`sampleRate is ${context.sampleRate}; accepted: a whole number of at least ${MIN_RATE} Hz`);
@@ -241,7 +245,7 @@ export async function createDenoiser(
     throw new Error("AudioWorklet is missing: the page must come over https or from localhost");
   mustBeOpen(context);
   const strength = hundredthsOfDb(strengthDb);
-  const used = /** @type {Engine} */ (engine) ?? new Engine({ model, onProgress, remember });
+  const used = /** @type {Engine} */ (engine) ?? new Engine({ model, onProgress, remember, kernel });
   try {
     const latency = used.latency(); // meanwhile
     await addProcessor(context);

@@ -33,13 +33,20 @@ const state = oneOf(Object.values(STATE));
 const control = { field: oneOf(FIELDS.page), value: whole };
 const picture = { data: levels, shape: integers };
 
-/** The page to its worker. `id`: of a question, which the answer carries; `stream`: of a node; `recording`: of a recording. */
-export const TO_WORKER = way("to the worker", {
-  load: { model: text, remember: flag, manifest: object },
+const ofStreams = {
   attach: { stream: whole, model: text, buffer: memory },
   "attach-by-messages": { stream: whole, model: text, port },
   control: { stream: whole, ...control },
   detach: { stream: whole },
+};
+
+/** The page to its worker of live sound. */
+export const TO_LIVE = way("to the live worker", { load: { model: text, manifest: object }, ...ofStreams });
+
+/** The page to its worker with Python. `id`: of a question, which the answer carries; `stream`: of a node; `recording`: of a recording. */
+export const TO_WORKER = way("to the worker", {
+  load: { model: text, remember: flag, manifest: object, kernel: orNull(text) },
+  ...ofStreams,
   piece: { id: whole, recording: whole, model: text, strength: whole, channels, last: flag },
   "end-recording": { recording: whole },
   bench: { id: whole, model: text, k: whole, seconds: number, kernel: orNull(text) },
@@ -50,17 +57,24 @@ export const TO_WORKER = way("to the worker", {
   "lab-edit": { id: whole, name: text, source: text },
 });
 
-/** The worker to its page. An answer has the type of its question. */
+// kernel: what computes the network; signal_kernel: the signal path; why_not: by name, why a faster one does not run
+const modelFacts = {
+  model: text,
+  kernel: text,
+  signal_kernel: text,
+  why_not: object,
+  latency_samples: whole,
+  num_bands: whole,
+};
+
+/** Either worker to its page. An answer has the type of its question. */
 export const TO_PAGE = way("from the worker", {
   progress: { stage: oneOf(["download", "python", "numpy", "model"]), done: number, total: number },
-  live: { load_ms: number, model: text, kernel: text, latency_samples: whole, num_bands: whole }, // comes first
+  live: { load_ms: number, ...modelFacts }, // of the live worker
   ready: {
     load_ms: number,
-    model: text,
-    kernel: text,
+    ...modelFacts,
     weights: whole,
-    latency_samples: whole,
-    num_bands: whole,
     numpy_origin: text,
     started_again: flag,
   },

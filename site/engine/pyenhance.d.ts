@@ -17,20 +17,18 @@ export interface Progress {
 export interface LiveFacts {
   load_ms: number;
   model: string;
+  /** What computes the network, and the signal path: numpy, simd or relaxed. */
   kernel: string;
+  signal_kernel: string;
+  /** Why a faster one does not run here, by its name. */
+  why_not: Record<string, string>;
   /** By which the model's output is late, without the transport. */
   latency_samples: number;
   num_bands: number;
 }
 
-export interface EngineFacts {
-  load_ms: number;
-  model: string;
-  kernel: string;
+export interface EngineFacts extends LiveFacts {
   weights: number;
-  /** By which the model's output is late, without the transport. */
-  latency_samples: number;
-  num_bands: number;
   numpy_origin: string;
   /** The start took up from what the last visit kept. */
   started_again: boolean;
@@ -69,6 +67,9 @@ export interface Stats {
   load_ms: number | null;
   model: string;
   kernel: string | null;
+  signal_kernel: string | null;
+  /** Why a faster one does not run here; empty where the fastest does. */
+  why_not: string;
 }
 
 export interface Analysis {
@@ -121,13 +122,21 @@ export interface EngineEventMap {
   error: Event & { error: Error };
 }
 
-/** The Python engine in its worker; serves any number of denoisers and recordings. */
+/** A worker of live sound, and one with Python for recordings and all else; serves any number of both. */
 export class Engine extends EventTarget {
-  /** remember (true): keep some 45 MB on the device, from which the next start takes a third of the time. */
-  constructor(options?: { model?: string; onProgress?: (progress: Progress) => void; remember?: boolean });
+  /**
+   * remember (true): keep some 45 MB on the device, from which the next start takes a third of the time.
+   * kernel (null, the fastest): "numpy" has Python compute live sound too, by numpy alone.
+   */
+  constructor(options?: {
+    model?: string;
+    onProgress?: (progress: Progress) => void;
+    remember?: boolean;
+    kernel?: string | null;
+  });
   readonly model: string;
   readonly ready: Promise<EngineFacts>;
-  /** Live sound can be enhanced: by compiled code alone, until Python is there and takes over; where that does not work, by Python. */
+  /** Live sound can be enhanced: by compiled code in a worker of its own; where that does not run, or numpy is asked for, by Python. */
   readonly live: Promise<LiveFacts>;
   /** From "live" on. */
   readonly liveFacts: LiveFacts | undefined;
@@ -199,6 +208,7 @@ export function createDenoiser(
     onProgress?: (progress: Progress) => void;
     /** As for Engine. */
     remember?: boolean;
+    kernel?: string | null;
     /** Share one engine between several nodes; it is then yours to dispose. */
     engine?: Engine;
   },

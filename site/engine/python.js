@@ -28,14 +28,18 @@ export class Python {
       Object.fromEntries(Object.entries(named).map(([key, value]) => [key, value === null ? undefined : value])),
     );
     try {
-      const answer = this.#live.answer(name, given);
-      if (!(answer instanceof this.pyodide.ffi.PyProxy)) return answer;
-      const plain = answer.toJs({ dict_converter: Object.fromEntries });
-      if (plain !== answer) answer.destroy();
-      return plain;
+      return this.plain(this.#live.answer(name, given));
     } finally {
       given.destroy();
     }
+  }
+
+  /** What Python answered, as a plain value where it has one. @param {any} answer */
+  plain(answer) {
+    if (!(answer instanceof this.pyodide.ffi.PyProxy)) return answer;
+    const plain = answer.toJs({ dict_converter: Object.fromEntries });
+    if (plain !== answer) answer.destroy();
+    return plain;
   }
 
   /** Bring a model of the site's to where Python finds it. @param {string} model */
@@ -45,9 +49,9 @@ export class Python {
     this.pyodide.FS.writeFile(path, await this.models.weights(model), {});
   }
 
-  /** A stream's enhancer. @param {string} model @param {number} maxHops */
-  liveEngine(model, maxHops) {
-    return new LiveEngine(this, this.call("open_live", { model, max_hops: maxHops }));
+  /** A stream's enhancer. @param {string} model @param {number} maxHops @param {string | null} [kernel] */
+  liveEngine(model, maxHops, kernel = null) {
+    return new LiveEngine(this, this.call("open_live", { model, max_hops: maxHops, kernel }));
   }
 
   get heapBytes() {
@@ -117,6 +121,11 @@ export class LiveEngine {
     } finally {
       given.destroy();
     }
+  }
+
+  /** What the stream remembers, by name: copies. @returns {Record<string, Uint8Array>} */
+  state() {
+    return this.python.plain(this.proxy.state());
   }
 
   get heapBytes() {

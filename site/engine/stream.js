@@ -86,13 +86,6 @@ export class Stream {
     this.timer ??= setInterval(() => this.snapshot(), SNAPSHOT_MS);
   }
 
-  /** Go on with another engine, of the same model, that has taken over what the one so far remembers. @param {Enhancing} engine */
-  goOnWith(engine) {
-    const before = this.engine;
-    this.engine = engine;
-    before.destroy();
-  }
-
   /** @param {keyof typeof H} field @param {number} value */
   control(field, value) {
     this.ring.set(H[field], value);
@@ -199,10 +192,6 @@ export class Stream {
     engine.run(hops, lean);
     this.deliver(engine.block("output"), hops * HOP);
     this.count(hops, (1000 * (performance.now() - begin)) / hops);
-    const facts = engine.block("facts"); // pitch period, its correlation, voice activity, gains
-    ring.set(H.PITCH, Math.round(facts[0]));
-    ring.set(H.VOICE, Math.round(1000 * facts[2]));
-    ring.gains = facts.subarray(3);
     if (lean) ring.add(H.LEAN_HOPS, hops);
     this.judge(hops, lean);
   }
@@ -274,6 +263,11 @@ export class Stream {
   snapshot() {
     const ring = this.ring;
     if (this.spentHops) {
+      // Not at every hop: nobody reads them so often, and sixty stores cost as much as a small layer.
+      const facts = this.engine.block("facts"); // pitch period, its correlation, voice activity, gains
+      ring.set(H.PITCH, Math.round(facts[0]));
+      ring.set(H.VOICE, Math.round(1000 * facts[2]));
+      ring.gains = facts.subarray(3);
       ring.set(H.US_MEAN, Math.round(this.spent / this.spentHops));
       if (this.spentHops > 500) this.spent = this.spentHops = 0;
       if (this.snapshots++ % PERCENTILES_EVERY === 0) {

@@ -339,7 +339,7 @@ function show(stats) {
   $("f-hops").textContent = [stats.hops, stats.lean_hops, stats.dropped_hops].join(", ");
   const { pitch_hz, voice, gains } = session.node.analysis();
   $("f-pitch").textContent = TEXT.pitch(pitch_hz, voice);
-  $("f-model").textContent = TEXT.model(stats.model, stats.kernel);
+  $("f-model").textContent = TEXT.model(stats);
   if (gains.length) $("gains-note").textContent = TEXT.gains(gains.length);
   $("shared-note").hidden = stats.shared_memory;
   $("shared-note").textContent = TEXT.notShared;

@@ -63,7 +63,16 @@ export const TEXT = {
   percent: (value) => `${value} %`,
   ms: (value) => `${value.toFixed(0)} ms`,
   pitch: (hz, voice) => `${hz.toFixed(0)} Hz, ${(100 * voice).toFixed(0)} %`,
-  model: (name, kernel) => `${name}, ${kernel ?? "loading"}`,
+  model: ({ model, kernel, signal_kernel, why_not }) =>
+    kernel === null
+      ? `${model}, loading`
+      : [
+          model,
+          kernel === signal_kernel ? kernel : `${kernel}, signal path ${signal_kernel}`,
+          why_not && `not ${why_not}`,
+        ]
+          .filter(Boolean)
+          .join(", "),
   failed: (why) => `Something went wrong: ${why}`,
   before: "Before",
   after: "After",

@@ -51,7 +51,9 @@ export interface Text {
   percent: (value: number | string) => string;
   ms: (value: number) => string;
   pitch: (hz: number, voice: number) => string;
-  model: (name: string, kernel: string | null) => string;
+  model: (
+    stats: Pick<import("../engine/pyenhance.d.ts").Stats, "model" | "kernel" | "signal_kernel" | "why_not">,
+  ) => string;
   failed: (why: string) => string;
   before: string;
   after: string;

@@ -4,15 +4,17 @@ import os
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
-from ..conftest import ROOT
+from ..conftest import PATIENCE_S, ROOT
+from . import tap
 
 sys.path.insert(0, str(ROOT / "wasm"))
 from serve import make_server
@@ -29,7 +31,10 @@ FLAGS = [
     "--js-flags=--expose-gc",
     "--enable-precise-memory-info",
 ]
-READY_MS = 120_000
+READY_MS = 1000 * PATIENCE_S
+"""For whatever a page is waited for: the default of `watched` pages and of `expect`, so that no wait needs its own."""
+
+expect.set_options(timeout=READY_MS)
 SCREENSHOTS = ROOT / "dist" / "screenshots"
 
 
@@ -72,7 +77,7 @@ def serve(site: Path) -> Iterator[Callable[[bool], str]]:
 
     def start(isolation: bool) -> str:
         if isolation not in servers:
-            servers[isolation] = make_server(site, 0, isolation=isolation, quiet=True)
+            servers[isolation] = tap.offer(make_server(site, 0, isolation=isolation, quiet=True))
             threading.Thread(target=servers[isolation].serve_forever, daemon=True).start()
         return f"http://127.0.0.1:{servers[isolation].server_port}/"
 
@@ -85,10 +90,23 @@ def serve(site: Path) -> Iterator[Callable[[bool], str]]:
 def watched(context: BrowserContext) -> Page:
     """A page whose every request is noted in `page.seen`, and whose script errors in `page.errors`."""
     page = context.new_page()
+    page.set_default_timeout(READY_MS)
     page.seen, page.errors = [], []
     context.on("request", lambda request: page.seen.append(request.url))
     page.on("pageerror", lambda error: page.errors.append(str(error)))
     return page
+
+
+def until(page: Page, condition: str | Callable[[], Any], argument: Any = None) -> Any:
+    """What a JavaScript expression, or a function of the argument, or one of Python, gives as soon as it is true.
+
+    The page is asked again and again: its policy forbids Playwright's own way, which compiles text there.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    while not (value := condition() if callable(condition) else page.evaluate(condition, argument)):
+        assert time.monotonic() < deadline, f"{condition} is {value!r} after {PATIENCE_S} s"
+        page.wait_for_timeout(100)
+    return value
 
 
 def assert_own_host_only(page: Page, address: str) -> None:
@@ -106,7 +124,7 @@ def page(request: pytest.FixtureRequest, browser: Browser, serve: Callable[[bool
     context = browser.new_context()
     page = watched(context)
     page.goto(address)
-    page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+    page.wait_for_selector("body[data-engine=ready]")
     assert page.evaluate("crossOriginIsolated") is request.param
     yield page
     assert_own_host_only(page, address)

@@ -10,7 +10,7 @@ from typing import Any
 
 from websockets.sync.client import connect
 
-_ANSWER_S = 60
+from ..conftest import PATIENCE_S
 
 
 class Firefox:
@@ -26,7 +26,7 @@ class Firefox:
             log = stack.enter_context(self._log.open("w"))
             process = stack.enter_context(subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=log))
             stack.callback(process.kill)
-            deadline = time.monotonic() + _ANSWER_S
+            deadline = time.monotonic() + PATIENCE_S
             while not (found := re.search(r"ws://\S+", self._log.read_text())):
                 assert time.monotonic() < deadline and process.poll() is None, self._log.read_text()
                 time.sleep(0.1)
@@ -44,7 +44,7 @@ class Firefox:
         self._number += 1
         self._socket.send(json.dumps({"id": self._number, "method": method, "params": parameters}))
         while True:
-            reply = json.loads(self._socket.recv(timeout=_ANSWER_S))
+            reply = json.loads(self._socket.recv(timeout=PATIENCE_S))
             if reply.get("id") == self._number:
                 assert reply["type"] == "success", reply
                 return reply["result"]
@@ -60,11 +60,11 @@ class Firefox:
         assert result["type"] == "success", result["exceptionDetails"]["text"]
         return json.loads(result["result"]["value"])
 
-    def wait_for(self, expression: str, seconds: float) -> Any:
+    def wait_for(self, expression: str) -> Any:
         """The expression's value once there is one."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + PATIENCE_S
         while not (value := self.evaluate(expression)):
-            assert time.monotonic() < deadline, f"{expression} is {value!r} after {seconds} s"
+            assert time.monotonic() < deadline, f"{expression} is {value!r} after {PATIENCE_S} s"
             time.sleep(0.1)
         return value
 

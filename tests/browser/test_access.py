@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from ..npm import unpack
-from .conftest import READY_MS, watched
+from .conftest import watched
 
 pytestmark = pytest.mark.browser
 AXE = ("axe-core", "4.14.1", "e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745")
@@ -27,7 +27,7 @@ def pages(request: pytest.FixtureRequest, browser: Browser, serve: Callable[[boo
         page = watched(context)
         page.goto(serve(True) + place)
         if "example" not in place:
-            page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+            page.wait_for_selector("body[data-engine=ready]")
         return page
 
     yield visit
@@ -49,7 +49,7 @@ def test_axe_finds_nothing(pages: Callable[[str], Page], axe: str, site: Path) -
             page.wait_for_selector("#ab:not([disabled])")
             page.click("#costs summary")
             page.set_input_files("#file", site / "sample.flac")
-            page.wait_for_selector("#results a", timeout=60_000)
+            page.wait_for_selector("#results a")
             assert _violations(page, axe) == []
             page.click("#start")
         page.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from .conftest import READY_MS, assert_own_host_only, watched
+from .conftest import assert_own_host_only, until, watched
 
 pytestmark = pytest.mark.browser
 
@@ -22,21 +22,22 @@ def test_webrtc_call(browser: Browser, serve: Callable[[bool], str]) -> None:
     address = serve(True) + "examples/webrtc.html"
     page.goto(address)
     page.click("#call")
-    page.wait_for_selector("#status:has-text('and enhanced')", timeout=READY_MS)
-    page.wait_for_timeout(3000)
-    heard = page.evaluate("""async () => {
+    page.wait_for_selector("#status:has-text('and enhanced')")
+    heard = until(
+        page,
+        """async () => {
       const reports = [...(await call.far.getStats()).values()];
       const { totalAudioEnergy, bytesReceived } = reports.find(({ type }) => type === "inbound-rtp");
-      return { totalAudioEnergy, bytesReceived, ...call.denoiser.stats() };
-    }""")
-    assert heard["state"] == "running" and heard["hops"] > 100
-    assert heard["bytesReceived"] > 1000 and heard["totalAudioEnergy"] > 0
+      const heard = { totalAudioEnergy, bytesReceived, ...call.denoiser.stats() };
+      return heard.hops > 100 && bytesReceived > 1000 && totalAudioEnergy > 0 ? heard : null;
+    }""",
+    )
+    assert heard["state"] == "running"
     page.click("#toggle")
     assert page.evaluate("call.denoiser.bypass") is True
     page.click("#end")
     page.wait_for_selector("#status:has-text('Not connected')")
-    page.wait_for_timeout(300)
-    assert not page.workers
+    until(page, lambda: not page.workers)
     assert_own_host_only(page, address)
     context.close()
 

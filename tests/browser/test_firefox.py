@@ -14,7 +14,6 @@ import soundfile
 from pyenhance import enhance
 
 from ..conftest import noisy_voice
-from .conftest import READY_MS
 from .firefox import Firefox
 
 pytestmark = pytest.mark.browser
@@ -34,7 +33,7 @@ def firefox(tmp_path: Path) -> Iterator[Firefox]:
 def test_firefox(firefox: Firefox, serve: Callable[[bool], str], tmp_path: Path) -> None:
     ready = "document.body?.dataset.engine"
     firefox.goto(serve(True))
-    assert firefox.wait_for(ready, READY_MS / 1000) == "ready"
+    assert firefox.wait_for(ready) == "ready"
     facts = firefox.evaluate("pyenhance.engine.facts")
     assert facts["kernel"] in ("simd", "relaxed") and not facts["started_again"]
     x = noisy_voice(2.0)
@@ -43,13 +42,13 @@ def test_firefox(firefox: Firefox, serve: Callable[[bool], str], tmp_path: Path)
     for name in ("voice.wav", "voice.mp3"):
         soundfile.write(tmp_path / name, noisy_voice(12.0), 48_000)
         firefox.set_files("#file", tmp_path / name)
-        firefox.wait_for(f"document.querySelector('#results strong')?.textContent === '{name}'", 60)
+        firefox.wait_for(f"document.querySelector('#results strong')?.textContent === '{name}'")
         assert "12.0 s enhanced" in firefox.evaluate("document.getElementById('file-status').textContent")
         assert firefox.evaluate("document.querySelector('#results a').download") == "voice-enhanced.wav"
     kept = "caches.keys().then((names) => names.some((name) => name.startsWith('memory-of-pyenhance')))"
-    firefox.wait_for(kept, 30)
+    firefox.wait_for(kept)
     firefox.goto(serve(True))
-    assert firefox.wait_for(ready, READY_MS / 1000) == "ready"
+    assert firefox.wait_for(ready) == "ready"
     assert firefox.evaluate("pyenhance.engine.facts.started_again") is True
     firefox.goto(f"{serve(True)}how.html")
-    assert firefox.wait_for(ready, READY_MS / 1000) == "ready"
+    assert firefox.wait_for(ready) == "ready"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from .conftest import READY_MS, assert_own_host_only, watched
+from .conftest import assert_own_host_only, until, watched
 
 pytestmark = pytest.mark.browser
 STEPS = ["noisy", "bins", "gains", "comb", "postfilter", "network"]
@@ -18,7 +18,7 @@ def how(browser: Browser, serve: Callable[[bool], str]) -> Iterator[Page]:
     context = browser.new_context()
     page = watched(context)
     page.goto(address)
-    page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+    page.wait_for_selector("body[data-engine=ready]")
     yield page
     assert_own_host_only(page, address)
     context.close()
@@ -51,8 +51,7 @@ def test_listening_changes_in_step(how: Page) -> None:
     how.click("[data-step=comb] button")
     pressed = [how.get_attribute(f"[data-step={s}] button", "aria-pressed") for s in STEPS]
     assert pressed == ["false", "false", "false", "true", "false", "false"]
-    how.wait_for_timeout(300)
-    assert how.evaluate("how.player.place") > 0
+    until(how, "how.player.place > 0")
     how.click("[data-step=comb] button")
     assert how.evaluate("how.player.heard") is None
 
@@ -98,7 +97,7 @@ def test_code_that_never_ends(how: Page) -> None:
     before = _scores(how)
     how.fill("#code", "def envelope_postfilter(gain, energy):\n    while True:\n        pass\n")
     how.click("#run")
-    expect(how.locator("#code-status")).to_contain_text("without an answer", timeout=60_000)
+    expect(how.locator("#code-status")).to_contain_text("without an answer")
     assert _scores(how) == before
     how.click("#reset")
     _settled(how)
@@ -107,7 +106,7 @@ def test_code_that_never_ends(how: Page) -> None:
 def test_own_voice(how: Page) -> None:
     before = _scores(how)
     how.click("#record")
-    expect(how.locator("#bundled")).to_be_visible(timeout=20_000)
+    expect(how.locator("#bundled")).to_be_visible()
     after = _scores(how)
     assert after != before and after["noisy"] == pytest.approx(before["noisy"], abs=1)  # the same ratio is set
     how.click("#bundled")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from playwright.sync_api import Browser
 
 from ..wasm.test_kernels import SCRIPT, check_kernels
+from .conftest import watched
 
 PAGE = """<!doctype html><script type="module">
   import { loadPyodide } from "/engine/pyodide/pyodide.mjs";
@@ -18,11 +19,11 @@ PAGE = """<!doctype html><script type="module">
 
 
 def test_relaxed_simd_computes_what_numpy_does(browser: Browser, serve: Callable[[bool], str]) -> None:
-    page = browser.new_page()
+    page = watched(browser.new_context())
     page.route("**/kernels.html", lambda route: route.fulfill(body=PAGE, content_type="text/html"))
     page.goto(f"{serve(True)}kernels.html")
-    page.wait_for_function("document.title === 'ready'", timeout=120_000)
+    page.wait_for_function("document.title === 'ready'")
     facts = json.loads(page.evaluate("(source) => run(source)", SCRIPT.read_text()))
-    page.close()
+    page.context.close()
     assert facts["kernels"] == ["numpy", "simd", "relaxed"] and facts["default"] == "relaxed"
     check_kernels(facts)

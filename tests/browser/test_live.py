@@ -10,13 +10,15 @@ import pytest
 import soundfile
 from playwright.sync_api import Page, Playwright
 
+from ..conftest import PATIENCE_S
 from . import tap
-from .conftest import READY_MS, launch
+from .conftest import launch, until, watched
 
 pytestmark = pytest.mark.browser
 WARM_UP_SECONDS = 6
 SECONDS = 21
-WINDOWS = 4  # the transport's delay settles on a busy machine after its first long pauses: that is still warm-up
+# The transport's delay settles on a busy machine after its first long pauses: that is still warm-up. So windows go by
+# until one is without trouble.
 
 TROUBLES = ("underruns", "underrun_samples", "lean_hops", "dropped_hops", "overruns")
 
@@ -31,7 +33,8 @@ def test_microphone_to_output(page: Page, screenshot: Callable[[Page, str], None
     page.wait_for_selector("#ab:not([disabled])")
     tap.start(page)
     time.sleep(WARM_UP_SECONDS)
-    for _ in range(WINDOWS):
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
         heap = page.evaluate("gc(), performance.memory.usedJSHeapSize")
         begin, end, heard, enhanced = tap.record(page, SECONDS)
         if all(end[name] == begin[name] for name in TROUBLES):
@@ -50,7 +53,7 @@ def test_microphone_to_output(page: Page, screenshot: Callable[[Page, str], None
     assert abs(np.percentile(after, 95) - np.percentile(before, 95)) < 4
 
     assert {name: end[name] - begin[name] for name in TROUBLES} == dict.fromkeys(TROUBLES, 0)
-    assert end["us_mean"] < 5000, "mean time a hop is over half of the hop"
+    assert 0 < end["us_mean"] < 10_000, "a stream that keeps up takes less time for a hop than the hop lasts"
     assert end["heap_bytes"] == begin["heap_bytes"]
     assert page.evaluate("gc(), performance.memory.usedJSHeapSize") < heap + 8e6
     assert end["latency_algorithm_ms"] == 30
@@ -69,16 +72,17 @@ def test_a_click_takes_as_long_as_the_page_says(
     soundfile.write(tmp_path / "clicks.wav", clicks, 48_000, subtype="PCM_16")
     fake = f"--use-file-for-fake-audio-capture={tmp_path / 'clicks.wav'}"
     browser = launch(playwright, "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", fake)
-    page = browser.new_page()
+    page = watched(browser.new_context())
     page.goto(serve(True))
-    page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+    page.wait_for_selector("body[data-engine=ready]")
     page.click("#start")
     page.wait_for_selector("#ab:not([disabled])")
     page.evaluate("pyenhance.session.node.strengthDb = 0")  # through the enhancer, which is to take nothing away
     tap.start(page)
     time.sleep(4)
     delays = []
-    for _ in range(WINDOWS):
+    deadline = time.monotonic() + PATIENCE_S
+    while not delays and time.monotonic() < deadline:
         begin, end, heard, enhanced = tap.record(page, 5)
         if end["latency_transport_ms"] != begin["latency_transport_ms"]:
             continue
@@ -86,7 +90,6 @@ def test_a_click_takes_as_long_as_the_page_says(
         likeness = np.fft.irfft(np.fft.rfft(enhanced, size) * np.conj(np.fft.rfft(heard, size)), size)
         delays.append(int(np.argmax(likeness[:9600])) - 48 * (end["latency_ms"] - end["latency_device_ms"]))
         assert np.abs(heard).max() > 0.2, "the fake microphone was silent"
-        break
     browser.close()
     assert delays and abs(delays[0]) <= 128, f"{delays} samples off"
 
@@ -105,8 +108,7 @@ def test_sample_ab_and_strength(page: Page, screenshot: Callable[[Page, str], No
     assert page.inner_text("#strength-value") == "12 dB"
     page.fill("#strength", "42")
     assert page.evaluate("pyenhance.session.node.strengthDb") is None
-    time.sleep(2)
-    assert page.evaluate("pyenhance.session.node.stats().hops") > 50
+    until(page, "pyenhance.session.node.stats().hops > 50")
     page.evaluate("pyenhance.session.node.dispatchEvent(new Event('overload'))")
     assert "too slow" in page.inner_text("#status")
     page.click("#start")  # stops
@@ -151,9 +153,11 @@ def test_devices_and_unplugging(page: Page) -> None:
 def test_record_what_is_heard(page: Page) -> None:
     page.click("#sample")
     page.wait_for_selector("#record:not([disabled])")
+    begin = time.monotonic()
     page.click("#record")
     time.sleep(2)
     page.click("#record")
+    pressed = time.monotonic() - begin
     page.wait_for_selector("#results li audio")
     assert page.get_attribute("#results a", "download").startswith("pyenhance-2")
     with page.expect_download() as download:
@@ -165,23 +169,26 @@ def test_record_what_is_heard(page: Page) -> None:
       return sound.getChannelData(0).some((value) => Math.abs(value) > 0.01) ? sound.duration : -1;
     }"""
     seconds = page.evaluate(script, text)
-    assert 1 < seconds < 6
+    assert 1 < seconds < pressed + 1
     page.click("#start")
 
 
 def test_pictures_show_the_noise_go(page: Page) -> None:
     page.click("#sample")
     page.wait_for_selector("#ab:not([disabled])")
-    time.sleep(5)
-    light = """id => {
+    light = """(id) => {
       const canvas = document.getElementById(id);
       const { data } = canvas.getContext("2d").getImageData(canvas.width - 100, 0, 100, canvas.height);
       let sum = 0;
       for (let i = 1; i < data.length; i += 4) sum += data[i];
       return (4 * sum) / data.length;
     }"""
-    before, after, gains = (page.evaluate(light, f"pic-{name}") for name in ("before", "after", "gains"))
-    assert before > after + 10 and gains > 20
+
+    def noise_is_seen_to_go() -> bool:
+        before, after, gains = (page.evaluate(light, f"pic-{name}") for name in ("before", "after", "gains"))
+        return before > after + 10 and gains > 20
+
+    until(page, noise_is_seen_to_go)
     page.click("#start")
 
 
@@ -230,23 +237,24 @@ def test_other_sample_rates(page: Page, rate: int) -> None:
       const sink = new GainNode(context, { gain: 0 });
       loop.connect(node).connect(sink).connect(context.destination);
       loop.start();
-      await new Promise((resolve) => setTimeout(resolve, 4000));
-      const live = node.stats();
-      node.dispose();
-      await context.close();
-      return { x: [...x], y: [...y], live, delay_ms: stated.latency_ms - stated.latency_device_ms };
+      window.other = { context, node };
+      return { x: [...x], y: [...y], delay_ms: stated.latency_ms - stated.latency_device_ms };
     }""",
         rate,
     )
+    enhanced = """() => {
+      const stats = other.node.stats();
+      return stats.hops > 200 && stats.peak_out < 0.5 * stats.peak_in ? stats : null;
+    }"""
+    live = until(page, enhanced)
+    page.evaluate("other.node.dispose(), other.context.close()")
     x, y = (np.array(outcome[name]) for name in "xy")
     delay = outcome["delay_ms"] / 1000 * rate
     n = np.arange(len(x))
     expected = np.interp(n - delay, n, x)  # as good as the interpolation: the tones are low
     settled = slice(int(delay) + rate // 20, None)
     assert np.std(y[settled] - expected[settled]) < 0.03 * np.std(x)
-    live = outcome["live"]
-    assert live["state"] == "running" and live["hops"] > 200 and live["overruns"] == 0
-    assert live["peak_out"] < 0.5 * live["peak_in"]
+    assert live["state"] == "running" and live["overruns"] == 0
 
 
 def test_bypassed_node_is_an_exact_delay(page: Page) -> None:
@@ -274,7 +282,7 @@ def test_bypassed_node_is_an_exact_delay(page: Page) -> None:
 
 def test_two_streams_on_one_engine(page: Page) -> None:
     """Each is enhanced as if it were alone, and one that ends leaves the other be."""
-    outcome = page.evaluate("""async () => {
+    page.evaluate("""async () => {
       const { createDenoiser, engine } = pyenhance;
       const context = new AudioContext({ sampleRate: 48000 });
       const sink = new GainNode(context, { gain: 0 });
@@ -289,27 +297,30 @@ def test_two_streams_on_one_engine(page: Page) -> None:
         source.start();
         nodes.push(node);
       }
-      const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-      await wait(3000);
-      const both = nodes.map((node) => ({ ...node.stats(), gain: Math.max(...node.analysis().gains) }));
-      nodes[0].dispose();
-      const hops = nodes[1].stats().hops;
-      await wait(1000);
-      const after = nodes[1].stats();
-      nodes[1].dispose();
-      await context.close();
-      return { both, went: after.hops - hops, state: after.state, streams: engine.streams.size };
+      window.both = { context, nodes };
     }""")
-    strong, weak = outcome["both"]
-    assert strong["hops"] > 100 and weak["hops"] > 100
-    assert strong["peak_out"] < 0.5 * strong["peak_in"]  # all the noise may go
-    assert 0.4 * weak["peak_in"] < weak["peak_out"] < 0.8 * weak["peak_in"]  # half of it stays
-    assert strong["gain"] < 0.5
-    assert outcome["went"] > 50 and outcome["state"] == "running" and outcome["streams"] == 0
+
+    def each_its_own_strength() -> bool:
+        strong, weak = page.evaluate(
+            "both.nodes.map((node) => ({ ...node.stats(), gain: Math.max(...node.analysis().gains) }))"
+        )
+        return (
+            min(strong["hops"], weak["hops"]) > 100
+            and strong["gain"] < 0.5
+            and strong["peak_out"] < 0.5 * strong["peak_in"]  # all the noise may go
+            and 0.4 * weak["peak_in"] < weak["peak_out"] < 0.8 * weak["peak_in"]  # half of it stays
+        )
+
+    until(page, each_its_own_strength)
+    hops = page.evaluate("both.nodes[0].dispose(), both.nodes[1].stats().hops")
+    after = until(page, "(hops) => both.nodes[1].stats().hops > hops + 50 && both.nodes[1].stats()", hops)
+    assert after["state"] == "running"
+    page.evaluate("both.nodes[1].dispose(), both.context.close()")
+    assert page.evaluate("pyenhance.engine.streams.size") == 0
 
 
 def test_a_failing_enhancer_leaves_the_sound(page: Page) -> None:
-    outcome = page.evaluate("""async () => {
+    message = page.evaluate("""async () => {
       const { createDenoiser, Engine } = pyenhance;
       const context = new AudioContext({ sampleRate: 48000 });
       const engine = new Engine({ model: "no-such-model" });
@@ -319,15 +330,13 @@ def test_a_failing_enhancer_leaves_the_sound(page: Page) -> None:
       const sink = new GainNode(context, { gain: 0 });
       source.connect(node).connect(sink).connect(context.destination);
       source.start();
-      const message = await failed;
-      await new Promise((resolve) => setTimeout(resolve, 500));
-      const { peak_out, underruns } = node.stats();
-      node.dispose();
-      await context.close();
-      return { message, peak_out, underruns };
+      window.failing = { context, node };
+      return await failed;
     }""")
-    assert "no-such-model" in outcome["message"]
-    assert outcome["peak_out"] > 0.5 and outcome["underruns"] == 0
+    assert "no-such-model" in message
+    until(page, "failing.node.stats().peak_out > 0.5")
+    assert page.evaluate("failing.node.stats().underruns") == 0
+    page.evaluate("failing.node.dispose(), failing.context.close()")
 
 
 def test_dispose_leaves_no_worker(page: Page) -> None:
@@ -339,7 +348,4 @@ def test_dispose_leaves_no_worker(page: Page) -> None:
     }""")
     assert len(page.workers) == before + 1
     page.evaluate("own.dispose(); own.dispose(); context.close()")
-    deadline = time.monotonic() + 10
-    while len(page.workers) > before and time.monotonic() < deadline:
-        page.wait_for_timeout(100)
-    assert len(page.workers) == before
+    until(page, lambda: len(page.workers) == before)

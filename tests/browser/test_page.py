@@ -12,7 +12,7 @@ import soundfile
 from playwright.sync_api import Browser, Page, Playwright
 
 from ..conftest import noisy_voice
-from .conftest import READY_MS, assert_own_host_only, launch, make_server, watched
+from .conftest import assert_own_host_only, launch, make_server, watched
 
 pytestmark = pytest.mark.browser
 
@@ -58,7 +58,7 @@ def test_insecure_context(playwright: Playwright, serve: Callable[[bool], str], 
     page.click("#start")
     page.wait_for_selector("#status:has-text('https')")
     _usable(page)
-    page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+    page.wait_for_selector("body[data-engine=ready]")
     _enhance_file(page, tmp_path)
     browser.close()
 
@@ -68,12 +68,12 @@ def test_load_failure_then_retry(browser: Browser, serve: Callable[[bool], str])
     page = watched(context)
     context.route("**/python_stdlib.zip", lambda route: route.abort())
     page.goto(serve(True))
-    page.wait_for_selector("body[data-engine=failed]", timeout=READY_MS)
+    page.wait_for_selector("body[data-engine=failed]")
     assert "could not be loaded" in page.inner_text("#status")
     _usable(page)
     context.unroute("**/python_stdlib.zip")
     page.click("#retry")
-    page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+    page.wait_for_selector("body[data-engine=ready]")
     assert not page.is_visible("#retry")
     context.close()
 
@@ -90,7 +90,7 @@ def test_tampered_wheel_is_refused(browser: Browser, serve: Callable[[bool], str
 
     context.route("**/pyenhance-*.whl", tamper)
     page.goto(serve(True))
-    page.wait_for_selector("body[data-engine=failed]", timeout=READY_MS)
+    page.wait_for_selector("body[data-engine=failed]")
     assert page.is_visible("#retry")
     context.close()
 
@@ -119,7 +119,7 @@ def _enhance_file(page: Page, tmp_path: Path) -> None:
     path = tmp_path / "meeting <b>1.wav"
     soundfile.write(path, x, 48_000)
     page.set_input_files("#file", path)
-    page.wait_for_selector("#results li a", timeout=60_000)
+    page.wait_for_selector("#results li a")
     assert "<b>" in page.inner_text("#results strong")  # shown as text
     assert page.get_attribute("#results a", "download") == "meeting <b>1-enhanced.wav"
     with page.expect_download() as download:
@@ -160,7 +160,7 @@ def test_kinds_of_recordings(
     page = watched(browser.new_context())
     page.goto(serve(True))
     page.set_input_files("#file", path)
-    page.wait_for_selector("#results li a", timeout=READY_MS)
+    page.wait_for_selector("#results li a")
     with page.expect_download() as download:
         page.click("#results a")
     y, found = soundfile.read(download.value.path(), always_2d=True)
@@ -185,13 +185,13 @@ def test_long_recording_in_constant_memory(browser: Browser, serve: Callable[[bo
                 file.write(noisy_voice(10.0))
     page = watched(browser.new_context())
     page.goto(serve(True))
-    page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+    page.wait_for_selector("body[data-engine=ready]")
     page.set_input_files("#file", tmp_path / "question.wav")
-    page.wait_for_selector("#results li a", timeout=READY_MS)
+    page.wait_for_selector("#results li a")
     renderer = _renderer(browser)
     before = _peak_bytes(renderer)
     page.set_input_files("#file", tmp_path / "lecture.wav")
-    page.wait_for_selector("#results li:nth-child(2) a", timeout=READY_MS)
+    page.wait_for_selector("#results li:nth-child(2) a")
     assert page.get_attribute("#results li:first-child a", "download") == "lecture-enhanced.wav"
     assert _peak_bytes(renderer) - before < 120e6, "decoded whole it would be 346 MB"
     with page.expect_download() as download:
@@ -228,7 +228,7 @@ def test_many_recordings_as_a_zip(page: Page, tmp_path: Path) -> None:
         soundfile.write(path, noisy_voice(1.0), 48_000)
     assert not page.is_visible("#zip")
     page.set_input_files("#file", paths)
-    page.wait_for_selector("#results li:nth-child(3) a", timeout=60_000)
+    page.wait_for_selector("#results li:nth-child(3) a")
     assert page.locator("#results canvas").count() == 6
     with page.expect_download() as download:
         page.click("#zip")
@@ -256,12 +256,12 @@ def test_opens_without_a_network(browser: Browser, site: Path) -> None:
     page = watched(context)
     address = f"http://127.0.0.1:{server.server_port}/"
     page.goto(address)
-    page.wait_for_selector("#offline:not([hidden])", timeout=READY_MS)
+    page.wait_for_selector("#offline:not([hidden])")
     server.shutdown()
     server.server_close()
     for place in ("", "how.html", "?from=home"):
         page.goto(address + place)
-        page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+        page.wait_for_selector("body[data-engine=ready]")
         assert page.evaluate("crossOriginIsolated")
     assert_own_host_only(page, address)
     context.close()
@@ -277,7 +277,7 @@ def test_looks(browser: Browser, serve: Callable[[bool], str], screenshot: Calla
         context = browser.new_context(**options)
         page = watched(context)
         page.goto(address)
-        page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+        page.wait_for_selector("body[data-engine=ready]")
         screenshot(page, name)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name}: scrolls sideways"
         assert_own_host_only(page, address)

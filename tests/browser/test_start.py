@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route
 from pyenhance import enhance
 
 from ..conftest import noisy_voice
-from .conftest import READY_MS, watched
+from .conftest import until, watched
 
 pytestmark = pytest.mark.browser
 
@@ -47,7 +47,7 @@ def context(browser: Browser) -> BrowserContext:
 def _open(context: BrowserContext, address: str) -> Page:
     page = watched(context)
     page.goto(address)
-    page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+    page.wait_for_selector("body[data-engine=ready]")
     return page
 
 
@@ -56,11 +56,7 @@ def _started_again(page: Page) -> bool:
 
 
 def _wait_until_kept(page: Page) -> None:
-    for _ in range(100):
-        if list(page.evaluate(KEPT).values()) == [True]:
-            return
-        page.wait_for_timeout(100)
-    raise AssertionError("nothing was kept")
+    until(page, lambda: list(page.evaluate(KEPT).values()) == [True])
 
 
 def test_second_start_takes_up_from_the_first(context: BrowserContext, serve: Callable[[bool], str]) -> None:
@@ -78,7 +74,7 @@ def test_second_start_takes_up_from_the_first(context: BrowserContext, serve: Ca
     assert np.std(np.array(results[0]) - enhance(x, 48_000)) < 0.05 * np.std(x)
     # The laboratory needs modules, sources and parts of numpy that were not in use when the snapshot was taken.
     page.goto(f"{serve(True)}how.html")
-    page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+    page.wait_for_selector("body[data-engine=ready]")
     assert page.input_value("#code").count("def ") == 1
 
 
@@ -102,10 +98,7 @@ def test_snapshot_of_another_build_goes(context: BrowserContext, serve: Callable
     old = "memory-of-pyenhance /engine/ 0123456789abcdef"
     page.evaluate("(name) => caches.open(name).then((cache) => cache.put('/snapshot', new Response('old')))", old)
     page = _open(context, serve(True))
-    for _ in range(100):
-        if old not in page.evaluate(KEPT):
-            break
-        page.wait_for_timeout(100)
+    until(page, lambda: old not in page.evaluate(KEPT))
     _wait_until_kept(page)
     build = page.evaluate("fetch('engine/manifest.json').then((reply) => reply.json()).then(({ build }) => build)")
     assert list(page.evaluate(KEPT)) == [f"memory-of-pyenhance /engine/ {build}"]
@@ -127,12 +120,12 @@ def test_another_pyodide_starts_in_the_ordinary_way(browser: Browser, serve: Cal
     warnings: list[str] = []
     page.on("console", lambda message: warnings.append(message.text))
     page.goto(serve(True))
-    page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+    page.wait_for_selector("body[data-engine=ready]")
     assert not _started_again(page)
     assert any("this is 999.0.1" in warning for warning in warnings), warnings
     page.evaluate("caches.keys().then((names) => Promise.all(names.map((name) => caches.delete(name))))")
     page.reload()
-    page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
+    page.wait_for_selector("body[data-engine=ready]")
     page.wait_for_timeout(1000)
     assert page.evaluate(KEPT) == {}
     context.close()

@@ -58,7 +58,7 @@ def _buzz(turns: np.ndarray) -> np.ndarray:
 
 def make(folder: Path) -> Path:
     """Write clean/, noisy/ and manifest.csv; the same files every time."""
-    voice, _ = soundfile.read(ROOT / "site" / "sample-clean.flac")
+    voice, _ = soundfile.read(ROOT / "site" / "page" / "sample-clean.flac")
     higher = np.tile(soxr.resample(voice, RATE, RATE / HIGHER), 2)
     rng = np.random.default_rng(2026)
     for name in ("clean", "noisy"):

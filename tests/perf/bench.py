@@ -22,6 +22,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser import tap
 from tests.browser.conftest import READY_MS, ROOT, launch, make_server
+from tests.perf import live_cpu
 from tests.perf.peers import measure_peers
 
 BLOCKS = (1, 2, 10)
@@ -243,6 +244,7 @@ def _show(result: dict[str, Any]) -> None:
     print(f"enhanced sample; {start['bytes_total'] / 1e6:.1f} MB, {start['bytes_compressed'] / 1e6:.1f} MB compressed:")
     for name, size in list(start["bytes"].items())[:6]:
         print(f"  {size / 1e6:6.2f} MB  {name}")
+    live_cpu.show(result)
     print("live:    " + ", ".join(f"{k} {v:.0f}" for k, v in result["live"].items()))
     print("latency: " + ", ".join(f"{k} {v:.1f} ms" for k, v in result["latency_ms"].items()))
     for row in result["files"]["single"] + result["files"]["cluster"]:
@@ -255,12 +257,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=20, help="of audio for each row")
+    parser.add_argument("--live-seconds", type=float, default=60, help="of live sound for each system")
     parser.add_argument("--model", default="default")
     parser.add_argument("--no-peers", action="store_true", help="do not fetch and measure RNNoise's npm packages")
     arguments = parser.parse_args()
     site = ROOT / "dist" / "site"
     manifest = json.loads((site / "engine" / "manifest.json").read_text())
-    server = make_server(site, 0, quiet=True)
+    server = tap.offer(make_server(site, 0, quiet=True))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}/"
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
@@ -285,6 +288,7 @@ def main() -> None:
         peers = [] if arguments.no_peers else measure_peers(browser, Path(folder) / "peers")
         browser.close()
         server.shutdown()
+        while_talking = live_cpu.measure(arguments.live_seconds, Path(folder), playwright)
         own_rows, file_rows = cpython(arguments.model, arguments.seconds, Path(folder) / "cache")
     rows += own_rows
     result = {
@@ -303,6 +307,7 @@ def main() -> None:
         "startup": start,
         "latency_ms": latency,
         "live": running,
+        **while_talking,
         "files": file_rows,
         "numpy_calls": {k: _numpy_calls(k) for k in BLOCKS},
     }

@@ -31,7 +31,8 @@ def model(request: pytest.FixtureRequest, spec: SignalSpec, with_native: None) -
 
 def assert_same_state(one: StreamState, other: StreamState) -> None:
     """Bit for bit; the block has scratch space besides."""
-    for name in ("samples", "spectra", "energies", "decimated", "score", "previous", "level", "tail"):
+    of_signal = "samples spectra energies decimated score previous level tail sections rumble filtered raw"
+    for name in of_signal.split():
         np.testing.assert_array_equal(getattr(one.signal, name), getattr(other.signal, name), name)
     for name in ("memory", "held_gain", "recent", "heard"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name), name)

@@ -124,9 +124,9 @@ def test_other_rates(rate: int) -> None:
     assert np.corrcoef(untouched[rate // 10 :], x[rate // 10 :])[0, 1] > (0.9 if rate > 48_000 else 0.99)
 
 
-def test_channels_are_independent(signal: np.ndarray) -> None:
+def test_unlinked_channels_are_independent(signal: np.ndarray) -> None:
     x = np.stack((signal[:48_000], signal[48_000:96_000]), 1)
-    y = enhance(x, 48_000)
+    y = enhance(x, 48_000, linked=False)
     assert y.shape == x.shape
     np.testing.assert_array_equal(y[:, 1], enhance(np.ascontiguousarray(x[:, 1]), 48_000))
 

@@ -71,7 +71,7 @@ def test_a_switch_does_not_click_and_arrives(pair: tuple[Model, Model], k: int) 
     late = 200 // k
     difference = np.abs(np.array(gains[late:]) - np.array(right[late:]))
     assert difference.mean() < 0.01 and difference.max() < 0.15
-    assert np.std(y[AT + 200 :] - of_new[AT + 200 :]) < 0.05 * np.std(of_new[AT + 200 :])
+    assert np.std(y[AT + 200 :] - of_new[AT + 200 :]) < 0.01 * np.std(HOPS[AT + 200 : END])
 
 
 def test_it_is_warm(kernel: str) -> None:
@@ -91,7 +91,7 @@ def test_it_is_warm(kernel: str) -> None:
 
 
 def test_there_and_back_again(kernel: str) -> None:
-    """Several switches without a hop between them: from what was heard to what is last asked for."""
+    """Several switches without a hop between them: the sound goes over from what was heard to the last one's."""
     tiny, default = load_model("tiny", kernel), load_model("default", kernel)
     e, direct = Enhancer(tiny), Enhancer(tiny)
     for each in (e, direct):
@@ -174,10 +174,10 @@ def test_a_model_that_is_none_leaves_the_stream_as_it_was(kernel: str, what: obj
 
 def test_shared_models_do_not_touch_each_other(kernel: str) -> None:
     """A stream switches to the model that another one runs."""
-    default = load_model("default", kernel)
-    one, other, alone = Enhancer(load_model("tiny", kernel)), Enhancer(default), Enhancer(default)
-    for i in range(0, 300, 10):
-        if i == AT:
-            one.switch(default)
+    shared = load_model("tiny", kernel)
+    one, other, alone = Enhancer(_model("50 bands", kernel)), Enhancer(shared), Enhancer(shared)
+    for i in range(0, 100, 10):
+        if i == 50:
+            one.switch(shared)
         one.process_hops(HOPS[i : i + 10])
         np.testing.assert_array_equal(other.process_hops(HOPS[i : i + 10]), alone.process_hops(HOPS[i : i + 10]))

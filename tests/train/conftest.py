@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from ..conftest import voiced
+
+torch.set_num_threads(1)  # of two threads one waits for the other, thirty times as long where the machine is busy
 
 
 @pytest.fixture(scope="session")

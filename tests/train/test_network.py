@@ -9,23 +9,29 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from pyenhance.model.topology import TOPOLOGIES
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
+from pyenhance import nn
 from pyenhance.cli import main
-from pyenhance.dsp import NUM_BANDS, NUM_FEATURES
-from pyenhance.model import load_model
+from pyenhance.dsp import SignalSpec
+from pyenhance.model import SHAPES, available_models, load_model, named_shape, write_weights
+from pyenhance.nn import KINDS, LayerSpec, NetworkSpec
 from pyenhance.train import export, fit
+from pyenhance.train.dataset import ShardStream
 from pyenhance.train.loss import percepnet_loss
-from pyenhance.train.network import GRU, PercepNet
+from pyenhance.train.network import GRU, LAYERS, Network, load_int8
 
 from ..conftest import PATIENCE_S, ROOT
+from ..networks import assert_agree, every_layer, network_specs, random_features, small_weights
 
-TINY = TOPOLOGIES["tiny"]
+SIGNAL = SignalSpec()
+NUM_BANDS, NUM_FEATURES = SIGNAL.num_bands, SIGNAL.num_features
 
 
 def test_recurrence_is_pytorchs_gru_with_its_gradient() -> None:
     torch.manual_seed(0)
-    ours, reference = GRU(5, 7), torch.nn.GRU(5, 7)
+    ours, reference = GRU(LayerSpec("y", "gru", ("x",), 7, "tanh"), 5), torch.nn.GRU(5, 7)
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     with torch.no_grad():
         for name in names:
@@ -47,22 +53,93 @@ def test_recurrence_is_pytorchs_gru_with_its_gradient() -> None:
         )
 
 
-@pytest.mark.parametrize("name", TOPOLOGIES)
-def test_simulated_int8_is_what_numpy_computes(name: str, tmp_path: Path) -> None:
-    """Random weights of every topology, exported, loaded and run: each layer within one step of int8."""
-    torch.manual_seed(1)
-    network = PercepNet(TOPOLOGIES[name])
+def _random_network(spec: NetworkSpec, seed: int) -> Network:
+    """With biases, which a fresh network has at zero."""
+    torch.manual_seed(seed)
+    network = Network(spec)
     for parameter in network.parameters():
         if parameter.ndim == 1:
             torch.nn.init.uniform_(parameter, -0.2, 0.2)
+    network.quantise = True
+    return network.eval()
+
+
+@torch.no_grad()
+def _simulated(network: Network, features: np.ndarray) -> dict[str, np.ndarray]:
+    """Outputs of all layers as numpy's network has them, shape (K, units)."""
+    outputs = network.run(torch.from_numpy(features)[None])
+    found = {}
+    for layer in network.spec.layers:
+        x = outputs[layer.name][:, 0]
+        if layer.activation in ("clamp", "tanh"):
+            found[layer.name] = 127 * x.numpy()
+            np.testing.assert_allclose(found[layer.name], np.rint(found[layer.name]), atol=1e-4)
+            found[layer.name] = np.rint(found[layer.name])
+        else:
+            found[layer.name] = (torch.sigmoid(x) if layer.activation == "sigmoid" else x).numpy()
+    return found
+
+
+def test_every_kind_has_its_class() -> None:
+    assert set(LAYERS) == set(KINDS)
+
+
+@given(network_specs(), st.integers(0, 2**31))
+@example(every_layer(), 1)
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_any_list_of_layers_is_simulated_as_numpy_computes_it(spec: NetworkSpec, seed: int) -> None:
+    """Random lists and weights: each layer within one step of int8, and nearly always the same."""
+    network = _random_network(spec, seed)
+    features = random_features(spec, np.random.default_rng(seed))
+    numpy = nn.Network(spec, export.int8_tensors(network))
+    assert_agree(spec, numpy(features, numpy.new_memory()), _simulated(network, features))
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_simulated_int8_is_what_numpy_computes(name: str, tmp_path: Path) -> None:
+    """Random weights of every named shape, exported, loaded and run: each layer within one step of int8."""
+    network = _random_network(named_shape(name, SIGNAL), 1)
     golden = export.golden_vectors(network)
     path = tmp_path / "random.safetensors"
-    path.write_bytes(export.weights_bytes(network, {"training_commit": "none", "training_data": "none"}))
+    path.write_bytes(export.weights_bytes(SIGNAL, network, {"training_commit": "none", "training_data": "none"}))
     model = load_model(path)
-    gain, strength, vad = model.network(golden["features"], model.new_state())
+    assert model.signal == SIGNAL and model.network.spec == network.spec
+    gain, strength, vad = model.estimate(golden["features"], model.network.new_memory())
     for found, expected in ((gain, golden["gain"]), (strength, golden["strength"]), (vad, golden["vad"])):
         assert np.std(expected) > 1e-3
         assert np.mean(np.abs(found - expected)) < 0.004
+
+
+@pytest.mark.parametrize("name", available_models())
+def test_a_model_goes_to_torch_and_back(name: str) -> None:
+    """Its simulated int8 is what the model computes, and exported again it has the same integers."""
+    model = load_model(name)
+    network = load_int8(model)
+    network.quantise = True
+    golden = export.golden_vectors(network)
+    trace: dict[str, np.ndarray] = {}
+    gain, strength, vad = model.estimate(golden["features"], model.network.new_memory(), trace)
+    for found, expected in ((gain, golden["gain"]), (strength, golden["strength"]), (vad, golden["vad"])):
+        assert np.mean(np.abs(found - expected)) < 0.002 and np.std(expected) > 0.01
+    assert_agree(model.network.spec, trace, _simulated(network, golden["features"]))
+    for key, tensor in export.int8_tensors(network).items():
+        if tensor.dtype == np.int8 or not key.endswith("_scale"):
+            np.testing.assert_array_equal(tensor, model.tensors[key])
+        else:
+            np.testing.assert_allclose(tensor, model.tensors[key], rtol=1e-6)
+
+
+def test_rows_that_do_not_use_all_of_int8_go_to_torch_and_back_within_a_step() -> None:
+    """As a diff or an average of models may have them: the values stay, on a finer grid."""
+    model = load_model(small_weights(SIGNAL))
+    tensors = dict(model.tensors)
+    tensors["gru1.weight_hh"] = tensors["gru1.weight_hh"] // 3
+    model = load_model(write_weights(SIGNAL, model.network.spec, tensors))
+    again = export.int8_tensors(load_int8(model))
+    for name in ("gru1.weight_hh", "gru1.weight_ih"):
+        value = model.tensors[name] * model.tensors[f"{name}_scale"][:, None]
+        back = again[name] * again[f"{name}_scale"][:, None]
+        assert (np.abs(back - value) <= again[f"{name}_scale"][:, None] / 2 + 1e-7).all()
 
 
 def _batch(frames: int = 30) -> dict[str, np.ndarray]:
@@ -100,8 +177,8 @@ def test_loss_at_the_ends_has_a_finite_gradient() -> None:
 
 
 def _fit(folder: Path, out: str, minutes: float, capsys: pytest.CaptureFixture) -> str:
-    arguments = ["--shards", str(folder), "--out", str(folder / out), "--topology", "tiny", "--minutes", str(minutes)]
-    arguments += ["--batch", "4", "--frames", "20", "--rate", "5e-3", "--warm-up", "1", "--float32"]
+    arguments = ["--shards", str(folder), "--out", str(folder / out), "--shape", "tiny", "--minutes", str(minutes)]
+    arguments += ["--batch", "4", "--frames", "20", "--rate", "5e-3", "--warm-up", "1", "--dtype", "float32"]
     assert main(["train", "fit", *arguments, "--log", str(folder / "log")]) == 0
     return capsys.readouterr().err
 
@@ -126,11 +203,13 @@ def test_training_learns_saves_and_resumes(
     saved = torch.load(tmp_path / "run.pt", weights_only=True)
     assert saved["step"] > steps and saved["progress"] >= 1
     assert any(path.stat().st_size > 200 for path in (tmp_path / "log").iterdir())
-    network = fit.averaged_network(tmp_path / "run.pt")
-    assert network.quantise and all(p.abs().max() <= 1 for p in network.parameters() if p.ndim == 2)
+    signal, network = fit.averaged_network(tmp_path / "run.pt")
+    assert (
+        signal == SIGNAL and network.quantise and all(p.abs().max() <= 1 for p in network.parameters() if p.ndim == 2)
+    )
 
     export.main([str(tmp_path / "run.pt"), "-o", str(tmp_path / "m.safetensors"), "--golden", str(tmp_path / "g.npz")])
-    assert load_model(tmp_path / "m.safetensors").weights == TINY.weights
+    assert load_model(tmp_path / "m.safetensors").weights == named_shape("tiny", SIGNAL).weights
     with np.load(tmp_path / "g.npz") as golden:
         assert golden["gain"].shape == (export.GOLDEN_FRAMES, NUM_BANDS)
 
@@ -147,7 +226,7 @@ def test_processes_train_together(tmp_path: Path) -> None:
     for index in range(2):
         np.savez(tmp_path / f"shard-{index:05d}.npz", **_batch())
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["-m", "pyenhance.train.fit", "--shards", tmp_path, "--out", tmp_path / "run.pt", "--topology", "tiny"]
+    command += ["-m", "pyenhance.train.fit", "--shards", tmp_path, "--out", tmp_path / "run.pt", "--shape", "tiny"]
     command += ["--minutes", "0.05", "--batch", "2", "--frames", "20", "--threads", "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -155,8 +234,64 @@ def test_processes_train_together(tmp_path: Path) -> None:
     assert saved["step"] > 0 and saved["step"] % fit.SYNC_STEPS == 0 and saved["progress"] >= 1
 
 
-def test_another_topology_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture, clock: None) -> None:
+def test_another_network_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture, clock: None) -> None:
     np.savez(tmp_path / "shard-00000.npz", **_batch())
     _fit(tmp_path, "run.pt", 0.01, capsys)
-    with pytest.raises(ValueError, match="this run is"):
+    with pytest.raises(ValueError, match=r"holds layers .*; this run has"):
         fit.main(["--shards", str(tmp_path), "--out", str(tmp_path / "run.pt"), "--minutes", "0.01"])
+
+
+def _shard(folder: Path, signal: SignalSpec) -> None:
+    rng = np.random.default_rng(0)
+    gain = rng.random((4, 30, signal.num_bands)).astype(np.float32)
+    shard = {"features": rng.normal(size=(4, 30, signal.num_features)).astype(np.float16)}
+    shard |= {name: np.rint(gain * 255).astype(np.uint8) for name in ("gain", "strength")}
+    shard |= {"vad": np.ones((4, 30), np.uint8), "band_mask": np.ones((4, signal.num_bands), np.uint8)}
+    np.savez(folder / "shard-00000.npz", **shard)
+    (folder / "signal.json").write_text(signal.to_json())
+
+
+def test_a_model_goes_on_with_another_look_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way to a low-delay model: a model's weights, shards of another look-ahead, a file that says so."""
+    signal = SignalSpec(lookahead_frames=0)
+    monkeypatch.setattr(fit, "SYNC_STEPS", 2)
+    _shard(tmp_path, signal)
+    arguments = ["--shards", str(tmp_path), "--out", str(tmp_path / "run.pt"), "--start", "tiny", "--batch", "2"]
+    fit.main([*arguments, "--minutes", "0.01", "--rate", "1e-5", "--dtype", "float32", "--threads", "1"])
+    export.main([str(tmp_path / "run.pt"), "-o", str(tmp_path / "m.safetensors")])
+    model, start = load_model(tmp_path / "m.safetensors"), load_model("tiny")
+    assert model.signal == signal and model.network.spec == start.network.spec
+    for name in ("gru1.weight_hh", "gain.weight"):  # not from scratch
+        assert np.abs(model.tensors[name].astype(int) - start.tensors[name]).mean() < 3
+
+
+def test_a_start_that_does_not_fit_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _shard(tmp_path, SignalSpec(24))
+    arguments = ["--shards", str(tmp_path), "--out", str(tmp_path / "run.pt"), "--minutes", "0.01"]
+    for start, message in (("tiny", "model 'tiny' has 34 bands; the shards have 24"), ("no-such", "'no-such'")):
+        with pytest.raises(SystemExit):
+            fit.main([*arguments, "--start", start])
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "run.pt").exists()
+
+
+def test_steps_without_a_clock(tmp_path: Path) -> None:
+    """`Trainer` takes a network, a stream and options: no command line."""
+    signal = SignalSpec(24, 1)
+    _shard(tmp_path, signal)
+    torch.manual_seed(0)
+    stream = ShardStream(tmp_path, 4)
+    layers = (LayerSpec("x", "dense", ("features",), 16, "clamp"), LayerSpec("h", "gru", ("x",), 16, "tanh"))
+    heads = (("gain", 24), ("strength", 24), ("vad", 1))
+    layers += tuple(LayerSpec(name, "dense", ("h",), units, "sigmoid") for name, units in heads)
+    network = Network(NetworkSpec(signal.num_features, layers))
+    trainer = fit.Trainer(network, stream, fit.TrainOptions(rate=1e-2, warm_up=1, quantise_from=0.5))
+    losses = []
+    for batch in stream:
+        trainer.progress = trainer.step / 30
+        losses.append(trainer.train_step(batch)["loss"])
+        if trainer.step == 30:
+            break
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5]) and network.quantise
+    model = load_model(export.weights_bytes(signal, network, {}))
+    assert model.signal == signal and list(model.network.layers) == ["x", "h", "gain", "strength", "vad"]

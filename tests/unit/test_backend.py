@@ -138,13 +138,15 @@ def test_both_sides_check_the_size(native_library: ctypes.CDLL) -> None:
     tables = SignalTables(spec, np.zeros((BLOCK_HOPS, spec.num_features), np.float32), threading.Lock())
     state = StreamState(spec, 0)
     stream = CompiledStream(native_library, tables, None, state)
-    hops = np.ones((1, 480), np.float32)
-    stream.analyse(hops)
+    hops, gain = np.ones((1, 480), np.float32), np.ones((1, spec.num_bands), np.float32)
+    frames = stream.analyse(hops)
     before = state.signal.block.copy()
     for structure in (stream._structure, tables.structure):
         structure.size += 4
         with pytest.raises(RuntimeError, match="made for another library"):
             stream.analyse(hops)
+        with pytest.raises(RuntimeError, match="made for another library"):
+            stream.synthesise(frames, gain, gain, dry=0.0, postfilter=True)
         structure.size -= 4
     np.testing.assert_array_equal(state.signal.block, before)
     spec = every_layer()
@@ -257,6 +259,11 @@ _FAULTS = {
     "the comb": ("signal.c", "(ORDER - j) * period", "(j - ORDER) * period / 2", "signal path"),
     "the level": ("signal.c", "level[1] = memory * level[1]", "level[1] = level[1]", "signal path"),
     "the post-filter": ("signal.c", "gain[b] = warped[b] * scale;", "gain[b] = warped[b];", "signal path"),
+    "the high-pass": ("rumble.c", "part[0] * re - part[1]", "part[0] * re + part[1]", "signal path"),
+    "when it is in": ("rumble.c", "rumble[0] > g->rumble_much", "rumble[0] < g->rumble_much", "signal path"),
+    "what it does to the lowest bins": ("rumble.c", "copy(spectrum, low, 2 * MENDED);", "", "signal path"),
+    "what it does to the others": ("rumble.c", "bin[0] = re * factor[0] - im * factor[1];", "", "signal path"),
+    "the untouched sound": ("signal.c", "rfft(g, raw, untouched)", "rfft(g, raw + 1, untouched)", "signal path"),
     "the untouched share": ("signal.c", "float wet = 1 - dry;", "float wet = 1;", "signal path"),
 }
 

@@ -13,7 +13,7 @@ from ..npm import unpack
 SITE = ROOT / "site"
 TYPESCRIPT = ("typescript", "6.0.3", "33cd0ee1beaa8c9e9d15a9da836c62ddea4c34a42d7c2d349dbc80d94165d22a")
 PRETTIER = ("prettier", "3.10.1", "8625d008f4f0d7d513509ecc269b4b2a551a6f1ea3a57ac880e13e84a434213c")
-FORMATTED = ("site/**/*.{js,ts,json}", "tests/**/*.mjs")
+FORMATTED = ("site/**/*.{js,ts,json}", "tests/**/*.{js,mjs}")
 
 
 def _run(node: str, package: tuple[str, str, str], folder: Path, program: str, *arguments: str) -> str:

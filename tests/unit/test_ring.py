@@ -20,7 +20,23 @@ def test_no_sample_is_lost_changed_or_moved(node: str, seed: int) -> None:
     assert facts["read"] >= 1_500_000 and facts["fullest"] > 2000
 
 
-@pytest.mark.parametrize("script", ["ring", "protocol", "engine", "node", "worker", "processor", "delay", "silence", "channels", "switch", "stream_overload", "resample"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "ring",
+        "protocol",
+        "engine",
+        "node",
+        "worker",
+        "processor",
+        "delay",
+        "silence",
+        "channels",
+        "switch",
+        "stream_overload",
+        "resample",
+    ],
+)
 def test_script(node: str, script: str) -> None:
     """Each of the scripts beside this file says in its first lines what it shows."""
     done = subprocess.run(

@@ -3,6 +3,7 @@
 import base64
 import io
 import itertools
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from mutagen.flac import FLAC, Picture
 
 from pyenhance.cli import main
 from pyenhance.files import denoise_file
+from pyenhance.files.disk import WholeFile
 from pyenhance.files.headers import read_chunk, read_chunks
 
 from ..conftest import av_file
@@ -114,6 +116,25 @@ def test_a_wav_keeps_its_chunks(tmp_path: Path, kind: str) -> None:
     if kind != "RF64":  # in which libsndfile looks for nothing after the sound
         with soundfile.SoundFile(tmp_path / "o.wav") as file:
             assert file.copy_metadata()["title"] == "T"
+
+
+@pytest.mark.parametrize("name", ["o.flac", "o.ogg", "o.mp3", "o.wav", "o.aiff"])
+def test_a_disk_that_is_full_when_the_tags_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    source = _tagged_flac(tmp_path / "a.flac")
+    denoise_file(source, tmp_path / name, strength_db=0)
+    room = (tmp_path / name).stat().st_size - 100
+    (tmp_path / name).unlink()
+    original = WholeFile.write
+
+    def write(file: WholeFile, data: bytes) -> int:
+        if file.tell() + len(data) > room:
+            raise OSError(28, os.strerror(28))
+        return original(file, data)
+
+    monkeypatch.setattr(WholeFile, "write", write)
+    with pytest.raises(OSError, match="No space left on device"):
+        denoise_file(source, tmp_path / name, strength_db=0)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.flac"]
 
 
 def test_wav_tags_become_others(tmp_path: Path) -> None:

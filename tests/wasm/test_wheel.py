@@ -80,11 +80,12 @@ def test_wheel_is_pure_and_complete(engine: Path, manifest: dict) -> None:
         "weights/default.safetensors",
         "weights/default.md",
         "live.py",
-        "nn/int8_kernel.c",
-        "dsp/signal_kernel.c",
-        "nn/int8_kernel_simd.wasm",
-        "nn/int8_kernel_relaxed.wasm",
-        "dsp/signal_kernel_simd.wasm",
+        "backend/enhance.c",
+        "backend/network.c",
+        "backend/signal.c",
+        "backend/structures.h",
+        "backend/enhance_simd.wasm",
+        "backend/enhance_relaxed.wasm",
     ):
         assert f"pyenhance/{needed}" in names
     assert not [name for name in names if name.endswith((".so", ".pyc"))]

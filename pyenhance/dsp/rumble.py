@@ -1,0 +1,189 @@
+"""Energy below the voice (hum, rumble, a constant offset), taken out where there is enough of it to do harm.
+
+It would leak into the bins of the voice, and into its pitch. A steep high-pass on the samples keeps it out; but such a
+filter turns the phases of a deep voice, which costs more than a hum does. What it does to steady sinusoids is known,
+though: so the lowest bins of each spectrum are multiplied with the matrix that undoes it best, the others by 1 / H.
+
+Where there is little below the voice the network knows it from its training, and a filter would only cost: then every
+bit stays as it was.
+"""
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .constants import HOP, NUM_BINS, SAMPLE_RATE, WINDOW
+from .stft import VORBIS_WINDOW, sliding, stft
+
+if TYPE_CHECKING:
+    from .state import SignalState
+
+# Chebyshev type II, order 5, 45 dB down from 52 Hz on: scipy.signal.cheby2(5, 45, 52, "high", fs=48000, output="zpk"),
+# as one-pole sections (scipy.signal.residuez): s_i(n) = POLES_i s_i(n-1) + x(n), y = DIRECT x + sum_i Re(SHARES_i s_i).
+POLES = np.array(
+    [0.9968591382036052 + 0.011443285471521672j, 0.9919439193858105 + 0.007037422171657324j, 0.9900822704221667 + 0j]
+)
+SHARES = np.array(
+    [
+        0.0006698049937052525 - 0.008252267465603409j,
+        -0.01612777966541807 - 0.018330083538757053j,
+        -0.016797584669274074 + 0j,
+    ]
+)
+DIRECT = 1.0162578238532989
+
+MEMORY = 0.99
+"""Of the powers that decide, a hop: about one second."""
+
+MUCH = 0.1
+"""Power of the means of hops, as a share of all: from here on the filter is in."""
+
+FLOOR = 1e-8
+"""Of the power: what is below -80 dBFS is silence."""
+
+MENDED_BINS = 8
+_RUMBLE_HZ, _VOICE_HZ, _STEP_HZ = 58, 66, 2  # up to the one the matrix gives back nothing, from the other on all
+
+_TIMES = np.arange(HOP)
+_RAMP = (_TIMES + 1) / HOP
+_RISE, _FALL = POLES[:, None] ** -_TIMES, SHARES[:, None] * POLES[:, None] ** _TIMES
+_HOP_DECAY = POLES**HOP
+_LEFT = POLES[:, None] ** _TIMES[::-1]  # of each sample at the end of its hop
+# The mean of a hop hears what is below the voice and little else: 100, 200, ... Hz not at all.
+_MEASURES = np.concatenate((np.full((1, HOP), 1 / HOP), _LEFT.real, _LEFT.imag))
+
+
+def _decide(state: "SignalState", x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For K more hops, float64: whether there is much below the voice, shape (K,), int32; and the sections before each.
+
+    The sections always run, so that the filter may come in at any hop.
+    """
+    measures = np.einsum("kn,mn->km", x, _MEASURES)
+    powers = np.einsum("kn,kn->k", x, x) / HOP
+    left = measures[:, 1 : 1 + len(POLES)] + 1j * measures[:, 1 + len(POLES) :]
+    much, sections = np.empty(len(x), np.int32), np.empty_like(left)
+    low, total = state.rumble.tolist()
+    for k, (mean, power) in enumerate(zip(measures[:, 0].tolist(), powers.tolist(), strict=True)):
+        low = MEMORY * low + (1 - MEMORY) * mean * mean
+        total = MEMORY * total + (1 - MEMORY) * power
+        much[k] = low > MUCH * (total + FLOOR)
+        sections[k] = state.sections
+        state.sections[:] = _HOP_DECAY * state.sections + left[k]
+    state.rumble[:] = low, total
+    return much, sections
+
+
+def take_out(state: "SignalState", hops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """K more hops without what is below the voice, where that is much.
+
+    Parameters
+    ----------
+    state : SignalState
+        Updated in place.
+    hops : ndarray, shape (K, 480), float32
+
+    Returns
+    -------
+    hops : ndarray, shape (K, 480), float32
+    filtered : ndarray, shape (lookahead_frames + 2 + K,), int32, 0 or 1
+        Whether the filter is in at the end of each hop, those before included. For a frame it is so at its middle;
+        within a hop it comes in or goes out, so that nothing clicks.
+    """
+    x = hops.astype(np.float64)
+    now, sections = _decide(state, x)
+    filtered = np.concatenate((state.filtered[1:], now))
+    state.filtered[:] = filtered[-len(state.filtered) :]
+    before = filtered[-len(hops) - 1 : -1]
+    rows = np.flatnonzero(before | now)
+    if len(rows):
+        x, before, now = x[rows], before[rows, None], now[rows, None]
+        sums = np.cumsum(x[:, None] * _RISE, axis=2)
+        sums += (sections[rows] * POLES)[:, :, None]
+        removed = (1 - DIRECT) * x - np.einsum("kpn,pn->kn", sums, _FALL).real
+        hops = hops.copy()
+        hops[rows] = x - (before + (now - before) * _RAMP) * removed
+    return hops, filtered
+
+
+def response(hz: np.ndarray) -> np.ndarray:
+    """H of the whole filter at these frequencies, complex128."""
+    turn = np.exp(-2j * np.pi * np.asarray(hz, float) / SAMPLE_RATE)[:, None]
+    halves = SHARES / (1 - POLES * turn), SHARES.conj() / (1 - POLES.conj() * turn)  # of a real part
+    return DIRECT + 0.5 * (halves[0] + halves[1]).sum(1)
+
+
+@cache
+def mending() -> tuple[np.ndarray, np.ndarray]:
+    """What makes the spectra of filtered frames those of the voice again.
+
+    Returns
+    -------
+    matrix : ndarray, shape (16, 16), float32
+        For the real and imaginary parts, in turn, of the lowest eight bins.
+    factor : ndarray, shape (473,), complex64
+        For each of the others.
+    """
+    hz = np.arange(0, 50 * (MENDED_BINS + 6), _STEP_HZ)
+    hz = hz[(hz <= _RUMBLE_HZ) | (hz >= _VOICE_HZ)]
+    n = np.arange(WINDOW)
+    kernel = VORBIS_WINDOW[:, None] * np.exp(-2j * np.pi / WINDOW * n[:, None] * np.arange(MENDED_BINS))
+    tones = np.exp(2j * np.pi / SAMPLE_RATE * hz[:, None] * n)
+    filtered, wanted = (
+        (np.concatenate((shown.real, shown.imag)) @ kernel).view(np.float64)
+        for shown in (response(hz)[:, None] * tones, (hz >= _VOICE_HZ)[:, None] * tones)
+    )
+    normal = filtered.T @ filtered
+    ridge = 1e-6 * np.trace(normal) / len(normal)  # where nothing is left to mend from
+    matrix = np.linalg.solve(normal + ridge * np.eye(len(normal)), filtered.T @ wanted)
+    factor = 1 / response(np.arange(MENDED_BINS, NUM_BINS) * (SAMPLE_RATE / WINDOW))
+    factor[-1] = factor[-1].real
+    return matrix.astype(np.float32), factor.astype(np.complex64)
+
+
+def mend(spectra: np.ndarray, filtered: np.ndarray) -> None:
+    """Undo what the filter does to the voice.
+
+    Parameters
+    ----------
+    spectra : ndarray, shape (K, 481), complex64
+        Changed in place.
+    filtered : ndarray, shape (K,)
+        Zero for those to be left alone.
+    """
+    rows = np.flatnonzero(filtered)
+    if len(rows):
+        matrix, factor = mending()
+        found = spectra[rows]
+        low = found.view(np.float32)[:, : 2 * MENDED_BINS]
+        low[:] = np.einsum("ki,ij->kj", low, matrix)
+        found[:, MENDED_BINS:] *= factor
+        spectra[rows] = found
+
+
+def untouched(state: "SignalState", hops: np.ndarray, filtered: np.ndarray, spectra: np.ndarray) -> np.ndarray:
+    """Spectra of the frames that K hops answer for, as they were before anything was taken out.
+
+    Parameters
+    ----------
+    state : SignalState
+        Updated in place.
+    hops : ndarray, shape (K, 480), float32
+        Before anything was taken out.
+    filtered : ndarray
+        What `take_out` returned.
+    spectra : ndarray, shape (K, 481), complex64
+        Of those frames without it.
+
+    Returns
+    -------
+    ndarray, shape (K, 481), complex64
+    """
+    raw = np.concatenate((state.raw[HOP:], hops.ravel()))
+    state.raw[:] = raw[-len(state.raw) :]
+    count = len(hops)
+    rows = np.flatnonzero(filtered[:count] | filtered[1 : count + 1] | filtered[2 : count + 2])
+    if len(rows):
+        spectra = spectra.copy()
+        spectra[rows] = stft(sliding(raw, WINDOW)[HOP * rows])
+    return spectra

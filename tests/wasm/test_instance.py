@@ -1,0 +1,70 @@
+"""Live sound without Python: a model's image in a WebAssembly instance of its own."""
+
+import json
+import struct
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pyenhance import load_model
+from pyenhance.backend.structures import FIELDS, layout
+from pyenhance.model.image import BASE, field_offsets, write_image
+
+SCRIPT = Path(__file__).with_name("instance.mjs")
+
+
+@pytest.mark.parametrize("model", ["tiny", "default"])
+def test_instance_and_python_give_the_same_bits(model: str, site: Path, node: str) -> None:
+    """Also from one to the other in the middle of a stream, both ways."""
+    done = subprocess.run([node, SCRIPT, site, model], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["kernel"] in ("simd", "relaxed")
+    assert facts["bits"] and facts["handed_over"] and facts["strength"]
+    assert facts["gains"] == 34 and 96 <= facts["facts"][0] <= 768 and 0.001 < facts["rms"] < 0.2
+    assert facts["finite"] and "65; accepted: 1 to 64" in facts["refused"]
+
+
+def _parts(image: bytes) -> tuple[dict, bytes]:
+    length = struct.unpack("<I", image[:4])[0]
+    return json.loads(image[4 : 4 + length]), image[4 + length :]
+
+
+def test_an_image_is_whole_and_always_the_same() -> None:
+    model = load_model("tiny", "numpy")
+    image = write_image(model)
+    assert image == write_image(model)
+    header, rest = _parts(image)
+    assert header["layout"] == layout() and header["sha256"] == model.metadata["sha256"]
+    assert sum(size for _, size in header["segments"]) == len(rest)
+    end = BASE
+    for address, size in sorted(header["segments"]):
+        assert end <= address and address + size <= BASE + header["size"]
+        end = address + size
+    placed = {entry["tensor"]: entry for entry in header["weights"]}
+    matrices = {name: value for name, value in model.tensors.items() if value.dtype == np.int8}
+    assert {name: (entry["outputs"], entry["inputs"]) for name, entry in placed.items()} == {
+        name: value.shape for name, value in matrices.items()
+    }
+    state = model.new_state().parts()
+    assert {name: size for name, (_, size) in header["state"].items()} == {n: a.nbytes for n, a in state.items()}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_fields_lie_as_a_32_bit_compiler_lays_them(name: str, tmp_path: Path) -> None:
+    """Against clang for WebAssembly, which build.sh has installed for the site."""
+    from ..conftest import ROOT
+
+    versions = dict(line.split("=", 1) for line in (ROOT / "wasm/versions.env").read_text().split() if "=" in line)
+    offsets, size = field_offsets(name)
+    checks = [f'_Static_assert(__builtin_offsetof(struct {name}, {f}) == {at}, "{f}");' for f, at in offsets.items()]
+    checks.append(f'_Static_assert(sizeof(struct {name}) == {size}, "size");')
+    source = tmp_path / "check.c"
+    source.write_text("\n".join(['#include "structures.h"', *checks]))
+    compiler = (f"clang-{versions['LLVM']}", "--target=wasm32", "-ffreestanding", "-fsyntax-only")
+    done = subprocess.run(
+        [*compiler, f"-I{ROOT / 'pyenhance' / 'backend'}", source], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
