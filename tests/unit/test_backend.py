@@ -260,7 +260,7 @@ _FAULTS = {
     "the level": ("signal.c", "level[1] = memory * level[1]", "level[1] = level[1]", "signal path"),
     "the post-filter": ("signal.c", "gain[b] = warped[b] * scale;", "gain[b] = warped[b];", "signal path"),
     "the high-pass": ("rumble.c", "part[0] * re - part[1]", "part[0] * re + part[1]", "signal path"),
-    "when it is in": ("rumble.c", "rumble[0] > g->rumble_much", "rumble[0] < g->rumble_much", "signal path"),
+    "when it is in": ("rumble.c", "rumble[0] > much", "rumble[0] < much", "signal path"),
     "what it does to the lowest bins": ("rumble.c", "copy(spectrum, low, 2 * MENDED);", "", "signal path"),
     "what it does to the others": ("rumble.c", "bin[0] = re * factor[0] - im * factor[1];", "", "signal path"),
     "the untouched sound": ("signal.c", "rfft(g, raw, untouched)", "rfft(g, raw + 1, untouched)", "signal path"),
