@@ -4,10 +4,10 @@ import { addResult, watchFiles } from "./files.js";
 import { $, explainMicrophone, openEngine } from "./page.js";
 import { Pictures } from "./pictures.js";
 import { Recorder } from "./recorder.js";
+import { listDevices, microphone, noisySample } from "./sources.js";
 import { TEXT } from "./strings.js";
 import { Switch } from "./switch.js";
 
-const MICROPHONE = { echoCancellation: false, noiseSuppression: false, autoGainControl: false, channelCount: 2 }; // one may be silent: the node mixes
 const NO_LIMIT = 42; // the slider's right end
 const CLIP = 0.99;
 const CLIP_HOLD_MS = 2000;
@@ -23,7 +23,7 @@ const HOWL_TIMES = 4; // statistics, a quarter of a second apart
 
 /** @type {Engine} */
 let engine;
-/** @type {string | null} the microphone that was taken away while it was used */
+/** @type {{ deviceId?: string, chosen: string } | null} the microphone that was taken away while it was used */
 let lost = null;
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let resuming;
@@ -125,12 +125,12 @@ function onOpened(session) {
   node.addEventListener("error", ({ error }) => warn(TEXT.failed(error.message)));
   context.addEventListener("statechange", keepSounding);
   for (const type of ["mute", "unmute"]) track?.addEventListener(type, announce);
-  track?.addEventListener("ended", onEnded);
+  track?.addEventListener("ended", () => onEnded(track));
   showStart(TEXT.stop);
   $("ab").disabled = $("record").disabled = false;
   setBypass(false);
   keepSounding();
-  if (track?.readyState === "ended") onEnded();
+  if (track?.readyState === "ended") onEnded(track);
 }
 
 function onClosed() {
@@ -167,19 +167,22 @@ function keepSounding() {
   }, RESUME_MS);
 }
 
-async function onEnded() {
-  const track = live.opened?.track;
-  if (!track) return;
+/** @param {MediaStreamTrack} track */
+async function onEnded(track) {
+  if (live.opened?.track !== track) return;
   const { deviceId } = track.getSettings();
+  const chosen = $("device").value;
   await live.want(null);
   if (live.wanted) return;
-  lost = deviceId ?? null;
+  lost = { deviceId, chosen };
   warn(TEXT.unplugged);
 }
 
 async function onDeviceChange() {
   const named = await listDevices();
-  if (lost && !live.wanted && named.some(({ deviceId }) => deviceId === lost)) begin(MICROPHONE_AIM);
+  if (!lost || live.wanted || !named.some(({ deviceId }) => deviceId === lost?.deviceId)) return;
+  $("device").value = lost.chosen;
+  begin(MICROPHONE_AIM);
 }
 
 /** @param {Aim} aim */
@@ -190,48 +193,13 @@ function begin(aim) {
   cancelling = setTimeout(() => {
     if (!live.wanted || live.opened) return;
     showStart(TEXT.cancelStart);
-    say(TEXT.starting);
+    if (!aim.isSample) say(TEXT.starting);
   }, CANCEL_AFTER_MS);
   return working;
 }
 
 /** @type {Aim} */
 const MICROPHONE_AIM = { isSample: false, open: microphone };
-
-/** @param {AudioContext} context @param {Holding} held */
-async function microphone(context, held) {
-  const chosen = $("device").value;
-  const deviceId = chosen ? { deviceId: { exact: chosen } } : {};
-  const coming = navigator.mediaDevices.getUserMedia({ audio: { ...MICROPHONE, ...deviceId } });
-  const stream = await held.acquire(coming, (stream) => stream.getTracks().forEach((track) => track.stop()));
-  listDevices(); // their names are known once one was allowed
-  return new MediaStreamAudioSourceNode(context, { mediaStream: stream });
-}
-
-async function listDevices() {
-  if (!navigator.mediaDevices) return [];
-  const devices = (await navigator.mediaDevices.enumerateDevices()).filter(({ kind }) => kind === "audioinput");
-  const named = devices.filter(({ deviceId }) => deviceId && deviceId !== "default");
-  const chosen = $("device").value;
-  $("device").replaceChildren(
-    new Option(TEXT.defaultDevice, ""),
-    ...named.map(({ deviceId, label }) => new Option(label, deviceId)),
-  );
-  if (named.some(({ deviceId }) => deviceId === chosen)) $("device").value = chosen;
-  $("device-row").hidden = named.length < 1;
-  return named;
-}
-
-/** @param {AudioContext} context @param {Holding} held */
-async function noisySample(context, held) {
-  const reply = await fetch("sample.flac");
-  if (!reply.ok) throw new Error(`sample.flac: ${reply.status}`);
-  const buffer = await context.decodeAudioData(await reply.arrayBuffer());
-  const node = new AudioBufferSourceNode(context, { buffer, loop: true });
-  node.start();
-  held.add(() => node.stop());
-  return node;
-}
 
 async function stop() {
   showStart(TEXT.start);
