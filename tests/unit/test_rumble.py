@@ -65,14 +65,14 @@ def _si_sdr(kernel: str, noise: float, disturbance: np.ndarray) -> float:
 @pytest.mark.parametrize("kernel", ["numpy", "native"])
 @pytest.mark.parametrize("name", DISTURBANCES)
 def test_what_is_below_the_voice_costs_nothing(name: str, kernel: str, with_native: None) -> None:
-    """It costs 1.3 dB to 2 dB where nothing takes it out."""
+    """It costs 1.1 dB to 2 dB where nothing takes it out."""
     disturbance = DISTURBANCES[name](len(sample("sample")))
     assert _si_sdr(kernel, 1.0, disturbance) > _untroubled(kernel, 1.0) - 0.3
 
 
 @pytest.mark.parametrize("name", DISTURBANCES)
 def test_nor_where_there_is_little_noise(name: str, with_native: None) -> None:
-    """It costs 4 dB to 8 dB where nothing takes it out."""
+    """It costs 3.6 dB to 8 dB where nothing takes it out."""
     disturbance = DISTURBANCES[name](len(sample("sample")))
     allowed = 1.0 if name == "a hum for a while" else 0.6  # where it begins it is heard before it is known
     assert _si_sdr("native", 0.3, disturbance) > _untroubled("native", 0.3) - allowed
@@ -80,7 +80,7 @@ def test_nor_where_there_is_little_noise(name: str, with_native: None) -> None:
 
 @pytest.mark.parametrize("name", ["35 Hz", "45 Hz", "50 Hz", "an offset", "rumble"])
 def test_it_is_heard_as_little(name: str, with_native: None) -> None:
-    """PESQ falls by 0.04 to 0.08 where nothing takes it out."""
+    """PESQ falls by 0.05 to 0.08 where nothing takes it out."""
     pesq, soxr = pytest.importorskip("pesq"), pytest.importorskip("soxr")
     model, y = load_model("default", "native"), sample("sample")
     clean, plain, found = (
