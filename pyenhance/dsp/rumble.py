@@ -50,10 +50,9 @@ _RAMP = (_TIMES + 1) / HOP
 _RISE, _FALL = POLES[:, None] ** -_TIMES, SHARES[:, None] * POLES[:, None] ** _TIMES
 _HOP_DECAY = POLES**HOP
 _LEFT = POLES[:, None] ** _TIMES[::-1]  # of each sample at the end of its hop
-# The mean of a hop hears what is below the voice and little else: 100, 200, ... Hz not at all.
-_MEASURES = np.zeros((1 + len(POLES), 2, HOP))  # real and imaginary parts
-_MEASURES[0, 0], _MEASURES[1:, 0], _MEASURES[1:, 1] = 1 / HOP, _LEFT.real, _LEFT.imag
-_MEASURES = _MEASURES.reshape(-1, HOP)
+# The mean of a hop hears what is below the voice and little else: 100, 200, ... Hz not at all. It and what the hop
+# leaves in each section come of one product: in pairs of rows, for real and imaginary parts.
+_MEASURES = np.stack((np.full(HOP, 1 / HOP), np.zeros(HOP), *(row for left in _LEFT for row in (left.real, left.imag))))
 
 
 def _decide(state: "SignalState", x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

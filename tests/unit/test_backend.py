@@ -141,7 +141,7 @@ def test_both_sides_check_the_size(native_library: ctypes.CDLL) -> None:
     hops, gain = np.ones((1, 480), np.float32), np.ones((1, spec.num_bands), np.float32)
     frames = stream.analyse(hops)
     before = state.signal.block.copy()
-    for structure in (stream._structure, tables.structure):
+    for structure in (stream.structure, tables.structure):
         structure.size += 4
         with pytest.raises(RuntimeError, match="made for another library"):
             stream.analyse(hops)
@@ -174,6 +174,7 @@ def unforced(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_kernels_by_name(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert backend.available_kernels() == ["numpy"]
     assert choose() == choose("numpy") == backend.Backend("numpy", "numpy", {})
+    monkeypatch.setattr("pyenhance.model.registry._loaded", {})  # by other tests
     monkeypatch.setenv("PYENHANCE_KERNEL", "simd")
     with pytest.raises(ValueError, match=r"'simd': unknown here; accepted: numpy"):
         choose()
