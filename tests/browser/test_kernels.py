@@ -13,6 +13,9 @@ PAGE = """<!doctype html><script type="module">
   const indexURL = "/engine/pyodide/";
   const pyodide = await loadPyodide({ indexURL, packageBaseUrl: location.origin + indexURL });
   await pyodide.loadPackage("pyenhance");
+  const [folder] = pyodide.pyimport("pyenhance.weights").__path__;
+  const weights = await fetch("/engine/models/default.safetensors");
+  pyodide.FS.writeFile(`${folder}/default.safetensors`, new Uint8Array(await weights.arrayBuffer()));
   window.run = (source) => pyodide.runPythonAsync(source);
   document.title = "ready";
 </script>"""

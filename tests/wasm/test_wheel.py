@@ -54,7 +54,10 @@ def test_models_are_declared_as_they_are(manifest: dict) -> None:
     assert sorted(manifest["models"]) == available_models()
     for name, declared in manifest["models"].items():
         live = LiveEngine(name)
-        assert declared == {"latency_samples": live.latency_samples, "num_bands": live.num_bands}
+        expected = {"latency_samples": live.latency_samples, "num_bands": live.num_bands}
+        assert {key: declared[key] for key in expected} == expected
+        for kind in ("weights", "image"):
+            assert declared[kind] in manifest["files"]
 
 
 def test_lock_lists_exactly_what_is_loaded(engine: Path, manifest: dict) -> None:
@@ -72,10 +75,9 @@ def test_no_page_or_script_names_another_host(site: Path) -> None:
             assert not re.search(r"(https?:)?//[\w.-]+\.\w{2,}", path.read_text().replace("//www.w3.org/2000/svg", ""))
 
 
-def test_wheel_is_pure_and_complete(engine: Path, manifest: dict) -> None:
-    path = engine / manifest["wheels"]["pyenhance"]
-    assert path.name.endswith("-py3-none-any.whl")
-    names = zipfile.ZipFile(path).namelist()
+def test_wheel_is_pure_and_complete(wheel: Path) -> None:
+    assert wheel.name.endswith("-py3-none-any.whl")
+    names = zipfile.ZipFile(wheel).namelist()
     for needed in (
         "weights/default.safetensors",
         "weights/default.md",
@@ -91,10 +93,19 @@ def test_wheel_is_pure_and_complete(engine: Path, manifest: dict) -> None:
     assert not [name for name in names if name.endswith((".so", ".pyc"))]
 
 
-def test_wheel_in_a_clean_environment(engine: Path, manifest: dict, tmp_path: Path) -> None:
+def test_the_sites_wheel_is_ours_without_what_lies_beside_it(engine: Path, manifest: dict, wheel: Path) -> None:
+    whole, ours = zipfile.ZipFile(wheel), zipfile.ZipFile(engine / manifest["wheels"]["pyenhance"])
+    for name in ours.namelist():
+        assert ours.read(name) == whole.read(name), name
+    left_out = set(whole.namelist()) - set(ours.namelist())
+    assert {"pyenhance/live.py", "pyenhance/lab.py", "pyenhance/weights/__init__.py"} <= set(ours.namelist())
+    for name in (name for name in left_out if name.endswith(".safetensors")):
+        assert (engine / "models" / Path(name).name).read_bytes() == whole.read(name)
+
+
+def test_wheel_in_a_clean_environment(wheel: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", with_pip=False)
     python = tmp_path / "venv" / "bin" / "python"
-    wheel = engine / manifest["wheels"]["pyenhance"]
     command = [sys.executable, "-m", "pip", "-q", "--python", python, "install", "--no-deps", wheel]
     subprocess.run(command, check=True, capture_output=True)
     # The environment has no numpy of its own: the one that runs these tests is lent to it, and nothing else is.
