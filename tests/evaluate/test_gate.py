@@ -12,9 +12,10 @@ import pytest
 import soundfile
 
 from pyenhance.cli import main
-from pyenhance.evaluate import evaluate, load_pairs
-from pyenhance.evaluate.gate import MARGINS, Limits, gate, judge, read_record, record
+from pyenhance.evaluate import load_pairs
+from pyenhance.evaluate.gate import MARGINS, PESQ_STARTS, Limits, gate, judge, read_record, record
 from pyenhance.evaluate.groups import bucket, bucket_order, compare_all, compare_groups, interval, measured_groups
+from pyenhance.evaluate.run import score_clips
 from pyenhance.model import available_models
 from pyenhance.model.diff import weights_bytes
 
@@ -291,6 +292,6 @@ def test_recorded_scores_are_those_of_the_models_that_ship(small: Path) -> None:
     pairs = load_pairs(small)[::6]
     for verdict in recorded:
         name = shipped[verdict["new"]["sha256"]]
-        for clip in evaluate(pairs, [name], workers=1)["clips"]:
+        for clip in score_clips(pairs, [name], pesq_starts=PESQ_STARTS, workers=1):
             score = clip["scores"][name]["pesq_wb"]
             assert score == pytest.approx(verdict["clips"][clip["name"]][1], abs=0.02), (name, clip["name"])
