@@ -62,11 +62,12 @@ class LinkedEnhancer:
         return tail[:, : waiting + self.latency_samples]
 
     def _process_hops(self, hops: np.ndarray) -> np.ndarray:
+        pairs = list(zip(self._enhancers, hops, strict=True))
         if not self._linked:
-            return np.stack([e.process_hops(channel) for e, channel in zip(self._enhancers, hops, strict=True)])
-        estimates = [e.estimate(channel) for e, channel in zip(self._enhancers, hops, strict=True)]
+            return np.stack([e.process_hops(channel) for e, channel in pairs])
+        estimates = [e.estimate(channel) for e, channel in pairs]
         gain = shared_gain(estimates)
-        return np.stack([e.render(estimate, gain) for e, estimate in zip(self._enhancers, estimates, strict=True)])
+        return np.stack([e.render(own, gain) for e, own in zip(self._enhancers, estimates, strict=True)])
 
 
 def shared_gain(estimates: list[Estimate]) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import dsp
+from .align import padded, trimmed
 from .dsp import HOP, SignalState, comb, postfilter
 from .dsp.bands import band_centres, band_weights, power
 from .dsp.stft import istft, stft
@@ -55,8 +56,7 @@ class Lab:
         self.length = len(y)
         self.model = load_model(model)
         self.signal = self.model.signal
-        rest = np.zeros(self.signal.latency_samples + (-len(y)) % HOP, np.float32)
-        self.noisy, self.clean = np.concatenate((y, rest)), np.concatenate((x, rest))
+        self.noisy, self.clean = (padded(v, self.signal.latency_samples, HOP) for v in (y, x))
         self.edits: dict[str, Any] = {}
 
     def run(self, step: str, bands: int = 34, comb: float = 1.0) -> np.ndarray:
@@ -106,9 +106,7 @@ class Lab:
                 postfilter=step != "comb",
                 **self._edited(_SYNTHESIS),
             )
-        out = np.asarray(hops, np.float32).ravel()[
-            self.signal.latency_samples : self.signal.latency_samples + self.length
-        ]
+        out = trimmed(np.asarray(hops, np.float32), self.length, self.signal.latency_samples)
         if len(out) != self.length or not np.isfinite(out).all():
             raise ValueError(f"the result of {', '.join(self.edits) or step} is no finite sound")
         return out

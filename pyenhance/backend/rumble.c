@@ -22,7 +22,8 @@ static void take_out(const struct signal *g, double *sections, double *rumble, i
   for (int i = 0; i < 2 * SECTIONS; i++) sections[i] = section[i];
   rumble[0] = memory * rumble[0] + (1 - memory) * mean * mean;
   rumble[1] = memory * rumble[1] + (1 - memory) * power;
-  filtered[1] = rumble[0] > g->rumble_much * (rumble[1] + g->rumble_floor);
+  double much = filtered[0] ? g->rumble_goes_out : g->rumble_comes_in;
+  filtered[1] = rumble[0] > much * (rumble[1] + g->rumble_floor);
   copy(out, x, HOP);
   if (filtered[0] | filtered[1])
     for (int n = 0; n < HOP; n++)

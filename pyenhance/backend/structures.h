@@ -38,7 +38,8 @@ struct signal {
   double beta;
   double rumble_memory;
   double rumble_floor;
-  double rumble_much;
+  double rumble_comes_in;
+  double rumble_goes_out;
   double direct;
   const double *poles;
   const double *shares;
@@ -133,4 +134,4 @@ struct stream {
   float dry;
 };
 
-enum { LAYOUT = 161672230 };
+enum { LAYOUT = 529916987 };

@@ -62,7 +62,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "beta": "double",  # of the post-filter
         "rumble_memory": "double",
         "rumble_floor": "double",
-        "rumble_much": "double",
+        "rumble_comes_in": "double",
+        "rumble_goes_out": "double",
         "direct": "double",  # of the high-pass
         "poles": "const double *",  # [SECTIONS] complex
         "shares": "const double *",  # [SECTIONS] complex

@@ -33,14 +33,14 @@ SHARES = np.array(
 )
 DIRECT = 1.0162578238532989
 
-MEMORY = 0.99
-"""Of the powers that decide, a hop: about one second."""
+MEMORY = 0.995
+"""Of the powers that decide, a hop: about two seconds."""
 
-MUCH = 0.1
-"""Power of the means of hops, as a share of all: from here on the filter is in."""
+COMES_IN, GOES_OUT = 0.2, 0.1
+"""Share of the means of hops in the power, above which the filter comes in, and below which it goes out again."""
 
-FLOOR = 1e-8
-"""Of the power: what is below -80 dBFS is silence."""
+FLOOR = 1e-5
+"""Of the power: -50 dBFS. The rumble of a quiet room, heard in the pauses of clean speech, is none to take out."""
 
 MENDED_BINS = 8
 _RUMBLE_HZ, _VOICE_HZ, _STEP_HZ = 58, 66, 2  # up to the one the matrix gives back nothing, from the other on all
@@ -50,8 +50,9 @@ _RAMP = (_TIMES + 1) / HOP
 _RISE, _FALL = POLES[:, None] ** -_TIMES, SHARES[:, None] * POLES[:, None] ** _TIMES
 _HOP_DECAY = POLES**HOP
 _LEFT = POLES[:, None] ** _TIMES[::-1]  # of each sample at the end of its hop
-# The mean of a hop hears what is below the voice and little else: 100, 200, ... Hz not at all.
-_MEASURES = np.concatenate((np.full((1, HOP), 1 / HOP), _LEFT.real, _LEFT.imag))
+# The mean of a hop hears what is below the voice and little else: 100, 200, ... Hz not at all. It and what the hop
+# leaves in each section come of one product: in pairs of rows, for real and imaginary parts.
+_MEASURES = np.stack((np.full(HOP, 1 / HOP), np.zeros(HOP), *(row for left in _LEFT for row in (left.real, left.imag))))
 
 
 def _decide(state: "SignalState", x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -59,17 +60,17 @@ def _decide(state: "SignalState", x: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
     The sections always run, so that the filter may come in at any hop.
     """
-    measures = np.einsum("kn,mn->km", x, _MEASURES)
+    measures = np.einsum("kn,mn->km", x, _MEASURES).view(np.complex128)
     powers = np.einsum("kn,kn->k", x, x) / HOP
-    left = measures[:, 1 : 1 + len(POLES)] + 1j * measures[:, 1 + len(POLES) :]
-    much, sections = np.empty(len(x), np.int32), np.empty_like(left)
+    much, sections = np.empty(len(x), np.int32), np.empty((len(x), len(POLES)), np.complex128)
     low, total = state.rumble.tolist()
-    for k, (mean, power) in enumerate(zip(measures[:, 0].tolist(), powers.tolist(), strict=True)):
+    filtered = bool(state.filtered[-1])
+    for k, (mean, power) in enumerate(zip(measures[:, 0].real.tolist(), powers.tolist(), strict=True)):
         low = MEMORY * low + (1 - MEMORY) * mean * mean
         total = MEMORY * total + (1 - MEMORY) * power
-        much[k] = low > MUCH * (total + FLOOR)
+        much[k] = filtered = low > (GOES_OUT if filtered else COMES_IN) * (total + FLOOR)
         sections[k] = state.sections
-        state.sections[:] = _HOP_DECAY * state.sections + left[k]
+        state.sections[:] = _HOP_DECAY * state.sections + measures[k, 1:]
     state.rumble[:] = low, total
     return much, sections
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from .. import dsp
+from ..align import padded, trimmed
 from ..audio import enhance
 from ..dsp import HOP, SAMPLE_RATE, SignalSpec, SignalState
 
@@ -39,12 +40,10 @@ def system(name: str) -> System:
 
 def _oracle(noisy: np.ndarray, clean: np.ndarray) -> np.ndarray:
     """Ideal gains and comb strengths from the clean reference, at the delay and with the pitch of the real thing."""
-    n, spec = len(noisy), SignalSpec()
-    pad = spec.latency_samples + (-n) % HOP
-    padded = [np.concatenate((x, np.zeros(pad, np.float32))) for x in (noisy, clean)]
-    frames, gain, strength = dsp.ideal(spec, *padded)
+    spec = SignalSpec()
+    frames, gain, strength = dsp.ideal(spec, *(padded(x, spec.latency_samples, HOP) for x in (noisy, clean)))
     y = dsp.synthesise(spec, SignalState(spec), frames, gain, strength, postfilter=False)
-    return y.ravel()[spec.latency_samples :][:n]
+    return trimmed(y, len(noisy), spec.latency_samples)
 
 
 def _peer_module(name: str) -> Any:
@@ -63,8 +62,8 @@ def _rnnoise(noisy: np.ndarray, clean: np.ndarray) -> np.ndarray:
     state = module.create()
     try:
         samples = np.clip(np.rint(noisy * 32767), -32768, 32767).astype(np.int16)
-        padded = np.concatenate((samples, np.zeros((-len(samples)) % HOP + HOP, np.int16)))
-        hops = [module.process_mono_frame(state, hop)[0] for hop in padded.reshape(-1, HOP)]
+        whole = padded(samples, HOP, HOP)  # its delay is shorter
+        hops = [module.process_mono_frame(state, hop)[0] for hop in whole.reshape(-1, HOP)]
     finally:
         module.destroy(state)
     return _aligned(np.concatenate(hops).astype(np.float32) / 32768, noisy)
@@ -77,8 +76,8 @@ def _webrtc(noisy: np.ndarray, clean: np.ndarray) -> np.ndarray:
     x = soxr.resample(noisy, SAMPLE_RATE, _WEBRTC_RATE)
     samples = np.clip(np.rint(x * 32767), -32768, 32767).astype(np.int16)
     hop = _WEBRTC_RATE // 100
-    padded = np.concatenate((samples, np.zeros((-len(samples)) % hop + 2 * hop, np.int16)))
-    out = b"".join(processor.Process10ms(piece.tobytes()).audio for piece in padded.reshape(-1, hop))
+    whole = padded(samples, 2 * hop, hop)
+    out = b"".join(processor.Process10ms(piece.tobytes()).audio for piece in whole.reshape(-1, hop))
     y = soxr.resample(np.frombuffer(out, np.int16).astype(np.float32) / 32768, _WEBRTC_RATE, SAMPLE_RATE)
     return _aligned(y, noisy)
 

@@ -24,7 +24,7 @@ from ..dsp import HOP, SAMPLE_RATE, SignalSpec
 from ..model import SHAPES, load_model, named_shape
 from ..nn import NetworkSpec
 from .dataset import ShardStream
-from .loss import percepnet_loss
+from .loss import OVER, percepnet_loss
 from .muon import Muon
 from .network import Network, load_int8
 from .precision import fastest_dtype
@@ -46,6 +46,8 @@ class TrainOptions:
         Steps until it is reached.
     quantise_from : float
         Share of the run before int8 is simulated.
+    over : float
+        Weight of gains that are too high (`loss.OVER`).
     dtype : torch.dtype
         Number type of the large products.
     device : str
@@ -55,6 +57,7 @@ class TrainOptions:
     rate: float = 2e-3
     warm_up: int = 100
     quantise_from: float = 0.6
+    over: float = OVER
     dtype: torch.dtype = torch.float32
     device: str = "cpu"
     seed: int = 0
@@ -100,7 +103,7 @@ class Trainer:
         self.network.quantise = self.progress >= options.quantise_from
         with torch.autocast(self.device.type, options.dtype, enabled=options.dtype != torch.float32):
             outputs = self.network(target["features"])
-        loss, parts = percepnet_loss(*outputs, target)
+        loss, parts = percepnet_loss(*outputs, target, over=options.over)
         self.network.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -229,6 +232,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
     parser.add_argument("--warm-up", type=int, default=100, help="steps")
     parser.add_argument("--quantise-from", type=float, default=0.6, help="share of the run before int8 is simulated")
+    parser.add_argument("--over", type=float, default=OVER, help="weight of gains that are too high")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=0, help="of the CPU (0: torch's choice)")
     parser.add_argument("--max-gb", type=float, default=12, help="of shards in memory, all processes together")
@@ -248,7 +252,13 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(str(error))
     dtype = getattr(torch, arguments.dtype) if arguments.dtype else fastest_dtype(arguments.device)
     options = TrainOptions(
-        arguments.rate, arguments.warm_up, arguments.quantise_from, dtype, arguments.device, arguments.seed
+        rate=arguments.rate,
+        warm_up=arguments.warm_up,
+        quantise_from=arguments.quantise_from,
+        over=arguments.over,
+        dtype=dtype,
+        device=arguments.device,
+        seed=arguments.seed,
     )
     trainer = Trainer(network, stream, options)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

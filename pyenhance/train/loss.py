@@ -28,6 +28,7 @@ def percepnet_loss(
     target: dict[str, Tensor],
     strength_weight: float = 0.5,
     vad_weight: float = 0.05,
+    over: float = OVER,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """L = L_g + w_r L_r + w_v L_v (PercepNet, equations 19 and 20).
 
@@ -38,6 +39,8 @@ def percepnet_loss(
     target : dict
         gain, strength (B, T, 34), vad (B, T), band_mask (B, 34): bands outside a clip's bandwidth count nothing.
     strength_weight, vad_weight : float
+    over : float
+        See `OVER`.
 
     Returns
     -------
@@ -48,7 +51,7 @@ def percepnet_loss(
     mask = target["band_mask"][:, None]
     total = mask.sum() * gain.shape[1]
     error = _power(target["gain"]) - _power(gain)
-    weight = torch.where(error < 0, OVER, 1.0) * mask
+    weight = torch.where(error < 0, over, 1.0) * mask
     gain_loss = ((error**2 + QUARTIC * error**4) * weight).sum() / total
     # A strength matters as far as its band is heard: where speech is absent the ideal one is chance.
     heard = mask * target["gain"]

@@ -36,6 +36,8 @@ export class Engine extends lasting(EventTarget) {
   /** @type {Worker | null} of live sound; none where numpy was asked for, or compiled code cannot run */
   #live;
   #manifest;
+  /** @type {Error | null} why there is no Python */
+  #failed = null;
 
   /**
    * onProgress({stage, done, total}): stage download (in bytes), python, numpy, model
@@ -118,6 +120,7 @@ export class Engine extends lasting(EventTarget) {
     this.#live.terminate();
     this.#live = null;
     if (this.facts) this.#isLive(this.facts);
+    else if (this.#failed) this.#settleLive.reject(this.#failed);
   }
 
   /** @param {LiveFacts} facts */
@@ -165,6 +168,7 @@ export class Engine extends lasting(EventTarget) {
     if (during === "load") {
       this.#worker.onmessage = null; // what still arrives is of no use
       this.#worker.terminate();
+      this.#failed = error;
       this.#settle.reject(error);
       if (!this.#live) this.#settleLive.reject(error);
       this.last(event("error", { error }));

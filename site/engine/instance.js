@@ -71,7 +71,7 @@ function layOut(memory, { address, outputs, inputs, rows, columns, turns }, weig
 // What pyenhance.model.image.check_sound says, from sample `n` on.
 /** @param {Float32Array} target */
 function fillWithCheckSound(target) {
-  for (let n = 0; n < target.length; n++) target[n] = Math.fround((((n * n) % 997) - 498) / 5000);
+  for (let n = 0; n < target.length; n++) target[n] = Math.fround(((n * n) % 997) / 5000);
 }
 
 export class Instance {

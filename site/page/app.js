@@ -3,25 +3,36 @@ import { Engine, SAMPLE_RATE, createDenoiser } from "./engine/pyenhance.js";
 import { addResult, watchFiles } from "./files.js";
 import { $, explainMicrophone, openEngine } from "./page.js";
 import { Pictures } from "./pictures.js";
+import { Recorder } from "./recorder.js";
+import { listDevices, microphone, noisySample } from "./sources.js";
 import { TEXT } from "./strings.js";
+import { Switch } from "./switch.js";
 
-const MICROPHONE = { echoCancellation: false, noiseSuppression: false, autoGainControl: false, channelCount: 1 };
 const NO_LIMIT = 42; // the slider's right end
 const CLIP = 0.99;
 const CLIP_HOLD_MS = 2000;
 const HOWL = 0.9; // a peak that stays above this is the loudspeaker heard by the microphone
+const CANCEL_AFTER_MS = 1000; // of starting: what is asked for takes long, as a question to the user
+const RESUME_MS = 1000;
 const HOWL_TIMES = 4; // statistics, a quarter of a second apart
 
 /** @typedef {import("./engine/pyenhance.js").Denoiser} Denoiser */
-/** @typedef {{ node: AudioNode, close(): void }} Source */
-/** @typedef {{ context: AudioContext, source: AudioNode, node: Denoiser, monitor: GainNode, pictures: Pictures, isSample: boolean, loud: number, stop(): Promise<void> }} Session */
+/** @typedef {import("./switch.js").Holding} Holding */
+/** @typedef {{ isSample: boolean, open(context: AudioContext, held: Holding): Promise<AudioNode> }} Aim */
+/** @typedef {{ context: AudioContext, source: AudioNode, track: MediaStreamTrack | null, node: Denoiser, monitor: GainNode, isSample: boolean, loud: number }} Session */
 
 /** @type {Engine} */
 let engine;
-/** @type {Session | null} */
-let session = null;
-/** @type {MediaRecorder | null} */
-let recorder = null;
+/** @type {{ deviceId?: string, chosen: string } | null} the microphone that was taken away while it was used */
+let lost = null;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let resuming;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let cancelling;
+
+/** @type {Switch<Aim, Session>} */
+const live = new Switch(openSession, { opened: onOpened, closed: onClosed, failed: onFailed });
+const recorder = new Recorder(keepRecording);
 
 let problem = false; // a problem is shown, which news of the loading must not cover
 
@@ -36,12 +47,13 @@ const warn = (/** @type {string} */ text) => {
 };
 
 const sayLoading = (/** @type {string} */ text) => {
-  if (!session && !problem) say(text);
+  if (!live.wanted && !problem) say(text);
 };
 
 function loadEngine() {
   $("retry-row").hidden = true;
   engine = openEngine(sayLoading);
+  engine.live.then(announce, () => {});
   engine.ready.then(
     ({ load_ms }) => {
       document.body.dataset.engine = "ready";
@@ -71,166 +83,182 @@ async function keepOffline() {
 
 const strengthDb = () => (Number($("strength").value) === NO_LIMIT ? null : Number($("strength").value));
 
+// What is the case now. All that can hold the sound up comes first.
 function announce() {
+  const session = live.opened;
   if (!session) return;
-  const ready = document.body.dataset.engine === "ready";
-  if (!ready) say(TEXT.waiting);
+  if (session.context.state !== "running") warn(TEXT.suspended);
+  else if (session.track?.muted) warn(TEXT.muted);
+  else if (!engine.liveFacts) say(TEXT.waiting);
   else if (session.node.bypass) say(TEXT.dry);
   else if (session.isSample) say(TEXT.sample);
   else say($("monitor").checked ? TEXT.live : TEXT.silent);
 }
 
-/** @param {(context: AudioContext) => Promise<Source>} openSource @param {boolean} isSample */
-async function start(openSource, isSample) {
-  await stop();
+/** @param {Aim} aim @param {Holding} held @returns {Promise<Session>} */
+async function openSession({ isSample, open }, held) {
   const context = new AudioContext({ sampleRate: SAMPLE_RATE, latencyHint: "interactive" });
-  try {
-    const source = await openSource(context);
-    const node = await createDenoiser(context, { engine, strengthDb: strengthDb() });
-    const monitor = new GainNode(context, { gain: $("monitor").checked || isSample ? 1 : 0 });
-    source.node.connect(node).connect(monitor).connect(context.destination);
-    const pictures = new Pictures(context, source.node, node, {
-      before: $("pic-before"),
-      after: $("pic-after"),
-      gains: $("pic-gains"),
-    });
-    session = {
-      context,
-      source: source.node,
-      node,
-      monitor,
-      pictures,
-      isSample,
-      loud: 0,
-      stop: async () => {
-        stopRecording();
-        pictures.stop();
-        source.close();
-        node.dispose();
-        await context.close();
-      },
-    };
-    node.addEventListener("stats", ({ stats }) => show(stats));
-    node.addEventListener("overload", () => warn(TEXT.overload));
-    node.addEventListener("recovered", () => say(TEXT.recovered));
-    node.addEventListener("error", ({ error }) => warn(TEXT.failed(error.message)));
-    await context.resume();
-    $("start").textContent = TEXT.stop;
-    $("ab").disabled = $("record").disabled = false;
-    setBypass(false);
-    announce();
-  } catch (error) {
-    await context.close();
-    throw error;
-  }
+  held.add(() => context.close());
+  const source = await open(context, held);
+  const coming = createDenoiser(context, { engine, strengthDb: strengthDb() });
+  const node = await held.acquire(coming, (node) => node.dispose());
+  const monitor = new GainNode(context, { gain: $("monitor").checked || isSample ? 1 : 0 });
+  source.connect(node).connect(monitor).connect(context.destination);
+  const pictures = new Pictures(context, source, node, {
+    before: $("pic-before"),
+    after: $("pic-after"),
+    gains: $("pic-gains"),
+  });
+  held.add(() => pictures.stop());
+  held.add(stopRecording);
+  await held.acquire(context.resume(), () => {});
+  const [track = null] = source instanceof MediaStreamAudioSourceNode ? source.mediaStream.getAudioTracks() : [];
+  return { context, source, track, node, monitor, isSample, loud: 0 };
 }
 
-async function stop() {
-  if (!session) return;
-  const ending = session;
-  session = null;
-  await ending.stop();
-  $("start").textContent = TEXT.start;
+/** @param {Session} session */
+function onOpened(session) {
+  const { node, context, track } = session;
+  node.addEventListener("stats", ({ stats }) => show(stats));
+  node.addEventListener("overload", () => warn(TEXT.overload));
+  node.addEventListener("recovered", () => say(TEXT.recovered));
+  node.addEventListener("error", ({ error }) => warn(TEXT.failed(error.message)));
+  context.addEventListener("statechange", keepSounding);
+  for (const type of ["mute", "unmute"]) track?.addEventListener(type, announce);
+  track?.addEventListener("ended", () => onEnded(track));
+  showStart(TEXT.stop);
+  $("ab").disabled = $("record").disabled = false;
+  setBypass(false);
+  keepSounding();
+  if (track?.readyState === "ended") onEnded(track);
+}
+
+function onClosed() {
+  clearTimeout(resuming);
+  showStart(TEXT.start);
   $("ab").disabled = $("record").disabled = true;
   $("meter-in").value = $("meter-out").value = -60;
   say(TEXT.stopped);
 }
 
-/** @param {AudioContext} context @returns {Promise<Source>} */
-async function microphone(context) {
+/** @param {unknown} error */
+function onFailed(error) {
+  showStart(TEXT.start);
+  warn(explainMicrophone(error));
+}
+
+/** @param {string} label */
+function showStart(label) {
+  clearTimeout(cancelling);
+  $("start").textContent = label;
+}
+
+// A call, a locked screen or another program may hold the sound up; it is to go on without being asked.
+function keepSounding() {
+  const session = live.opened;
+  clearTimeout(resuming);
+  if (!session) return;
+  if (session.context.state === "closed") return live.want(null);
+  announce();
+  if (session.context.state === "running") return;
+  resuming = setTimeout(() => {
+    session.context.resume().catch(() => {}); // not yet
+    keepSounding();
+  }, RESUME_MS);
+}
+
+/** @param {MediaStreamTrack} track */
+async function onEnded(track) {
+  if (live.opened?.track !== track) return;
+  const { deviceId } = track.getSettings();
   const chosen = $("device").value;
-  const deviceId = chosen ? { deviceId: { exact: chosen } } : {};
-  const stream = await navigator.mediaDevices.getUserMedia({ audio: { ...MICROPHONE, ...deviceId } });
-  listDevices(); // their names are known once one was allowed
-  const [track] = stream.getAudioTracks();
-  track.addEventListener("ended", async () => {
-    await stop();
-    warn(TEXT.unplugged);
-  });
-  return {
-    node: new MediaStreamAudioSourceNode(context, { mediaStream: stream }),
-    close: () => stream.getTracks().forEach((track) => track.stop()),
-  };
+  await live.want(null);
+  if (live.wanted) return;
+  lost = { deviceId, chosen };
+  warn(TEXT.unplugged);
 }
 
-async function listDevices() {
-  if (!navigator.mediaDevices) return;
-  const devices = (await navigator.mediaDevices.enumerateDevices()).filter(({ kind }) => kind === "audioinput");
-  const named = devices.filter(({ deviceId }) => deviceId && deviceId !== "default");
-  const chosen = $("device").value;
-  $("device").replaceChildren(
-    new Option(TEXT.defaultDevice, ""),
-    ...named.map(({ deviceId, label }) => new Option(label, deviceId)),
-  );
-  if (named.some(({ deviceId }) => deviceId === chosen)) $("device").value = chosen;
-  $("device-row").hidden = named.length < 1;
+async function onDeviceChange() {
+  const named = await listDevices();
+  if (!lost || live.wanted || !named.some(({ deviceId }) => deviceId === lost?.deviceId)) return;
+  $("device").value = lost.chosen;
+  begin(MICROPHONE_AIM);
 }
 
-/** @param {AudioContext} context @returns {Promise<Source>} */
-async function noisySample(context) {
-  const reply = await fetch("sample.flac");
-  if (!reply.ok) throw new Error(`sample.flac: ${reply.status}`);
-  const buffer = await context.decodeAudioData(await reply.arrayBuffer());
-  const node = new AudioBufferSourceNode(context, { buffer, loop: true });
-  node.start();
-  return { node, close: () => node.stop() };
+/** @param {Aim} aim */
+function begin(aim) {
+  lost = null;
+  const working = live.want(aim);
+  clearTimeout(cancelling);
+  cancelling = setTimeout(() => {
+    if (!live.wanted || live.opened) return;
+    showStart(TEXT.cancelStart);
+    if (!aim.isSample) say(TEXT.starting);
+  }, CANCEL_AFTER_MS);
+  return working;
 }
 
-async function onStart() {
-  if (session) return stop();
+/** @type {Aim} */
+const MICROPHONE_AIM = { isSample: false, open: microphone };
+
+async function stop() {
+  showStart(TEXT.start);
+  await live.want(null);
+  if (!live.wanted) say(TEXT.stopped); // also where nothing was open yet
+}
+
+// A press means what the button says. One more while that is under way changes nothing.
+function onStart() {
+  const label = $("start").textContent;
+  if (label !== TEXT.start) {
+    lost = null;
+    return stop();
+  }
+  if (live.wanted && !live.wanted.isSample) return;
   if (!window.isSecureContext || !navigator.mediaDevices) return warn(TEXT.insecure);
   if (!("AudioWorkletNode" in window)) return warn(TEXT.unsupported);
-  $("start").disabled = true;
-  try {
-    await start(microphone, false);
-  } catch (error) {
-    warn(explainMicrophone(error));
-  } finally {
-    $("start").disabled = false;
-  }
+  return begin(MICROPHONE_AIM);
 }
 
-// What is heard now, enhanced or not, as a file.
+function onSample() {
+  if (live.wanted?.isSample && !live.opened) return;
+  if (!window.isSecureContext) return warn(TEXT.insecure);
+  if (!("AudioWorkletNode" in window)) return warn(TEXT.unsupported);
+  return begin({ isSample: true, open: noisySample });
+}
+
 function startRecording() {
-  if (!session) return;
-  const { context, node } = session;
-  const end = new MediaStreamAudioDestinationNode(context);
-  node.connect(end);
-  recorder = new MediaRecorder(end.stream, { audioBitsPerSecond: 192000 });
-  /** @type {Blob[]} */
-  const pieces = [];
-  recorder.ondataavailable = ({ data }) => pieces.push(data);
-  recorder.onstop = () => {
-    const blob = new Blob(pieces, { type: pieces[0]?.type });
-    const suffix = blob.type.includes("ogg") ? "ogg" : "webm";
-    const name = `pyenhance-${new Date().toISOString().slice(0, 19).replaceAll(":", ".")}.${suffix}`;
-    addResult(TEXT.recorded, [[TEXT.after, { blob }]], { name, blob });
-    say(TEXT.recordedBelow);
-  };
-  recorder.start();
-  $("record").textContent = TEXT.stopRecording;
-  $("record").setAttribute("aria-pressed", "true");
+  const session = live.opened;
+  if (!session || recorder.running) return;
+  try {
+    recorder.start(session.context, session.node);
+    showRecording();
+  } catch (error) {
+    warn(TEXT.failed(/** @type {Error} */ (error).message));
+  }
 }
 
 function stopRecording() {
-  recorder?.stop();
-  recorder = null;
-  $("record").textContent = TEXT.record;
-  $("record").setAttribute("aria-pressed", "false");
+  recorder.stop();
+  showRecording();
 }
 
-async function onSample() {
-  if (!window.isSecureContext) return warn(TEXT.insecure);
-  if (!("AudioWorkletNode" in window)) return warn(TEXT.unsupported);
-  try {
-    await start(noisySample, true);
-  } catch (error) {
-    warn(explainMicrophone(error));
-  }
+function showRecording() {
+  $("record").textContent = recorder.running ? TEXT.stopRecording : TEXT.record;
+  $("record").setAttribute("aria-pressed", String(recorder.running));
+}
+
+/** @param {Blob} blob */
+function keepRecording(blob) {
+  const suffix = blob.type.includes("ogg") ? "ogg" : "webm";
+  const name = `pyenhance-${new Date().toISOString().slice(0, 19).replaceAll(":", ".")}.${suffix}`;
+  addResult(TEXT.recorded, [[TEXT.after, { blob }]], { name, blob });
+  say(TEXT.recordedBelow);
 }
 
 /** @param {boolean} bypass */
 function setBypass(bypass) {
+  const session = live.opened;
   if (!session) return;
   session.node.bypass = bypass;
   $("ab").setAttribute("aria-pressed", String(!bypass));
@@ -264,9 +292,11 @@ function guardEars(session, peak_out) {
 
 /** @param {import("./engine/pyenhance.js").Stats} stats */
 function show(stats) {
+  const session = live.opened;
   if (!session) return;
-  showLevel("in", stats.peak_in);
-  showLevel("out", stats.peak_out);
+  const sounding = session.context.state === "running";
+  showLevel("in", sounding ? stats.peak_in : 0);
+  showLevel("out", sounding ? stats.peak_out : 0);
   guardEars(session, stats.peak_out);
   $("f-latency").textContent = TEXT.ms(stats.latency_ms);
   const parts = [stats.latency_algorithm_ms, stats.latency_transport_ms, stats.latency_device_ms];
@@ -290,28 +320,33 @@ $("retry").addEventListener("click", () => {
   loadEngine();
 });
 $("ab").addEventListener("click", () => {
-  setBypass(!session?.node.bypass);
+  setBypass(!live.opened?.node.bypass);
   announce();
 });
 document.addEventListener("keydown", (event) => {
   const typing = /** @type {Element} */ (event.target).matches("select, textarea, input[type=text]");
-  if (event.key.toLowerCase() === "b" && session && !typing && !event.ctrlKey && !event.metaKey) $("ab").click();
+  if (event.key.toLowerCase() === "b" && live.opened && !typing && !event.ctrlKey && !event.metaKey) $("ab").click();
 });
 $("strength").addEventListener("input", () => {
   const value = strengthDb();
   $("strength-value").textContent = value === null ? TEXT.noLimit : TEXT.db(value);
-  if (session) session.node.strengthDb = value;
+  if (live.opened) live.opened.node.strengthDb = value;
 });
 $("monitor").addEventListener("change", () => {
+  const session = live.opened;
   if (!session || session.isSample) return;
   session.monitor.gain.value = $("monitor").checked ? 1 : 0;
   announce();
 });
-$("record").addEventListener("click", () => (recorder ? stopRecording() : startRecording()));
+$("record").addEventListener("click", () => (recorder.running ? stopRecording() : startRecording()));
 $("device").addEventListener("change", () => {
-  if (session && !session.isSample) onStart().then(onStart); // stop, and start with the other one
+  if (live.wanted && !live.wanted.isSample) begin({ ...MICROPHONE_AIM }); // with the other one
 });
-navigator.mediaDevices?.addEventListener("devicechange", listDevices);
+navigator.mediaDevices?.addEventListener("devicechange", onDeviceChange);
+document.addEventListener("visibilitychange", () => {
+  const { context } = live.opened ?? {};
+  if (!document.hidden && context && context.state !== "running") context.resume().catch(() => {});
+});
 watchFiles(() => engine, strengthDb);
 $("start").disabled = $("sample").disabled = false; // from here on they do something
 
@@ -323,7 +358,7 @@ const shown = {
     return engine;
   },
   get session() {
-    return session;
+    return live.opened;
   },
 };
 Object.assign(window, { pyenhance: shown });

@@ -178,8 +178,10 @@ async function fetchSound(name) {
 
 async function record() {
   $("record").disabled = true;
+  /** @type {MediaStream | undefined} */
+  let stream;
   try {
-    const stream = await navigator.mediaDevices.getUserMedia({
+    stream = await navigator.mediaDevices.getUserMedia({
       audio: { noiseSuppression: false, autoGainControl: false },
     });
     const recorder = new MediaRecorder(stream);
@@ -194,7 +196,6 @@ async function record() {
     }
     recorder.stop();
     await stopped;
-    stream.getTracks().forEach((track) => track.stop());
     const [voice] = await decodeSound(await new Blob(pieces).arrayBuffer());
     if (!voice.some((value) => Math.abs(value) > 1e-4)) throw new Error(HOW.silent);
     clips.own = { clean: voice, noise: clips.bundled.noise };
@@ -203,6 +204,7 @@ async function record() {
   } catch (error) {
     say(explainMicrophone(error));
   } finally {
+    stream?.getTracks().forEach((track) => track.stop());
     $("record").disabled = false;
   }
 }

@@ -7,6 +7,8 @@ const STEP_MS = 20; // time of a column
 const TOP_HZ = 20000;
 const FLOOR_DB = -100;
 const CORNER_HZ = 24.7 * 9.265; // of the ERB-rate scale (Glasberg and Moore, 1990)
+const REST_AFTER_MS = 10000; // of digital silence, in and out: then there is a look at it now and then
+const REST_MS = 250;
 const VOICED = 0.5;
 const OPEN = 0.15; // mean gain: below it nobody speaks, whatever the lasting voice activity says
 
@@ -53,19 +55,26 @@ export class Pictures {
       canvas.height = ROWS;
       pen(canvas).fillRect(0, 0, canvas.width, ROWS);
     }
-    this.last = performance.now();
+    this.last = this.sounded = performance.now();
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.timer = undefined;
     this.frame = requestAnimationFrame(() => this.draw());
   }
 
   draw() {
-    this.frame = requestAnimationFrame(() => this.draw());
     const now = performance.now();
+    const stats = this.node.stats();
+    if (stats.peak_in > 0 || stats.peak_out > 0) this.sounded = now;
+    if (now - this.sounded > REST_AFTER_MS) {
+      this.timer = setTimeout(() => this.draw(), REST_MS);
+      return;
+    }
+    this.frame = requestAnimationFrame(() => this.draw());
     const columns = Math.min(10, Math.floor((now - this.last) / STEP_MS));
     if (!columns) return;
     this.last = now - ((now - this.last) % STEP_MS);
     const { before, after, gains } = this.canvases;
     if (!before.clientWidth) return; // folded away
-    const stats = this.node.stats();
     this.delay.delayTime.value = (stats.latency_algorithm_ms + stats.latency_transport_ms) / 1000;
     const analysis = this.node.analysis();
     this.spectrumColumn(this.before);
@@ -116,6 +125,7 @@ export class Pictures {
 
   stop() {
     cancelAnimationFrame(this.frame);
+    clearTimeout(this.timer);
     this.source.disconnect(this.delay);
     this.delay.disconnect();
     this.node.disconnect(this.after);

@@ -14,6 +14,10 @@ export const TEXT = {
   dry: "Listening. You hear the untouched sound.",
   waiting: "Listening. The untouched sound plays until the enhancer has loaded.",
   sample: "Playing the sample, in a loop, through the live path.",
+  suspended: "The sound is held up, by a call, a locked screen or another program. It goes on by itself.",
+  muted: "The microphone is muted, by its own switch, the system or another program. It goes on by itself.",
+  starting: "Starting. Your browser may be asking whether it may use the microphone.",
+  cancelStart: "Cancel",
   stopped: "Stopped.",
   start: "Start",
   stop: "Stop",
@@ -23,7 +27,8 @@ export const TEXT = {
     "The microphone was not allowed. Allow it in the browser's address bar and press Start again; files and the sample work without it.",
   absent: "No microphone was found. Connect one and press Start again; files and the sample work without it.",
   busy: "The microphone is used by another program. Close that and press Start again.",
-  unplugged: "The microphone was unplugged or taken away. Choose another and press Start.",
+  unplugged:
+    "The microphone was unplugged or taken away. It goes on when it is back, or choose another and press Start.",
   defaultDevice: "The system's choice",
   feedback:
     "That sounded like feedback, so you no longer hear yourself. Put on headphones before you turn it on again.",

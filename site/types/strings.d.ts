@@ -8,6 +8,10 @@ export interface Text {
   dry: string;
   waiting: string;
   sample: string;
+  suspended: string;
+  muted: string;
+  starting: string;
+  cancelStart: string;
   stopped: string;
   start: string;
   stop: string;

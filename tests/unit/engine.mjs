@@ -1,13 +1,16 @@
 // The page's end of the protocol: every message finds whom it is for, and one that nobody knows is an error that says so.
 import assert from "node:assert/strict";
-import { TO_WORKER, received } from "../../site/engine/protocol.js";
+import { TO_LIVE, TO_WORKER, received } from "../../site/engine/protocol.js";
 
 const manifest = { models: { default: { latency_samples: 1440, num_bands: 34 } }, files: {} };
 globalThis.fetch = async () => ({ ok: true, json: async () => manifest });
 globalThis.Worker = class {
   sent = [];
+  constructor({ pathname }) {
+    this.way = pathname.endsWith("live.js") ? TO_LIVE : TO_WORKER;
+  }
   postMessage(message) {
-    this.sent.push(received(TO_WORKER, message));
+    this.sent.push(received(this.way, message));
   }
   terminate() {
     this.terminated = true;
@@ -22,7 +25,16 @@ globalThis.Worker = function (...given) {
 const { Engine } = await import("../../site/engine/engine.js");
 const turn = () => new Promise((resolve) => setTimeout(resolve));
 const facts = {
-  ...{ load_ms: 5, model: "default", kernel: "simd", weights: 9, latency_samples: 480, num_bands: 24 },
+  ...{
+    load_ms: 5,
+    model: "default",
+    kernel: "simd",
+    signal_kernel: "simd",
+    why_not: {},
+    weights: 9,
+    latency_samples: 480,
+    num_bands: 24,
+  },
   ...{ numpy_origin: "source", started_again: false },
 };
 
@@ -37,7 +49,7 @@ function started(options) {
   const seen = [];
   const { engine, errors, worker, tell } = started({ onProgress: (progress) => seen.push(progress) });
   assert.equal(await engine.latency(), 1440, "as the manifest declares it");
-  assert.deepEqual(worker.sent, [{ type: "load", manifest, model: "default", remember: true }]);
+  assert.deepEqual(worker.sent, [{ type: "load", manifest, model: "default", remember: true, kernel: null }]);
   tell({ type: "progress", stage: "download", done: 1, total: 2 });
   assert.deepEqual(seen, [{ stage: "download", done: 1, total: 2 }]);
 
@@ -46,7 +58,15 @@ function started(options) {
   assert.match(errors[0], /^message "dance" from the worker is unknown; accepted: progress, live, ready, /);
   assert.match(errors[1], /stage is "lunch"; accepted: one of download, python, numpy, model$/);
 
-  const live = { load_ms: 2, model: "default", kernel: "simd", latency_samples: 480, num_bands: 24 };
+  const live = {
+    load_ms: 2,
+    model: "default",
+    kernel: "simd",
+    signal_kernel: "simd",
+    why_not: {},
+    latency_samples: 480,
+    num_bands: 24,
+  };
   tell({ type: "live", ...live });
   assert.deepEqual(await engine.live, live);
   assert.equal(await engine.latency(), 480, "as it is");

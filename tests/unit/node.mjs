@@ -1,17 +1,18 @@
 // The node: it says once, to whoever listens and whenever, that it is ready or never will be; and what fails leaves nothing behind.
 import assert from "node:assert/strict";
-import { TO_WORKER, received } from "../../site/engine/protocol.js";
+import { TO_LIVE, TO_WORKER, received } from "../../site/engine/protocol.js";
 
 const manifest = { models: { default: { latency_samples: 1440, num_bands: 34 } }, files: {} };
 globalThis.fetch = async () => ({ ok: true, json: async () => manifest });
 const workers = [];
 globalThis.Worker = class {
-  constructor() {
+  constructor({ pathname }) {
     workers.push(this);
     this.sent = [];
+    this.way = pathname.endsWith("live.js") ? TO_LIVE : TO_WORKER;
   }
   postMessage(message) {
-    this.sent.push(received(TO_WORKER, message));
+    this.sent.push(received(this.way, message));
   }
   terminate() {
     this.terminated = true;
@@ -40,8 +41,17 @@ globalThis.AudioWorkletNode = class extends EventTarget {
 const { Engine } = await import("../../site/engine/engine.js");
 const { createDenoiser } = await import("../../site/engine/node.js");
 const turn = () => new Promise((resolve) => setTimeout(resolve));
-const live = { load_ms: 5, model: "default", kernel: "simd", latency_samples: 1440, num_bands: 34 };
-const tell = (data) => workers.at(-1).onmessage({ data });
+const live = {
+  load_ms: 5,
+  model: "default",
+  kernel: "simd",
+  signal_kernel: "simd",
+  why_not: {},
+  latency_samples: 1440,
+  num_bands: 34,
+};
+const tell = (data) => workers.at(-1).onmessage({ data }); // of the worker with Python
+const tellLive = (data) => workers.at(-2).onmessage({ data });
 const running = () => workers.filter(({ terminated }) => !terminated).length;
 
 // On an engine that is ready: early and late listeners hear it once, the promise says the same.
@@ -54,7 +64,7 @@ const running = () => workers.filter(({ terminated }) => !terminated).length;
   early.addEventListener("ready", listener);
   await turn();
   assert.deepEqual(heard, []);
-  tell({ type: "live", ...live });
+  tellLive({ type: "live", ...live });
   await early.ready;
   await turn();
   assert.deepEqual(heard, [["ready", true]]);
@@ -88,7 +98,9 @@ const running = () => workers.filter(({ terminated }) => !terminated).length;
 {
   const engine = new Engine();
   await turn();
+  console.warn = () => {}; // of live sound that waits for Python
   tell({ type: "error", during: "load", message: "no such file" });
+  tellLive({ type: "error", during: "load", message: "no image" });
   await assert.rejects(engine.live, /no such file/);
   const node = await createDenoiser(new AudioContext(), { engine });
   await turn();
@@ -138,7 +150,7 @@ const running = () => workers.filter(({ terminated }) => !terminated).length;
 
   const context = new AudioContext();
   await createDenoiser(context);
-  assert.equal(running(), 1);
+  assert.equal(running(), 2);
   context.close(); // and so does a context that goes without a word to the node
   assert.equal(running(), 0);
 }

@@ -20,7 +20,7 @@ def test_facts_of_the_model_that_runs(model: str) -> None:
     assert facts["model"] == model and facts["weights"] > 100_000
     assert (facts["latency_samples"], facts["num_bands"]) == (live.latency_samples, live.num_bands)
     assert live.latency_samples == live.enhancer.latency_samples
-    assert live.facts.shape == (2 + live.num_bands,)
+    assert live.facts.shape == (3 + live.num_bands,)
     json.dumps(facts)  # plain values
 
 

@@ -32,6 +32,7 @@ def test_no_sample_is_lost_changed_or_moved(node: str, seed: int) -> None:
         "delay",
         "silence",
         "channels",
+        "switch",
         "stream_overload",
         "resample",
     ],

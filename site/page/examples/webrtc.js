@@ -11,11 +11,22 @@ let call = null;
 async function enhancedMicrophone() {
   const microphone = await navigator.mediaDevices.getUserMedia({ audio: AUDIO });
   const context = new AudioContext({ sampleRate: 48000 });
-  const source = new MediaStreamAudioSourceNode(context, { mediaStream: microphone });
-  const denoiser = await createDenoiser(context);
-  const out = new MediaStreamAudioDestinationNode(context, { channelCount: 1 });
-  source.connect(denoiser).connect(out);
-  return { microphone, context, denoiser, stream: out.stream };
+  try {
+    const source = new MediaStreamAudioSourceNode(context, { mediaStream: microphone });
+    const denoiser = await createDenoiser(context);
+    const out = new MediaStreamAudioDestinationNode(context, { channelCount: 1 });
+    source.connect(denoiser).connect(out);
+    return { microphone, context, denoiser, stream: out.stream };
+  } catch (error) {
+    release({ microphone, context });
+    throw error;
+  }
+}
+
+/** What was acquired; the denoiser goes with its context. @param {{ microphone: MediaStream, context: AudioContext }} acquired */
+function release({ microphone, context }) {
+  microphone.getTracks().forEach((track) => track.stop());
+  context.close();
 }
 
 /** @param {MediaStream} stream @param {(stream: MediaStream) => void} onTrack */
@@ -37,8 +48,10 @@ async function connect(stream, onTrack) {
 
 async function start() {
   $("call").disabled = true;
+  /** @type {Awaited<ReturnType<typeof enhancedMicrophone>> | undefined} */
+  let own;
   try {
-    const own = await enhancedMicrophone();
+    own = await enhancedMicrophone();
     const peers = await connect(own.stream, (stream) => {
       $("far").srcObject = stream;
       $("far").play();
@@ -50,6 +63,7 @@ async function start() {
     own.denoiser.addEventListener("error", ({ error }) => ($("status").textContent = CALL.notEnhanced(error.message)));
     $("toggle").disabled = $("end").disabled = false;
   } catch (error) {
+    if (own) release(own);
     $("status").textContent = CALL.failed(/** @type {Error} */ (error).message);
     $("call").disabled = false;
   }
@@ -60,8 +74,7 @@ function hangUp() {
   call.near.close();
   call.far.close();
   call.denoiser.dispose();
-  call.microphone.getTracks().forEach((track) => track.stop());
-  call.context.close();
+  release(call);
   call = null;
   $("status").textContent = CALL.ended;
   $("call").disabled = false;
