@@ -256,7 +256,7 @@ def record(result: Mapping[str, Any], path: Path, pairs: str) -> None:
     result : mapping
         Of `gate`.
     path : Path
-        A JSON file {"verdicts": [...]}; made when it does not exist, and replaced whole.
+        A JSON file {"verdicts": [...]}, what else is in it stays; made when it does not exist, and replaced whole.
     pairs : str
         Name of the set of pairs.
 
@@ -265,24 +265,28 @@ def record(result: Mapping[str, Any], path: Path, pairs: str) -> None:
     ValueError
         The file holds something else.
     """
-    verdicts = read_record(path) if path.exists() else []
+    history = read_record(path) if path.exists() else {"verdicts": []}
     kept = {side: {key: result[side][key] for key in ("name", "sha256")} for side in ("old", "new")}
     kept |= {key: result[key] for key in ("passed", "verdict", "limits", "measures")}
     judged = sorted((row for row in result["clips"] if DECIDING in row["gain"]), key=lambda row: row["name"])
     clips = {row["name"]: [round(row[side][DECIDING], 3) for side in ("old", "new")] for row in judged}
-    verdicts.append({"pairs": pairs} | kept | {"clips": clips})
-    lines = ",\n".join(json.dumps(verdict) for verdict in verdicts)  # a verdict a line
+    history["verdicts"].append({"pairs": pairs} | kept | {"clips": clips})
+    lines = ",\n".join(json.dumps(verdict) for verdict in history["verdicts"])  # a verdict a line
+    others = "".join(
+        f"{json.dumps(key)}: {json.dumps(value)},\n" for key, value in history.items() if key != "verdicts"
+    )
     waiting = path.with_name(f".{path.name}.part")
-    waiting.write_text(f'{{"verdicts": [\n{lines}\n]}}\n')
+    waiting.write_text(f'{{{others}"verdicts": [\n{lines}\n]}}\n')
     waiting.replace(path)
 
 
-def read_record(path: Path) -> list[dict[str, Any]]:
-    """The verdicts of a file that `record` wrote; ValueError when it is none."""
+def read_record(path: Path) -> dict[str, Any]:
+    """A history of verdicts that `record` wrote; ValueError when it is none."""
     try:
-        verdicts = json.loads(path.read_text())["verdicts"]
+        history = json.loads(path.read_text())
+        verdicts = history["verdicts"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: accepted: JSON with a list of verdicts") from error
     if not isinstance(verdicts, list):
         raise ValueError(f"{path}: verdicts are {type(verdicts).__name__}; accepted: a list")
-    return verdicts
+    return history
