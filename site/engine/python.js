@@ -72,11 +72,6 @@ export class LiveEngine {
     this.python = python;
     this.proxy = proxy;
     this.runner = proxy.run;
-    this.#laidOut();
-  }
-
-  #laidOut() {
-    const { proxy } = this;
     /** @type {number} samples by which the output is late */
     this.latency = proxy.latency_samples;
     /** @type {number} gains in `facts`, after pitch period, its correlation and voice activity */

@@ -119,7 +119,7 @@ def test_what_fails_releases_all(browser: Browser, serve: Callable[[bool], str])
         page.wait_for_selector("#status:has-text('wrong')")
         assert page.inner_text("#start") == "Start"
         _settle(page, [0, 0])
-    page.evaluate("AudioWorklet.prototype.addModule = addModule")
+    page.evaluate("() => { AudioWorklet.prototype.addModule = addModule; }")
     page.click("#start")
     page.wait_for_selector("#start:has-text('Stop')")
     _settle(page, [1, 1])

@@ -196,17 +196,18 @@ def test_bombs() -> None:
 
 
 def test_places_and_steps_out_of_range() -> None:
-    first = b"\x03"  # floats that change: conv1.bias, 64 of them
-    with pytest.raises(ValueError, match=r"conv1\.bias changes entry 64 of 64"):
+    header, _ = _split(BASE)
+    order = sorted((e["data_offsets"][0], name, e["dtype"]) for name, e in header.items() if name != "__metadata__")
+    floats, integers = ([dtype for _, _, dtype in order].index(wanted) for wanted in ("F32", "I8"))
+    first = b"\x00" * floats + b"\x03"  # floats that change, 64 of them
+    with pytest.raises(ValueError, match=rf"{order[floats][1]} changes entry 64 of 64"):
         apply_diffs(BASE, [_signed("sparse", _head() + first + rice.encode(np.array([64])) + bytes(4))])
     with pytest.raises(ValueError, match="65 values"):
         apply_diffs(BASE, [_signed("sparse", _head() + first + rice.encode(np.zeros(65, int)))])
-    header, _ = _split(BASE)
-    order = sorted((e["data_offsets"][0], name, e["dtype"]) for name, e in header.items() if name != "__metadata__")
-    before = b"\x00" * [dtype for _, _, dtype in order].index("I8")  # floats stay
+    before = b"\x00" * integers  # what comes before stays
     step = b"\x02" + rice.encode(np.array([0])) + rice.encode(np.array([253]))
     for sign in (b"\x00", b"\x80"):
-        with pytest.raises(ValueError, match=r"a step takes conv1\.weight to -?\d+; accepted: -127 to 127"):
+        with pytest.raises(ValueError, match=rf"a step takes {order[integers][1]} to -?\d+; accepted: -127 to 127"):
             apply_diffs(BASE, [_signed("sparse", _head() + before + step + sign)])
     with pytest.raises(ValueError, match="1 places and 0 steps"):
         step = b"\x02" + rice.encode(np.array([0])) + rice.encode(np.zeros(0, int))

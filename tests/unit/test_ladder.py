@@ -6,9 +6,8 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from pyenhance import dsp
+from pyenhance import dsp, measure
 from pyenhance.dsp import SignalSpec, SignalState
-from pyenhance.measure import si_sdr
 
 from ..conftest import SHARED, noisy_voice, voiced
 
@@ -71,7 +70,7 @@ def _rungs(spec: SignalSpec, y: np.ndarray, x: np.ndarray) -> dict[str, np.ndarr
 @pytest.mark.parametrize("spec", SPECS, ids=_name)
 def test_synthetic_ladder(spec: SignalSpec) -> None:
     x, y = voiced(3.0), noisy_voice(3.0, noise=0.05)
-    si_sdr = {name: si_sdr(x, z) for name, z in _rungs(spec, y, x).items()}
+    si_sdr = {name: measure.si_sdr(x, z) for name, z in _rungs(spec, y, x).items()}
     assert si_sdr["gains"] > si_sdr["noisy"] + 6
     assert si_sdr["comb"] > si_sdr["gains"] + 1
     assert si_sdr["comb, coherence"] > si_sdr["gains"]
@@ -85,7 +84,7 @@ def test_synthetic_ladder(spec: SignalSpec) -> None:
 def test_more_bands_come_nearer() -> None:
     """And what has more ahead combs better."""
     x, y = voiced(3.0), noisy_voice(3.0, noise=0.05)
-    si_sdr = {spec: {name: si_sdr(x, z) for name, z in _rungs(spec, y, x).items()} for spec in SPECS}
+    si_sdr = {spec: {name: measure.si_sdr(x, z) for name, z in _rungs(spec, y, x).items()} for spec in SPECS}
     for ahead in (0, 1, 2):
         gains = [si_sdr[SignalSpec(bands, ahead)]["gains"] for bands in (24, 34, 50)]
         assert gains == sorted(gains)
@@ -106,7 +105,7 @@ def ladder() -> dict[str, tuple[float, float, float]]:
         for name, z in _rungs(SPEC, y, x).items():
             narrow = [soxr.resample(v, 48_000, 16_000) for v in (x, z)]
             left = 10 * np.log10(np.mean(z[silent] ** 2) + 1e-12) if silent.any() else np.nan
-            scores.setdefault(name, []).append((pesq(16_000, *narrow, "wb"), si_sdr(x, z), left))
+            scores.setdefault(name, []).append((pesq(16_000, *narrow, "wb"), measure.si_sdr(x, z), left))
     return {name: tuple(np.nanmean(values, axis=0)) for name, values in scores.items()}
 
 
@@ -134,6 +133,6 @@ def test_ladder_of_other_signal_paths(spec: SignalSpec) -> None:
     for y, x in _mixes(5):
         rungs = _rungs(spec, y, x)
         for name, scores in si_sdr.items():
-            scores.append(si_sdr(x, rungs[name]))
+            scores.append(measure.si_sdr(x, rungs[name]))
     means = [float(np.mean(scores)) for scores in si_sdr.values()]
     assert means == sorted(means) and means[1] > means[0] + 5, dict(zip(si_sdr, means, strict=True))
