@@ -88,8 +88,8 @@ def _measures(result: Mapping[str, Any]) -> str:
 
 def _rules(limits: Mapping[str, Any]) -> str:
     return (
-        f"<p>PESQ is the mean over {PESQ_STARTS} starts within a frame. A negative flip is a clip that falls by more than "
-        f"the margin. It passes when no measure has more than "
+        f"<p>PESQ is the mean over {PESQ_STARTS} starts within a frame. A negative flip is a clip that falls by more "
+        f"than the margin. It passes when no measure has more than "
         f"{limits['nfr']:.1%} of them, the interval of the mean of {NAMES[DECIDING]} is nowhere below 0 and that of "
         f"no other measure is wholly, no clip falls by more than {limits['clip_fall']:g} of {NAMES[DECIDING]}, and no "
         f"group of {MIN_CLIPS} clips or more by more than {limits['group_fall']:g}.</p>"
