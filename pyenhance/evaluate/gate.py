@@ -17,7 +17,7 @@ import numpy as np
 from ..model.diff import weights_bytes
 from .groups import MIN_CLIPS, compare_all, interval
 from .pairs import Pair
-from .run import evaluate
+from .run import score_clips
 
 MARGINS = {"pesq_wb": 0.05, "si_sdr": 0.5, "ovrl": 0.1}
 """What a clip may fall by before it counts as a negative flip, of each measure that the gate looks at."""
@@ -26,6 +26,9 @@ DECIDING = "pesq_wb"
 """The measure that must not fall on the mean, nor by much on any clip or group."""
 
 LEAST_PAIRS = 5
+
+PESQ_STARTS = 5
+"""See `Scorer`: a single PESQ is as unsteady as the margin is wide."""
 
 NAMES = {"pesq_wb": "PESQ-WB", "si_sdr": "SI-SDR", "ovrl": "DNSMOS OVRL"}
 
@@ -84,7 +87,7 @@ def gate(
     pairs : sequence of Pair, at least `LEAST_PAIRS`
     limits : Limits, optional
     dnsmos, workers, on_progress
-        As for `evaluate`.
+        As for `score_clips`.
 
     Returns
     -------
@@ -103,8 +106,10 @@ def gate(
         digest = None if model == "noisy" else hashlib.sha256(weights_bytes(model)).hexdigest()
         models[side] = {"name": Path(model).stem, "model": model, "sha256": digest}
     systems = list(dict.fromkeys((old, new)))
-    result = evaluate(pairs, systems, dnsmos=dnsmos, workers=workers, on_progress=on_progress)
-    return models | judge(result["clips"], old, new, limits)
+    clips = score_clips(
+        pairs, systems, dnsmos=dnsmos, pesq_starts=PESQ_STARTS, workers=workers, on_progress=on_progress
+    )
+    return models | judge(clips, old, new, limits)
 
 
 def judge(clips: Sequence[Mapping[str, Any]], old: str, new: str, limits: Limits | None = None) -> dict[str, Any]:
@@ -113,7 +118,7 @@ def judge(clips: Sequence[Mapping[str, Any]], old: str, new: str, limits: Limits
     Parameters
     ----------
     clips : sequence of {"name", "groups", "scores": {system: {measure: value}}}
-        As `evaluate` returns them.
+        As `score_clips` returns them.
     old, new : str
         Names of the two systems in the scores.
     limits : Limits, optional
@@ -251,7 +256,7 @@ def record(result: Mapping[str, Any], path: Path, pairs: str) -> None:
     result : mapping
         Of `gate`.
     path : Path
-        A JSON file {"verdicts": [...]}; made when it does not exist, and replaced whole.
+        A JSON file {"verdicts": [...]}, what else is in it stays; made when it does not exist, and replaced whole.
     pairs : str
         Name of the set of pairs.
 
@@ -260,24 +265,28 @@ def record(result: Mapping[str, Any], path: Path, pairs: str) -> None:
     ValueError
         The file holds something else.
     """
-    verdicts = read_record(path) if path.exists() else []
+    history = read_record(path) if path.exists() else {"verdicts": []}
     kept = {side: {key: result[side][key] for key in ("name", "sha256")} for side in ("old", "new")}
     kept |= {key: result[key] for key in ("passed", "verdict", "limits", "measures")}
     judged = sorted((row for row in result["clips"] if DECIDING in row["gain"]), key=lambda row: row["name"])
     clips = {row["name"]: [round(row[side][DECIDING], 3) for side in ("old", "new")] for row in judged}
-    verdicts.append({"pairs": pairs} | kept | {"clips": clips})
-    lines = ",\n".join(json.dumps(verdict) for verdict in verdicts)  # a verdict a line
+    history["verdicts"].append({"pairs": pairs} | kept | {"clips": clips})
+    lines = ",\n".join(json.dumps(verdict) for verdict in history["verdicts"])  # a verdict a line
+    others = "".join(
+        f"{json.dumps(key)}: {json.dumps(value)},\n" for key, value in history.items() if key != "verdicts"
+    )
     waiting = path.with_name(f".{path.name}.part")
-    waiting.write_text(f'{{"verdicts": [\n{lines}\n]}}\n')
+    waiting.write_text(f'{{{others}"verdicts": [\n{lines}\n]}}\n')
     waiting.replace(path)
 
 
-def read_record(path: Path) -> list[dict[str, Any]]:
-    """The verdicts of a file that `record` wrote; ValueError when it is none."""
+def read_record(path: Path) -> dict[str, Any]:
+    """A history of verdicts that `record` wrote; ValueError when it is none."""
     try:
-        verdicts = json.loads(path.read_text())["verdicts"]
+        history = json.loads(path.read_text())
+        verdicts = history["verdicts"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: accepted: JSON with a list of verdicts") from error
     if not isinstance(verdicts, list):
         raise ValueError(f"{path}: verdicts are {type(verdicts).__name__}; accepted: a list")
-    return verdicts
+    return history

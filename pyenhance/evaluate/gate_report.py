@@ -11,7 +11,7 @@ import numpy as np
 
 from ..dsp import SAMPLE_RATE
 from ..threads import one_thread
-from .gate import DECIDING, MARGINS, NAMES, worst_clips
+from .gate import DECIDING, MARGINS, NAMES, PESQ_STARTS, worst_clips
 from .groups import MIN_CLIPS
 from .pairs import Pair, read_pair
 from .report import as_json, page, spectrograms
@@ -88,7 +88,8 @@ def _measures(result: Mapping[str, Any]) -> str:
 
 def _rules(limits: Mapping[str, Any]) -> str:
     return (
-        f"<p>A negative flip is a clip that falls by more than the margin. It passes when no measure has more than "
+        f"<p>PESQ is the mean over {PESQ_STARTS} starts within a frame. A negative flip is a clip that falls by more "
+        f"than the margin. It passes when no measure has more than "
         f"{limits['nfr']:.1%} of them, the interval of the mean of {NAMES[DECIDING]} is nowhere below 0 and that of "
         f"no other measure is wholly, no clip falls by more than {limits['clip_fall']:g} of {NAMES[DECIDING]}, and no "
         f"group of {MIN_CLIPS} clips or more by more than {limits['group_fall']:g}.</p>"

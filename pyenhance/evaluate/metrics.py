@@ -17,6 +17,7 @@ and overall quality (1 to 5); DNSMOS P.835 of the same three (1 to 5, needs its 
 RATE = 16_000
 """Hz; what all but SI-SDR are defined at."""
 
+_PESQ_STEP = 256  # between PESQ's frames
 _FRAME, _STEP = 480, 120  # 30 ms, a quarter of it
 _WINDOW = np.hanning(_FRAME + 2)[1:-1]
 _LPC_ORDER = 16
@@ -49,6 +50,10 @@ class Scorer:
     ----------
     dnsmos : Path, optional
         The DNS challenge's ``sig_bak_ovr.onnx``; without it sig, bak and ovrl are NaN.
+    pesq_starts : int, >= 1
+        PESQ cuts a clip into frames of 32 ms, and where the first one begins moves what it says by some 0.05, single
+        clips by more. The mean over this many starts, spread over a frame's step of 16 ms, is steadier; 1 is PESQ as
+        it is published.
 
     Raises
     ------
@@ -56,7 +61,7 @@ class Scorer:
         The extra ``eval`` is not installed.
     """
 
-    def __init__(self, dnsmos: Path | None = None) -> None:
+    def __init__(self, dnsmos: Path | None = None, *, pesq_starts: int = 1) -> None:
         try:
             import pesq
             import pystoi
@@ -65,6 +70,7 @@ class Scorer:
             raise ImportError(f"evaluation needs {error.name}: pip install 'pyenhance[eval]'") from error
         self._pesq, self._stoi, self._resample = pesq, pystoi.stoi, soxr.resample
         self._session = None if dnsmos is None else _dnsmos_session(dnsmos)
+        self._starts = [i * _PESQ_STEP // pesq_starts for i in range(pesq_starts)]
 
     def __call__(self, clean: np.ndarray, enhanced: np.ndarray) -> dict[str, float]:
         """Scores of one clip.
@@ -91,7 +97,8 @@ class Scorer:
         if not np.any(clean) or len(reference) < RATE // 4:
             return scores
         try:
-            scores["pesq_wb"] = self._pesq.pesq(RATE, reference.astype(np.float32), degraded.astype(np.float32), "wb")
+            x, y = (signal.astype(np.float32) for signal in (reference, degraded))
+            scores["pesq_wb"] = float(np.mean([self._pesq.pesq(RATE, x[i:], y[i:], "wb") for i in self._starts]))
         except self._pesq.PesqError:  # no utterance found
             return scores
         scores["stoi"] = float(self._stoi(reference, degraded, RATE))

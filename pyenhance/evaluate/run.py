@@ -20,10 +20,10 @@ _systems: dict[str, System]
 _scorer: Scorer
 
 
-def _start(names: Sequence[str], dnsmos: Path | None) -> None:
+def _start(names: Sequence[str], dnsmos: Path | None, pesq_starts: int) -> None:
     global _systems, _scorer
     _systems = {name: system(name) for name in names}
-    _scorer = Scorer(dnsmos)
+    _scorer = Scorer(dnsmos, pesq_starts=pesq_starts)
 
 
 def _score(pair: Pair) -> dict[str, Any]:
@@ -33,14 +33,15 @@ def _score(pair: Pair) -> dict[str, Any]:
         return {"name": pair.name, "groups": pair.groups | measured_groups(clean), "scores": scores}
 
 
-def evaluate(
+def score_clips(
     pairs: Sequence[Pair],
     systems: Sequence[str],
     *,
     dnsmos: Path | None = None,
+    pesq_starts: int = 1,
     workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Any]:
+) -> list[dict[str, Any]]:
     """Score systems on the same clips.
 
     Parameters
@@ -48,8 +49,8 @@ def evaluate(
     pairs : sequence of Pair
     systems : sequence of str
         See `systems.system`.
-    dnsmos : Path, optional
-        Model file of DNSMOS P.835.
+    dnsmos, pesq_starts
+        See `Scorer`.
     workers : int, optional
         Processes; one a core by default.
     on_progress : callable, optional
@@ -57,11 +58,8 @@ def evaluate(
 
     Returns
     -------
-    dict
-        clips: list of {name, groups, scores: {system: {metric: value}}}; means: {system: {metric: mean}};
-        groups: {group: {value: {"clips": n, system: {metric: mean}}}}: the manifest's, and pitch range and level from
-        the clean voice. Means leave NaN out. spread: {system: {group: see `groups.compare_groups`}} of `SPREAD` and, as
-        "NAME_gain", of what they gain over the untouched clip.
+    list of {name, groups, scores: {system: {metric: value}}}
+        In the order of the pairs. Groups are the manifest's, and pitch range and level from the clean voice.
 
     Raises
     ------
@@ -70,13 +68,34 @@ def evaluate(
     """
     from concurrent.futures import ProcessPoolExecutor  # a browser has no processes, but uses the metrics
 
-    _start(systems, dnsmos)  # what is wrong shows here, before any process starts
+    start = (systems, dnsmos, pesq_starts)
+    _start(*start)  # what is wrong shows here, before any process starts
     clips: list[dict[str, Any]] = []
-    with ProcessPoolExecutor(workers or os.cpu_count(), None, _start, (systems, dnsmos)) as pool:
+    with ProcessPoolExecutor(workers or os.cpu_count(), None, _start, start) as pool:
         for result in pool.map(_score, pairs):
             clips.append(result)
             if on_progress:
                 on_progress(len(clips), len(pairs))
+    return clips
+
+
+def evaluate(pairs: Sequence[Pair], systems: Sequence[str], **options: Any) -> dict[str, Any]:
+    """Score systems on the same clips: single scores, means, means by group, and how far groups lie apart.
+
+    Parameters
+    ----------
+    pairs, systems, and options
+        As for `score_clips`, which also tells the errors.
+
+    Returns
+    -------
+    dict
+        clips: see `score_clips`; means: {system: {metric: mean}};
+        groups: {group: {value: {"clips": n, system: {metric: mean}}}}. Means leave NaN out.
+        spread: {system: {group: see `groups.compare_groups`}} of `SPREAD` and, as "NAME_gain", of what they gain over
+        the untouched clip.
+    """
+    clips = score_clips(pairs, systems, **options)
     groups: dict[str, dict[str, Any]] = {}
     for kind in dict.fromkeys(name for clip in clips for name in clip["groups"]):
         values = sorted({clip["groups"][kind] for clip in clips if kind in clip["groups"]}, key=bucket_order)

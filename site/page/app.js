@@ -179,8 +179,8 @@ async function onEnded(track) {
 }
 
 async function onDeviceChange() {
-  const named = await listDevices();
-  if (!lost || live.wanted || !named.some(({ deviceId }) => deviceId === lost?.deviceId)) return;
+  const devices = await listDevices();
+  if (!lost || live.wanted || !devices.some(({ deviceId }) => deviceId === lost?.deviceId)) return;
   $("device").value = lost.chosen;
   begin(MICROPHONE_AIM);
 }

@@ -17,7 +17,7 @@ export async function microphone(context, held) {
   return new MediaStreamAudioSourceNode(context, { mediaStream: stream });
 }
 
-/** Show the microphones; all that have a name. */
+/** Show the microphones that have a name. Returns all, the default one included. */
 export async function listDevices() {
   if (!navigator.mediaDevices) return [];
   const devices = (await navigator.mediaDevices.enumerateDevices()).filter(({ kind }) => kind === "audioinput");
@@ -29,7 +29,7 @@ export async function listDevices() {
   );
   if (named.some(({ deviceId }) => deviceId === chosen)) $("device").value = chosen;
   $("device-row").hidden = named.length < 1;
-  return named;
+  return devices;
 }
 
 /** @param {AudioContext} context @param {Holding} held */

@@ -5,7 +5,9 @@ from 0 to 15 dB. No network was trained on such noises, so single clips swing mo
 with a wide budget, and what decides about a release is a set of 100 or more recordings. Whenever `weights/` changes:
 
     pyenhance model gate OLD NEW --pairs OUT/small --nfr 0.25 --record pyenhance/weights/gate.json
-    pyenhance model gate OLD NEW --pairs MIXES --dnsmos sig_bak_ovr.onnx --record pyenhance/weights/gate.json
+    pyenhance model gate OLD NEW --pairs MIXES --record pyenhance/weights/gate.json
+
+A model that replaces none, the first of its name, is entered there by hand under "first".
 """
 
 import csv

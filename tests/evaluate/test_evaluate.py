@@ -68,6 +68,14 @@ def test_silence_short_and_unequal_clips() -> None:
         scorer(np.zeros(3), np.zeros(4))
 
 
+def test_more_starts_make_pesq_steadier(speech: np.ndarray) -> None:
+    noisy = _with_noise(speech, 0.01)
+    once, often = (
+        [Scorer(pesq_starts=starts)(speech[i:], noisy[i:])["pesq_wb"] for i in range(0, 768, 96)] for starts in (1, 5)
+    )
+    assert np.mean(often) == pytest.approx(np.mean(once), abs=0.03) and np.ptp(often) < 0.7 * np.ptp(once)
+
+
 def test_dnsmos_where_its_model_is(speech: np.ndarray) -> None:
     pytest.importorskip("onnxruntime")
     path = SHARED / "eval" / "dnsmos" / "sig_bak_ovr.onnx"

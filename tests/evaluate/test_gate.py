@@ -12,9 +12,10 @@ import pytest
 import soundfile
 
 from pyenhance.cli import main
-from pyenhance.evaluate import evaluate, load_pairs
-from pyenhance.evaluate.gate import MARGINS, Limits, gate, judge, read_record, record
+from pyenhance.evaluate import load_pairs
+from pyenhance.evaluate.gate import MARGINS, PESQ_STARTS, Limits, gate, judge, read_record, record
 from pyenhance.evaluate.groups import bucket, bucket_order, compare_all, compare_groups, interval, measured_groups
+from pyenhance.evaluate.run import score_clips
 from pyenhance.model import available_models
 from pyenhance.model.diff import weights_bytes
 
@@ -206,7 +207,7 @@ def test_command_and_reports(few: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert main([*argv[:2], "tiny", "noisy", *argv[4:8], "--json", "--record", str(history)]) == 1
     worse = json.loads(capsys.readouterr().out)
     assert not worse["passed"] and "noisy may not replace tiny" in worse["verdict"]
-    assert [verdict["passed"] for verdict in read_record(history)] == [True, False]
+    assert [verdict["passed"] for verdict in read_record(history)["verdicts"]] == [True, False]
 
 
 def test_bad_requests(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -251,8 +252,11 @@ def test_record_is_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "gate.json"
     result = judge(_clips(_better()), "old", "new") | {side: {"name": side, "sha256": "0"} for side in ("old", "new")}
     record(result, path, "made")
+    path.write_text(path.read_text().replace("{", '{"first": {"old": "0"},\n', 1))
     record(result, path, "again")
-    assert [verdict["pairs"] for verdict in read_record(path)] == ["made", "again"]
+    history = read_record(path)
+    assert [verdict["pairs"] for verdict in history["verdicts"]] == ["made", "again"]
+    assert history["first"] == {"old": "0"}
     assert [file.name for file in tmp_path.iterdir()] == ["gate.json"]
 
 
@@ -268,29 +272,32 @@ def _digest(name: str) -> str:
 @pytest.mark.parametrize("name", available_models())
 def test_models_that_ship_were_gated(name: str) -> None:
     """Whoever changes a weights file gates it and records both verdicts (see small_set.py)."""
-    kept = [verdict for verdict in read_record(GATE_JSON) if verdict["passed"]]
+    history = read_record(GATE_JSON)
+    if history["first"].get(name) == _digest(name):
+        return  # it has replaced nothing yet
     for enough, limits in ((100, Limits()), (20, Limits(nfr=0.25))):
         strict = asdict(limits)
         passed = [
             verdict
-            for verdict in kept
-            if verdict["measures"]["pesq_wb"]["clips"] >= enough
+            for verdict in history["verdicts"]
+            if verdict["passed"]
+            and verdict["new"] == {"name": name, "sha256": _digest(name)}
+            and verdict["measures"]["pesq_wb"]["clips"] >= enough
             and all(verdict["limits"][key] <= strict[key] for key in ("nfr", "clip_fall", "group_fall"))
             and all(verdict["limits"]["margins"][key] <= strict["margins"][key] for key in MARGINS)
         ]
-        replacing = [verdict for verdict in passed if verdict["new"]["sha256"] == _digest(name)]
-        # The first model of its name has replaced nothing; it was what another model was held against.
-        first = [verdict for verdict in passed if verdict["old"] == {"name": name, "sha256": _digest(name)}]
-        assert replacing or first, f"{name} has no passing verdict over {enough} clips or more in {GATE_JSON.name}"
+        assert passed, f"{name} has no passing verdict over {enough} clips or more in {GATE_JSON.name}"
 
 
 def test_recorded_scores_are_those_of_the_models_that_ship(small: Path) -> None:
     shipped = {_digest(name): name for name in available_models()}
-    recorded = [v for v in read_record(GATE_JSON) if v["pairs"] == "small" and v["new"]["sha256"] in shipped]
+    recorded = [
+        v for v in read_record(GATE_JSON)["verdicts"] if v["pairs"] == "small" and v["new"]["sha256"] in shipped
+    ]
     assert recorded
     pairs = load_pairs(small)[::6]
     for verdict in recorded:
         name = shipped[verdict["new"]["sha256"]]
-        for clip in evaluate(pairs, [name], workers=1)["clips"]:
+        for clip in score_clips(pairs, [name], pesq_starts=PESQ_STARTS, workers=1):
             score = clip["scores"][name]["pesq_wb"]
             assert score == pytest.approx(verdict["clips"][clip["name"]][1], abs=0.02), (name, clip["name"])
