@@ -42,7 +42,12 @@ class Denoiser extends lasting(AudioWorkletNode) {
     this.number = engine.number();
     this.port.onmessage = ({ data }) => this.receiveFromProcessor(data);
     this.port.onmessageerror = () => this.receive({ type: "error", error: new Error(unreadable(FROM_PROCESSOR)) });
-    this.onprocessorerror = () => this.receive({ type: "error", error: new Error("the audio processor has failed") });
+    // Chromium's has the type "error", as ours have: of these it is told by being the browser's.
+    this.onprocessorerror = (event) => {
+      if (!event.isTrusted) return;
+      event.stopImmediatePropagation();
+      this.receive({ type: "error", error: new Error("the audio processor has failed") });
+    };
     /** @type {Promise<void>} from now on sound is enhanced */
     this.ready = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
