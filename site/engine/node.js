@@ -43,7 +43,7 @@ class Denoiser extends lasting(AudioWorkletNode) {
     this.port.onmessage = ({ data }) => this.receiveFromProcessor(data);
     this.port.onmessageerror = () => this.receive({ type: "error", error: new Error(unreadable(FROM_PROCESSOR)) });
     // Chromium's has the type "error", as ours have: of these it is told by being the browser's.
-    this.onprocessorerror = (event) => {
+    this.onprocessorerror = (/** @type {Event} */ event) => {
       if (!event.isTrusted) return;
       event.stopImmediatePropagation();
       this.receive({ type: "error", error: new Error("the audio processor has failed") });
