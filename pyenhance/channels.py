@@ -6,14 +6,12 @@ import numpy as np
 
 from .align import Aligned
 from .backend import BLOCK_HOPS
+from .dsp import LOUDEST
 from .enhancer import Enhancer, Estimate
 from .model import load_model
 from .threads import one_thread
 
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 768_000
-
-LOUDEST = 1e12
-"""Of samples, where full scale is 1. From 1e17 on the enhancer's energies leave float32's range and it returns NaN."""
 
 MOST_CHANNELS = 64
 """Of an array: more are taken for time and channels the wrong way round."""

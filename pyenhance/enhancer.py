@@ -7,7 +7,7 @@ import numpy as np
 
 from . import dsp
 from .backend import BLOCK_HOPS, CompiledStream, StreamState
-from .dsp import HOP, SAMPLE_RATE
+from .dsp import HOP, LOUDEST, SAMPLE_RATE
 from .model import HopFacts, Model, ModelStream, load_model
 
 _RISE = np.linspace(0, 1, HOP, dtype=np.float32)
@@ -144,7 +144,7 @@ class Enhancer:
         Parameters
         ----------
         x : ndarray, shape (n,), float32 or float64, any n >= 0
-            Samples in [-1, 1] at 48 kHz; louder ones pass too.
+            Samples in [-1, 1] at 48 kHz; louder ones pass too, up to `dsp.LOUDEST`.
 
         Returns
         -------
@@ -155,7 +155,7 @@ class Enhancer:
         Raises
         ------
         ValueError
-            Wrong shape or dtype, NaN or Inf; the state stays as it was.
+            Wrong shape or dtype, NaN, Inf or louder than that; the state stays as it was.
         """
         x = checked_samples(x)
         pending = np.concatenate((self._pending, x))
@@ -328,8 +328,10 @@ def checked_samples(x: Any, shape: str = "(n,)") -> np.ndarray:
         raise ValueError(f"dtype is {x.dtype}; accepted: float32, float64")
     if x.ndim != 1:
         raise ValueError(f"shape is {x.shape}; accepted: {shape}")
-    y = x.astype(np.float32, copy=False)
-    if not np.isfinite(y).all():
-        where = int(np.flatnonzero(~np.isfinite(y))[0])
-        raise ValueError(f"sample {where} is {x[where]}; accepted: finite numbers within float32's range")
-    return y
+    good = np.abs(x) <= LOUDEST  # which NaN is not
+    if not good.all():
+        where = int(np.flatnonzero(~good)[0])
+        raise ValueError(
+            f"sample {where} is {x[where]}; accepted: finite numbers of at most {LOUDEST:.0e}, where full scale is 1"
+        )
+    return x.astype(np.float32, copy=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .audio import AudioStream
-from .dsp import HOP, SAMPLE_RATE
+from .dsp import HOP, LOUDEST, SAMPLE_RATE
 from .enhancer import Enhancer
 from .model import load_model
 
@@ -103,7 +103,7 @@ class LiveEngine:
     def run(self, hops: int, lean: bool = False) -> None:
         """Enhance the first `hops` hops of `input` into `output`, `latency_samples` late.
 
-        A sample that is no finite number counts as silence: a live stream must go on.
+        A sample that is no number of at most `dsp.LOUDEST` counts as silence: a live stream must go on.
 
         Raises
         ------
@@ -112,15 +112,17 @@ class LiveEngine:
         """
         if not 1 <= hops <= self.max_hops:
             raise ValueError(f"hops is {hops}; accepted: 1 to {self.max_hops}")
-        block = _finite(self.input[: hops * HOP])
+        block = _bounded(self.input[: hops * HOP])
         self.output[: hops * HOP] = self.enhancer.process_hops(block.reshape(hops, HOP), lean=lean).ravel()
         facts = self.enhancer.last_hop
         self.facts[:3], self.facts[3:] = facts[:3], facts.gain
 
 
-def _finite(x: np.ndarray) -> np.ndarray:
-    """The samples, those that are no finite numbers silent. To sum costs less than to ask for each."""
-    return x if np.isfinite(np.einsum("n->", x)) else np.nan_to_num(x, posinf=0, neginf=0)
+def _bounded(x: np.ndarray) -> np.ndarray:
+    """The samples, those that are no numbers of at most LOUDEST silent. To sum costs less than to ask for each."""
+    if np.einsum("n,n->", x, x) <= LOUDEST**2:  # which NaN is not
+        return x
+    return np.where(np.abs(x) <= LOUDEST, x, np.float32(0))
 
 
 _recordings: dict[int, AudioStream] = {}
@@ -150,7 +152,7 @@ def _enhance_piece(
     """More of a recording, at 48 kHz; what is ready of each channel, the delay removed. The last piece ends it."""
     if recording not in _recordings:
         _recordings[recording] = AudioStream(SAMPLE_RATE, len(channels), model=model, strength_db=strength_db)
-    block = np.stack([_finite(np.asarray(channel, np.float32)) for channel in channels], axis=1)
+    block = np.stack([_bounded(np.asarray(channel, np.float32)) for channel in channels], axis=1)
     return [np.ascontiguousarray(channel) for channel in _recordings[recording].process(block, last=last).T]
 
 

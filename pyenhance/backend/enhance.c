@@ -15,15 +15,9 @@ static inline void move_back(float *to, const float *from, int n) {
   for (int i = 0; i < n; i++) to[i] = from[i];
 }
 
-// A sample that is no finite number counts as silence: a live stream must go on.
-static void silence_what_is_no_number(float *x, int n) {
-  for (int i = 0; i < n; i++) {
-    union {
-      float value;
-      uint32_t bits;
-    } u = {x[i]};
-    if ((u.bits & 0x7f800000) == 0x7f800000) x[i] = 0;
-  }
+// A sample that is too loud, or no number, counts as silence: a live stream must go on.
+static void silence_what_is_no_sound(float *x, int n, float loudest) {
+  for (int i = 0; i < n; i++) x[i] = x[i] >= -loudest && x[i] <= loudest ? x[i] : 0;
 }
 
 #include "network.c"
@@ -60,7 +54,7 @@ API int32_t synthesise(struct stream *s, int32_t frames, int32_t with_comb, int3
 // `frames` hops of s->input -> s->output, and the facts of the last.
 API int32_t process(struct stream *s, int32_t frames) {
   if (!fits(s, frames)) return -1;
-  silence_what_is_no_number(s->input, frames * HOP);
+  silence_what_is_no_sound(s->input, frames * HOP, (float)s->signal->loudest);
   if (analyse(s, frames) || estimate(s->network, s->memory, frames)) return -1;
   const struct signal *g = s->signal;
   int bands = g->bands, last = frames - 1;

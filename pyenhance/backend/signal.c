@@ -19,6 +19,7 @@ enum {
   LAGS = MAX_LAG - MIN_LAG + 1,
   BLOCK = CORRELATED + MAX_LAG,
   OLD = BLOCK - DECIMATED_HOP,
+  SIDE = 24,  // lags at once
 };
 
 static inline float root(float x) { return __builtin_sqrtf(x); }
@@ -38,45 +39,83 @@ static int argmax(const float *x, int n) {
   return best;
 }
 
-// One pass of Stockham's FFT of 480 points, radix p, `done` the product of the radices before: x -> y, real and
-// imaginary parts apart.
-static inline __attribute__((always_inline)) void fft_pass(const float *roots, int p, int done, const float *xr,
-                                                           const float *xi, float *yr, float *yi) {
-  int rest = HOP / done / p;
+// A complex number.
+typedef struct { float re, im; } point;
+
+static inline point plus(point a, point b) { return (point){a.re + b.re, a.im + b.im}; }
+static inline point minus(point a, point b) { return (point){a.re - b.re, a.im - b.im}; }
+static inline point scaled(float s, point a) { return (point){s * a.re, s * a.im}; }
+static inline point turned(point a, point b) { return (point){a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re}; }
+static inline point turned_back(point a) { return (point){a.im, -a.re}; }  // by a quarter
+
+// Transforms of 3, 4, 5 and 6 points.
+static inline void dft3(point a, point b, point c, point *y) {
+  point sum = plus(b, c), mean = minus(a, scaled(0.5f, sum)), side = turned_back(scaled(0.866025404f, minus(b, c)));
+  y[0] = plus(a, sum), y[1] = plus(mean, side), y[2] = minus(mean, side);
+}
+
+static inline void dft4(const point *x, point *y) {
+  point a = plus(x[0], x[2]), b = minus(x[0], x[2]), c = plus(x[1], x[3]), d = turned_back(minus(x[1], x[3]));
+  y[0] = plus(a, c), y[1] = plus(b, d), y[2] = minus(a, c), y[3] = minus(b, d);
+}
+
+static inline void dft5(const point *x, point *y) {
+  const float c1 = 0.309016994f, c2 = -0.809016994f, s1 = 0.951056516f, s2 = 0.587785252f;  // of 72 and 144 degrees
+  point a = plus(x[1], x[4]), b = plus(x[2], x[3]), c = minus(x[1], x[4]), d = minus(x[2], x[3]);
+  point e = plus(x[0], plus(scaled(c1, a), scaled(c2, b))), f = plus(x[0], plus(scaled(c2, a), scaled(c1, b)));
+  point g = turned_back(plus(scaled(s1, c), scaled(s2, d))), h = turned_back(minus(scaled(s2, c), scaled(s1, d)));
+  y[0] = plus(x[0], plus(a, b)), y[1] = plus(e, g), y[2] = plus(f, h), y[3] = minus(f, h), y[4] = minus(e, g);
+}
+
+static inline void dft6(const point *x, point *y) {  // Good and Thomas: twice three, no roots between
+  point a[3], b[3];
+  dft3(x[0], x[2], x[4], a);
+  dft3(x[3], x[5], x[1], b);
+  y[0] = plus(a[0], b[0]), y[1] = minus(a[1], b[1]), y[2] = plus(a[2], b[2]);
+  y[3] = minus(a[0], b[0]), y[4] = plus(a[1], b[1]), y[5] = minus(a[2], b[2]);
+}
+
+// One pass of Stockham's FFT of `points` points, in `columns` columns side by side: radix p, `done` the product of the
+// radices before; x -> y, real and imaginary parts apart.
+static inline __attribute__((always_inline)) void fft_pass(const float *roots, int p, int points, int done, int columns,
+                                                           const float *restrict xr, const float *restrict xi,
+                                                           float *restrict yr, float *restrict yi) {
+  int rest = points / done / p, row = done * columns;
   for (int q = 0; q < rest; q++) {
-    for (int i = 0; i < p; i++) {
-      const float *turn = roots + 4 * (q * i * done % HOP);
-      float cr[5], ci[5];  // of each input: its root of unity, turned
+    for (int k = 0; k < row; k++) {
+      point x[6], y[6];
       UNROLL
-      for (int j = 0; j < p; j++) {
-        const float *root = roots + 4 * (i * j % p * (HOP / p));
-        cr[j] = root[0] * turn[0] - root[1] * turn[1];
-        ci[j] = root[0] * turn[1] + root[1] * turn[0];
-      }
-      int to = done * (p * q + i);
-      for (int k = 0; k < done; k++) {
-        float re = 0, im = 0;
-        UNROLL
-        for (int j = 0; j < p; j++) {
-          int from = k + done * (q + rest * j);
-          re += xr[from] * cr[j] - xi[from] * ci[j];
-          im += xr[from] * ci[j] + xi[from] * cr[j];
-        }
-        yr[to + k] = re;
-        yi[to + k] = im;
+      for (int j = 0; j < p; j++) x[j] = (point){xr[k + row * (q + rest * j)], xi[k + row * (q + rest * j)]};
+      if (p == 4) dft4(x, y);
+      if (p == 5) dft5(x, y);
+      if (p == 6) dft6(x, y);
+      UNROLL
+      for (int i = 0; i < p; i++) {
+        const float *root = roots + 2 * (WINDOW / points) * (q * i * done);
+        point out = q ? turned(y[i], (point){root[0], root[1]}) : y[i];
+        yr[k + row * (p * q + i)] = out.re;
+        yi[k + row * (p * q + i)] = out.im;
       }
     }
   }
 }
 
-// z (real parts, imaginary parts) becomes its transform; the other two are scratch.
-static void fft480(const float *roots, float *zr, float *zi, float *ar, float *ai) {
-  fft_pass(roots, 5, 1, zr, zi, ar, ai);
-  fft_pass(roots, 4, 5, ar, ai, zr, zi);
-  fft_pass(roots, 4, 20, zr, zi, ar, ai);
-  fft_pass(roots, 3, 80, ar, ai, zr, zi);
-  fft_pass(roots, 2, 240, zr, zi, ar, ai);
-  for (int k = 0; k < HOP; k++) zr[k] = ar[k], zi[k] = ai[k];
+// The transform of 480 complex numbers z, in a; z is used up. Cooley and Tukey's four steps: 24 columns of 20, turned,
+// and as many rows of 24, which are columns by then. So each pass has neighbours that want the same.
+static void fft480(const float *roots, float *restrict zr, float *restrict zi, float *restrict ar, float *restrict ai) {
+  enum { ROWS = 20, COLUMNS = HOP / ROWS };
+  fft_pass(roots, 5, ROWS, 1, COLUMNS, zr, zi, ar, ai);
+  fft_pass(roots, 4, ROWS, 5, COLUMNS, ar, ai, zr, zi);
+  for (int b = 0; b < COLUMNS; b++) {
+    for (int c = 0; c < ROWS; c++) {
+      const float *root = roots + 4 * b * c;
+      point out = turned((point){zr[COLUMNS * c + b], zi[COLUMNS * c + b]}, (point){root[0], root[1]});
+      ar[ROWS * b + c] = out.re;
+      ai[ROWS * b + c] = out.im;
+    }
+  }
+  fft_pass(roots, 6, COLUMNS, 1, ROWS, ar, ai, zr, zi);
+  fft_pass(roots, 4, COLUMNS, 6, ROWS, zr, zi, ar, ai);
 }
 
 // stft.stft, one frame: the spectrum of 960 samples, windowed. Even and odd samples go through one complex transform of
@@ -89,8 +128,8 @@ static void rfft(const struct signal *g, const float *frame, float *spectrum) {
   for (int k = 0; k <= HOP; k++) {
     int j = k == HOP ? 0 : k, m = k ? HOP - k : 0;
     const float *root = g->roots + 2 * k;
-    float er = 0.5f * (zr[j] + zr[m]), ei = 0.5f * (zi[j] - zi[m]);
-    float or = 0.5f * (zi[j] + zi[m]), oi = 0.5f * (zr[m] - zr[j]);
+    float er = 0.5f * (ar[j] + ar[m]), ei = 0.5f * (ai[j] - ai[m]);
+    float or = 0.5f * (ai[j] + ai[m]), oi = 0.5f * (ar[m] - ar[j]);
     spectrum[2 * k] = er + or * root[0] - oi * root[1];
     spectrum[2 * k + 1] = ei + or * root[1] + oi * root[0];
   }
@@ -110,18 +149,31 @@ static void overlap_add(const struct signal *g, const float *spectrum, float *ta
   }
   fft480(g->roots, zr, zi, ar, ai);
   for (int n = 0; n < HOP / 2; n++) {
-    out[2 * n] = zi[n] * g->window[2 * n] / WINDOW + tail[2 * n];
-    out[2 * n + 1] = zr[n] * g->window[2 * n + 1] / WINDOW + tail[2 * n + 1];
+    out[2 * n] = ai[n] * g->window[2 * n] / WINDOW + tail[2 * n];
+    out[2 * n + 1] = ar[n] * g->window[2 * n + 1] / WINDOW + tail[2 * n + 1];
   }
   for (int n = HOP / 2; n < HOP; n++) {
-    tail[2 * n - HOP] = zi[n] * g->window[2 * n] / WINDOW;
-    tail[2 * n + 1 - HOP] = zr[n] * g->window[2 * n + 1] / WINDOW;
+    tail[2 * n - HOP] = ai[n] * g->window[2 * n] / WINDOW;
+    tail[2 * n + 1 - HOP] = ar[n] * g->window[2 * n + 1] / WINDOW;
   }
+}
+
+// Sums over i of a[i] * b[i + j] for as many j side by side as registers hold.
+static void slide(const float *a, const float *b, int n, float *sums) {
+  SUM float sum[SIDE] = {0};
+  for (int i = 0; i < n; i++) {
+    UNROLL
+    for (int j = 0; j < SIDE; j++) sum[j] += a[i] * b[i + j];
+  }
+  for (int j = 0; j < SIDE; j++) sums[j] = sum[j];
 }
 
 // pitch.lag_correlation: local[LAGS] from the newest BLOCK samples at 12 kHz, with `bias` added.
 static void correlate(const struct signal *g, const float *block, float *local) {
   const float *newest = block + MAX_LAG;
+  float sums[LAGS];  // from the longest lag to the shortest
+  for (int from = 0; from + SIDE <= LAGS; from += SIDE) slide(newest, block + from, CORRELATED, sums + from);
+  for (int from = LAGS - LAGS % SIDE; from < LAGS; from++) sums[from] = dot(newest, block + from, CORRELATED);
   double energy = 0, total = 0, shifted = 0;
   for (int i = 0; i < BLOCK; i++) total += (double)block[i] * block[i];
   for (int i = MAX_LAG; i < BLOCK; i++) energy += (double)block[i] * block[i];
@@ -130,7 +182,7 @@ static void correlate(const struct signal *g, const float *block, float *local) 
     int first = MAX_LAG - MIN_LAG - l;
     double product = shifted * energy;
     float norm = (float)(__builtin_sqrt(product > 0 ? product : 0) + g->norm_floor * total + 1e-12);
-    local[l] = dot(newest, block + first, CORRELATED) / norm + g->bias[l];
+    local[l] = sums[first] / norm + g->bias[l];
     if (first)
       shifted += (double)block[first - 1] * block[first - 1] -
                  (double)block[first - 1 + CORRELATED] * block[first - 1 + CORRELATED];
@@ -174,8 +226,13 @@ static int refine(const struct signal *g, const float *frame, int lag, float *co
   const float *later = frame + (late < newest ? late : newest), *earlier = later - rough - REFINE;
   float best = -1e30f;
   int index = 0;
+  const float *shared = earlier + 2 * REFINE;  // by all the stretches that are tried
+  float middle = dot(shared, shared, REFINED - 2 * REFINE);
   for (int c = 0; c <= 2 * REFINE; c++) {  // from the longest period to the shortest
-    float score = dot(later, earlier + c, REFINED) / root(dot(earlier + c, earlier + c, REFINED) + 1e-12f);
+    float energy = middle;
+    for (int i = c; i < 2 * REFINE; i++) energy += earlier[i] * earlier[i];
+    for (int i = REFINED; i < REFINED + c; i++) energy += earlier[i] * earlier[i];
+    float score = dot(later, earlier + c, REFINED) / root(energy + 1e-12f);
     if (score > best) best = score, index = c;
   }
   *correlation = smallest(largest(best / root(dot(later, later, REFINED) + 1e-12f), 0), 1);

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 
 from ..dsp import Frames, SignalSpec, SignalState, features, pitch, postfilter, rumble, stft
-from ..dsp.constants import HOP, NUM_BINS, WINDOW
+from ..dsp.constants import HOP, LOUDEST, NUM_BINS, WINDOW
 from .program import Program
 from .structures import BLOCK_HOPS, RECENT_HOPS, fill
 
@@ -122,6 +122,7 @@ class SignalTables:
             bands=bands,
             ahead=spec.lookahead_frames,
             history=spec.history_samples,
+            loudest=LOUDEST,
             jump=pitch.JUMP,
             norm_floor=pitch.NORM_FLOOR,
             level_memory=features.LEVEL_MEMORY,

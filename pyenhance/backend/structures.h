@@ -30,6 +30,7 @@ struct signal {
   int32_t bands;
   int32_t ahead;
   int32_t history;
+  double loudest;
   double jump;
   double norm_floor;
   double level_memory;
@@ -134,4 +135,4 @@ struct stream {
   float dry;
 };
 
-enum { LAYOUT = 529916987 };
+enum { LAYOUT = 34197581 };

@@ -54,6 +54,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "bands": "int32_t",
         "ahead": "int32_t",
         "history": "int32_t",
+        "loudest": "double",  # of samples
         "jump": "double",
         "norm_floor": "double",
         "level_memory": "double",

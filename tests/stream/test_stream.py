@@ -144,6 +144,7 @@ def test_empty() -> None:
     [
         (np.array([0.0, np.nan], np.float32), "sample 1 is nan"),
         (np.array([np.inf], np.float32), "sample 0 is inf"),
+        (np.array([0, 0, 1e17]), "sample 2 is 1e[+]17; accepted: finite numbers of at most 1e[+]12"),
         (np.zeros(4, np.int16), "int16"),
         (np.zeros((2, 2), np.float32), r"\(2, 2\)"),
         (np.float32(1), r"\(\)"),

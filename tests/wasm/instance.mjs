@@ -1,27 +1,13 @@
 // A model's stream by an instance of its own and by Python in Pyodide: the same bits, and either goes on where the other stopped.
 //   node instance.mjs SITE MODEL      prints JSON
-import { readFileSync } from "node:fs";
-import { pathToFileURL } from "node:url";
+import { openSite } from "./site.mjs";
 
 const [site, model] = process.argv.slice(2);
-const engine = `${site}/engine`;
-const load = (name) => import(pathToFileURL(`${engine}/${name}`).href);
-const manifest = JSON.parse(readFileSync(`${engine}/manifest.json`, "utf8"));
-// Node's fetch knows no files.
-globalThis.fetch = async (url) => {
-  const bytes = readFileSync(new URL(url));
-  return {
-    ok: true,
-    url,
-    arrayBuffer: async () => bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length),
-  };
-};
-const { Models } = await load("models.js");
+const { engine, load, models } = await openSite(site);
 const { Python } = await load("python.js");
 const { loadPyodide } = await load("pyodide/pyodide.mjs");
 const pyodide = await loadPyodide({ indexURL: `${engine}/pyodide/`, packageBaseUrl: `${engine}/pyodide/` });
 await pyodide.loadPackage("pyenhance", { messageCallback: () => {} });
-const models = new Models(manifest);
 const python = new Python(pyodide, models);
 await python.ensure(model);
 const { kernel, open } = await models.instances(model);
@@ -75,6 +61,7 @@ const strength = [run(limited, 0, 20, 1), run(limitedPython, 0, 20, 1)];
 const odd = open();
 odd.block("input").set(sound.subarray(0, HOP));
 odd.block("input")[7] = NaN;
+odd.block("input")[8] = -1e30;
 odd.run(1, false);
 let refused = "";
 try {

@@ -12,6 +12,8 @@ from pyenhance import load_model
 from pyenhance.backend.structures import FIELDS, layout
 from pyenhance.model.image import BASE, field_offsets, write_image
 
+from ..conftest import PATIENCE_S, ROOT
+
 SCRIPT = Path(__file__).with_name("instance.mjs")
 
 
@@ -55,8 +57,6 @@ def test_an_image_is_whole_and_always_the_same() -> None:
 @pytest.mark.parametrize("name", FIELDS)
 def test_fields_lie_as_a_32_bit_compiler_lays_them(name: str, tmp_path: Path) -> None:
     """Against clang for WebAssembly, which build.sh has installed for the site."""
-    from ..conftest import ROOT
-
     versions = dict(line.split("=", 1) for line in (ROOT / "wasm/versions.env").read_text().split() if "=" in line)
     offsets, size = field_offsets(name)
     checks = [f'_Static_assert(__builtin_offsetof(struct {name}, {f}) == {at}, "{f}");' for f, at in offsets.items()]
@@ -68,3 +68,16 @@ def test_fields_lie_as_a_32_bit_compiler_lays_them(name: str, tmp_path: Path) ->
         [*compiler, f"-I{ROOT / 'pyenhance' / 'backend'}", source], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_hours_of_live_sound_in_small(site: Path, node: str) -> None:
+    """What `soak.mjs` runs for hours: starts and stops, a worker that stands still, silence, clocks that wrap."""
+    script = Path(__file__).parents[1] / "perf/soak.mjs"
+    command = [node, "--expose-gc", script, site, "tiny", "0.05"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["running"] and facts["lost"] == facts["moved"] == facts["hops_missing"] == 0
+    assert facts["compared"] > 1e6 and facts["starts"] == facts["stops"] >= 6
+    assert facts["underruns"] <= facts["stood_still"] >= 3
+    assert facts["state"]["relative_db"] < -30
