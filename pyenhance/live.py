@@ -11,7 +11,7 @@ import numpy as np
 from .audio import AudioStream
 from .dsp import HOP, LOUDEST, SAMPLE_RATE
 from .enhancer import Enhancer
-from .model import load_model
+from .model import forget_model, load_model
 
 if TYPE_CHECKING:
     from .lab import Lab
@@ -40,7 +40,7 @@ class LiveEngine:
         By which the output is late.
     num_bands : int
     input, output : ndarray, shape (max_hops * 480,), float32
-        Written by the caller before `run`, read after it. Never reallocated.
+        Written by the caller before `run`, read after it. Never reallocated, but by `change`.
     facts : ndarray, shape (3 + num_bands,), float32
         Of the last hop: pitch period in samples, pitch correlation, voice activity in [0, 1], the band gains.
     entry, address : int
@@ -52,6 +52,15 @@ class LiveEngine:
             raise ValueError(f"max_hops is {max_hops}; accepted: 1 or more")
         self.enhancer = Enhancer(load_model(model, kernel))
         self.max_hops = max_hops
+        self._kernel = kernel
+        self._lay_out()
+
+    def change(self, model: str) -> None:
+        """Go on with another model from the next hop on; see `Enhancer.switch`.
+
+        The blocks are others from then on, and the next hops must pass through `run`, once.
+        """
+        self.enhancer.switch(load_model(model, self._kernel))
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -146,6 +155,14 @@ def _warm_up(model: str, kernel: str | None = None) -> dict[str, Any]:
     }
 
 
+def _write_image(weights: Any) -> dict[str, Any]:
+    """Check a weights file; the name that it goes by, and its image."""
+    from .model.image import write_image
+
+    model = load_model(bytes(weights))
+    return {"model": model.name, "image": np.frombuffer(write_image(model), np.uint8)}
+
+
 def _enhance_piece(
     recording: int, channels: Sequence[Any], last: bool, model: str, strength_db: float | None
 ) -> list[np.ndarray]:
@@ -194,6 +211,8 @@ def _run_step(step: str, bands: int, comb: float) -> dict[str, Any]:
 CALLS: dict[str, Callable[..., Any]] = {
     "warm_up": _warm_up,
     "open_live": LiveEngine,
+    "write_image": _write_image,
+    "forget_model": forget_model,
     "enhance_piece": _enhance_piece,
     "end_recording": _end_recording,
     "bench": _bench,

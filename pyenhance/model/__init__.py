@@ -2,7 +2,7 @@
 
 from .diff import apply_diffs, make_diff, read_header
 from .percepnet import SHAPES, named_shape, percepnet
-from .registry import Model, available_models, load_model
+from .registry import Model, available_models, forget_model, load_model
 from .stream import HopFacts, ModelStream
 from .weights import Weights, read_weights, write_weights
 
@@ -14,6 +14,7 @@ __all__ = [
     "Weights",
     "apply_diffs",
     "available_models",
+    "forget_model",
     "load_model",
     "make_diff",
     "named_shape",

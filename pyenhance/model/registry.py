@@ -138,6 +138,18 @@ def load_model(model: Any = "default", kernel: str | None = None) -> Model:
     return _read(path.stem, path.read_bytes(), text, kernel)
 
 
+def forget_model(model: str) -> None:
+    """Read a weights file anew when it is next asked for: it has been replaced.
+
+    Parameters
+    ----------
+    model : str
+        A shipped model's name, or a path.
+    """
+    for key in [key for key in _loaded if key[0] == model]:
+        del _loaded[key]
+
+
 def _read(name: str, data: bytes, asked: str, kernel: str | None) -> Model:
     try:
         signal, spec, tensors, metadata = read_weights(data)

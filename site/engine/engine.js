@@ -38,6 +38,8 @@ export class Engine extends lasting(EventTarget) {
   #manifest;
   /** @type {Error | null} why there is no Python */
   #failed = null;
+  /** @type {Promise<unknown>} the change of the model that is under way */
+  #changing = Promise.resolve();
 
   /**
    * onProgress({stage, done, total}): stage download (in bytes), python, numpy, model
@@ -175,15 +177,60 @@ export class Engine extends lasting(EventTarget) {
     } else this.dispatchEvent(event("error", { error }));
   }
 
+  /**
+   * Go on with another model: live sound in the middle of it, without a click; recordings that begin after.
+   * @param {string | Uint8Array} model a name, or the bytes of a weights file
+   * @returns {Promise<LiveFacts>} once all of it is there
+   */
+  setModel(model) {
+    return this.#inTurn(() => this.#setModel(model));
+  }
+
+  /** @param {string | Uint8Array} model */
+  async #setModel(model) {
+    if (typeof model === "string") return this.#goOnWith(model);
+    if (!(model instanceof Uint8Array))
+      throw new TypeError(`model is ${model}; accepted: a name, or the bytes of a weights file as a Uint8Array`);
+    const { model: name, image } = await this.#ask("image", { weights: model });
+    return this.#goOnWith(name, model, image);
+  }
+
+  // The files: where the site has none of this model, or has it in another version.
+  /** @param {string} model @param {Uint8Array} [weights] @param {Uint8Array} [image] */
+  async #goOnWith(model, weights, image) {
+    const { load_ms } = await this.live;
+    /** @type {LiveFacts} */
+    let facts = weights || !this.#live ? await this.#ask("model", { model, weights }) : null;
+    if (this.#live) facts = await this.#question((id) => this.sendLive("model", { id, model, weights, image }));
+    this.model = model;
+    this.liveFacts = facts = { ...facts, load_ms };
+    for (const stream of this.streams.keys()) this.sendLive("change", { stream, model });
+    return facts;
+  }
+
+  // One change after the other.
+  /** @template T @param {() => Promise<T>} work @returns {Promise<T>} */
+  #inTurn(work) {
+    const turn = this.#changing.then(work);
+    this.#changing = turn.catch(() => {});
+    return turn;
+  }
+
   // Ask the worker once it is ready; resolves to the answer's fields.
   /** @param {string} type @param {object} fields @returns {Promise<any>} */
   async #ask(type, fields) {
     await this.ready;
+    return this.#question((id) => this.send(type, { id, ...fields }));
+  }
+
+  /** @param {(id: number) => void} send @returns {Promise<any>} */
+  #question(send) {
+    if (this.disposed) throw new Error("disposed");
     const id = this.number();
     return new Promise((resolve, reject) => {
       this.#asked.set(id, { resolve, reject });
       try {
-        this.send(type, { id, ...fields });
+        send(id);
       } catch (error) {
         this.#asked.delete(id);
         throw error;

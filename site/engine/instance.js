@@ -76,17 +76,30 @@ function fillWithCheckSound(target) {
 
 export class Instance {
   #strength = -1;
+  #followed = -1; // hops of another instance, as it counts them: none yet
 
   /**
    * Error where the three do not belong together, or the engine computes something else than numpy did.
    * @param {WebAssembly.Module} library
    * @param {Uint8Array} image
    * @param {Uint8Array} weights of the model's weights file
+   * @param {() => Promise<void>} [pause] between the matrices: other streams may have sound to enhance
    */
-  constructor(library, image, weights) {
+  static async open(library, image, weights, pause) {
+    const { header: tensors, rest: codes } = split(weights, 8);
+    const instance = new Instance(library, image, tensors.__metadata__?.sha256);
+    for (const matrix of instance.header.weights) {
+      await pause?.();
+      const [begin, end] = tensors[matrix.tensor].data_offsets;
+      layOut(instance.memory, matrix, new Int8Array(codes.buffer, codes.byteOffset + begin, end - begin));
+    }
+    instance.#check();
+    return instance;
+  }
+
+  /** Of weights with this sum, which `open` lays out. @param {WebAssembly.Module} library @param {Uint8Array} image @param {string} sum */
+  constructor(library, image, sum) {
     const { header, rest } = /** @type {{ header: Header, rest: Uint8Array }} */ (split(image, 4));
-    const tensors = split(weights, 8);
-    const sum = tensors.header.__metadata__?.sha256;
     if (sum !== header.sha256) throw new Error(`weights with the sum ${sum}; accepted by this image: ${header.sha256}`);
     const memory = new WebAssembly.Memory({ initial: Math.ceil((header.base + header.size) / PAGE) });
     const compiled = new WebAssembly.Instance(library, {
@@ -108,9 +121,6 @@ export class Instance {
     let at = 0;
     for (const [address, size] of header.segments)
       new Uint8Array(this.memory, address, size).set(rest.subarray(at, (at += size)));
-    const codes = new Int8Array(tensors.rest.buffer, tensors.rest.byteOffset, tensors.rest.length);
-    for (const matrix of header.weights)
-      layOut(this.memory, matrix, codes.subarray(...tensors.header[matrix.tensor].data_offsets));
     this.latency = header.latency_samples;
     this.bands = header.num_bands;
     this.blocks = {
@@ -118,7 +128,6 @@ export class Instance {
       output: this.#floats(header.output, header.max_hops * header.hop),
       facts: this.#floats(header.facts, 3 + header.num_bands), // pitch period, its correlation, voice activity, gains
     };
-    this.#check();
   }
 
   /** @param {number} address @param {number} length */
@@ -161,6 +170,42 @@ export class Instance {
   get state() {
     const parts = Object.entries(this.header.state);
     return Object.fromEntries(parts.map(([name, [at, size]]) => [name, new Uint8Array(this.memory, at, size)]));
+  }
+
+  /** Hops of sound so far; modulo 2^31. */
+  get heard() {
+    return this.#part("heard", Int32Array)[0];
+  }
+
+  /**
+   * Come to where another model's instance is, by the sound that it has heard of late: as pyenhance.Enhancer.switch does, but `most`
+   * hops at once, for the sound must not wait. Returns whether this one is there: it may go on with the next hop.
+   * @param {Instance} other
+   * @param {number} most
+   */
+  follow(other, most) {
+    const { hop } = this.header;
+    const recent = other.#part("recent", Float32Array);
+    const kept = recent.length / hop;
+    if (this.#followed < 0) this.#followed = Math.max(0, other.heard - kept);
+    const behind = Math.min(kept, other.heard - this.#followed);
+    const hops = Math.min(most, behind);
+    for (let first = other.heard - behind, k = 0; k < hops; k++) {
+      const from = ((first + k) % kept) * hop;
+      this.blocks.input.set(recent.subarray(from, from + hop), k * hop);
+    }
+    if (hops > 0) this.run(hops, false);
+    this.#followed = other.heard - behind + hops;
+    if (hops < behind) return false;
+    // Which remember more than those hops.
+    for (const name of ["level", "rumble", "heard", "recent"]) this.state[name].set(other.state[name]);
+    return true;
+  }
+
+  /** @template T @param {string} name @param {new (memory: ArrayBuffer, at: number, length: number) => T} kind of four-byte numbers */
+  #part(name, kind) {
+    const [at, size] = this.header.state[name];
+    return new kind(this.memory, at, size / 4);
   }
 
   get heapBytes() {

@@ -3,6 +3,7 @@
 import { Models } from "./models.js";
 import { TO_LIVE, TO_PAGE, messageOf, received, send, unreadable } from "./protocol.js";
 import { Streams } from "./streams.js";
+import { Succession } from "./succession.js";
 
 /** @param {string} type @param {object} [fields] */
 const report = (type, fields) => send(self, TO_PAGE, type, fields);
@@ -10,25 +11,40 @@ const streams = new Streams(report);
 /** @type {Models | undefined} */
 let models;
 
-/** @param {string} model */
-async function open(model) {
+function known() {
   if (!models) throw new Error("no models yet; accepted: load, once, and all else when it is live");
-  return (await models.instances(model)).open();
+  return models;
+}
+
+/** @param {string} model */
+const open = async (model) => (await known().instances(model)).open();
+
+/** @param {string} model */
+const begin = async (model) => new Succession(await open(model));
+
+/** @param {string} model */
+async function factsOf(model) {
+  const { kernel, why_not, latency, bands } = await known().instances(model);
+  return { model, kernel, signal_kernel: kernel, why_not, latency_samples: latency, num_bands: bands };
 }
 
 /** @type {Record<string, (message: any) => void | Promise<void>>} */
 const ANSWERS = {
   async load({ manifest, model }) {
-    const begin = performance.now();
+    const start = performance.now();
     models = new Models(manifest);
-    const { kernel, why_not, first } = await models.instances(model);
-    const { latency, bands } = first;
-    const facts = { model, kernel, signal_kernel: kernel, why_not, latency_samples: latency, num_bands: bands };
-    report("live", { load_ms: performance.now() - begin, ...facts });
+    const facts = await factsOf(model);
+    report("live", { load_ms: performance.now() - start, ...facts });
   },
 
-  attach: ({ stream, model, buffer }) => streams.attach(stream, () => open(model), { buffer }),
-  "attach-by-messages": ({ stream, model, port }) => streams.attach(stream, () => open(model), { port }),
+  async model({ id, model, weights, image }) {
+    if (weights) known().add(model, { weights, image });
+    report("model", { id, ...(await factsOf(model)) });
+  },
+
+  attach: ({ stream, model, buffer }) => streams.attach(stream, () => begin(model), { buffer }),
+  "attach-by-messages": ({ stream, model, port }) => streams.attach(stream, () => begin(model), { port }),
+  change: ({ stream, model }) => streams.change(stream, () => open(model)),
   control: ({ stream, field, value }) => streams.control(stream, field, value),
   detach: ({ stream }) => streams.detach(stream),
 };
@@ -37,9 +53,9 @@ self.onmessage = async ({ data }) => {
   try {
     await ANSWERS[received(TO_LIVE, data).type](data);
   } catch (error) {
-    const { type, stream } = Object(data);
-    const known = Number.isInteger(stream) ? stream : undefined;
-    report("error", { during: String(type), stream: known, message: messageOf(error) });
+    const { type, id, stream } = Object(data);
+    const whole = (/** @type {unknown} */ number) => (Number.isInteger(number) ? number : undefined);
+    report("error", { during: String(type), id: whole(id), stream: whole(stream), message: messageOf(error) });
   }
 };
 self.onmessageerror = () => report("error", { during: "message", message: unreadable(TO_LIVE) });

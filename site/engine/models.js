@@ -2,23 +2,48 @@
 import { checked } from "./checked.js";
 import { Instance } from "./instance.js";
 import { messageOf } from "./protocol.js";
+import { letMessagesIn } from "./turns.js";
 
 /** @typedef {import("./loader.js").Manifest} Manifest */
+/**
+ * What opens streams of a model without Python. why_not: of faster compiled code.
+ * @typedef {{ kernel: string, why_not: Record<string, string>, latency: number, bands: number, open(): Promise<Instance> }} Opening
+ */
 
 const BASE = new URL("./", import.meta.url);
 
 export class Models {
   /** @type {Map<string, Promise<Uint8Array>>} */
   #files = new Map();
+  /** @type {Map<string, { weights: Uint8Array, image?: Uint8Array }>} */
+  #added = new Map();
+  /** @type {Map<string, Promise<Opening>>} */
+  #instances = new Map();
 
   /** @param {Manifest} manifest */
   constructor(manifest) {
     this.manifest = manifest;
   }
 
-  /** Whether a model is one of the site's. @param {string} name */
+  /** Whether there is a model of this name. @param {string} name */
   has(name) {
-    return Object.hasOwn(this.manifest.models, name);
+    return this.#added.has(name) || Object.hasOwn(this.manifest.models, name);
+  }
+
+  /**
+   * A model that the site has not, or has in another version. The image is for `instances`.
+   * @param {string} name
+   * @param {{ weights: Uint8Array, image?: Uint8Array }} files
+   */
+  add(name, files) {
+    this.#added.set(name, files);
+    this.#instances.delete(name);
+  }
+
+  /** @param {string} name @returns {Manifest["models"][string]} */
+  #entry(name) {
+    if (Object.hasOwn(this.manifest.models, name)) return this.manifest.models[name];
+    throw new RangeError(`model ${JSON.stringify(name)}; accepted: ${Object.keys(this.manifest.models).join(", ")}`);
   }
 
   // A file of the site, checked against its sum; asked for once.
@@ -37,19 +62,30 @@ export class Models {
   }
 
   /** The bytes of a model's weights file. @param {string} name */
-  weights(name) {
-    return this.#file(this.manifest.models[name].weights);
+  async weights(name) {
+    return this.#added.get(name)?.weights ?? this.#file(this.#entry(name).weights);
   }
 
   /**
    * What opens streams of a model without Python, by the fastest compiled code that this engine runs as numpy would.
    * Throws where there is none.
    * @param {string} name
-   * @returns {Promise<{ kernel: string, why_not: Record<string, string>, first: Instance, open(): Instance }>} why_not: of faster ones
+   * @returns {Promise<Opening>}
    */
-  async instances(name) {
-    const { image } = this.manifest.models[name];
-    const parts = Promise.all([this.#file(image), this.weights(name)]);
+  instances(name) {
+    let opening = this.#instances.get(name);
+    if (!opening) {
+      opening = this.#prepare(name);
+      opening.catch(() => this.#instances.delete(name));
+      this.#instances.set(name, opening);
+    }
+    return opening;
+  }
+
+  /** @param {string} name @returns {Promise<Opening>} */
+  async #prepare(name) {
+    const image = this.#added.get(name)?.image ?? this.#file(this.#entry(name).image);
+    const parts = Promise.all([image, this.weights(name)]);
     parts.catch(() => {}); // awaited below
     /** @type {Record<string, string>} */
     const why_not = {};
@@ -57,8 +93,9 @@ export class Models {
       try {
         const library = await WebAssembly.compile(/** @type {BufferSource} */ (await this.#file(file)));
         const [bytes, weights] = await parts;
-        const open = () => new Instance(library, bytes, weights);
-        return { kernel, why_not, first: open(), open };
+        const open = () => Instance.open(library, bytes, weights, letMessagesIn);
+        const { latency, bands } = await open();
+        return { kernel, why_not, latency, bands, open };
       } catch (error) {
         why_not[kernel] = messageOf(error); // no such SIMD, or one that is wrong
       }

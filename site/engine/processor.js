@@ -210,6 +210,7 @@ class DenoiserProcessor extends AudioWorkletProcessor {
   play(out, n) {
     const ring = this.ring;
     const running = ring.get(H.STATE) === STATE.RUNNING;
+    if (this.wetGain === 1) this.adopt(ring.latency);
     const bypass = ring.get(H.BYPASS) === 1 || !running || ring.latency !== this.latency;
     const ready = ring.ready(n);
     const moved = this.behind > 0 && ready === n && this.wait();
@@ -246,8 +247,9 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     if (missed) this.underrun(missed, n - ready);
   }
 
-  // The untouched sound of this block, as late as enhanced sound is. Where the model turns out to have another latency than it was
-  // declared to have, one passes over into the other once no enhanced sound is heard.
+  // The untouched sound of this block, as late as enhanced sound is. Where the model has another latency than the one before it, or
+  // than it was declared to have, one passes over into the other while no enhanced sound is heard. Where nothing else is heard, that
+  // itself has passed over.
   /** @param {number} n */
   drySound(n) {
     const ring = this.ring;
@@ -261,12 +263,16 @@ class DenoiserProcessor extends AudioWorkletProcessor {
       this.turned = Math.min(1, this.turned + TURN);
       dry[i] += this.turned * (other[i] - dry[i]);
     }
-    if (this.turned === 1) {
-      this.turned = 0;
-      this.latency = latency;
-      ring.set(H.HEARD_LATENCY, latency);
-    }
+    if (this.turned === 1) this.adopt(latency);
     return dry;
+  }
+
+  /** @param {number} latency */
+  adopt(latency) {
+    if (latency === this.latency) return;
+    this.turned = 0;
+    this.latency = latency;
+    this.ring.set(H.HEARD_LATENCY, latency);
   }
 
   /** @param {number} missed @param {number} behind */

@@ -25,27 +25,34 @@ const channels = kind(
   "Float32Arrays of one length, at least one",
   (v) => Array.isArray(v) && v.length > 0 && v.every((c) => c instanceof Float32Array && c.length === v[0].length),
 );
-const levels = kind("a Uint8Array", (v) => v instanceof Uint8Array);
+const bytes = kind("a Uint8Array", (v) => v instanceof Uint8Array);
 const integers = kind("an array of whole numbers", (v) => Array.isArray(v) && v.every(Number.isInteger));
 const memory = kind("a SharedArrayBuffer", (v) => Object.prototype.toString.call(v) === "[object SharedArrayBuffer]");
 const port = kind("a MessagePort", (v) => typeof (/** @type {MessagePort} */ (v)?.postMessage) === "function");
 const state = oneOf(Object.values(STATE));
 const control = { field: oneOf(FIELDS.page), value: whole };
-const picture = { data: levels, shape: integers };
+const picture = { data: bytes, shape: integers };
 
 const ofStreams = {
   attach: { stream: whole, model: text, buffer: memory },
   "attach-by-messages": { stream: whole, model: text, port },
+  change: { stream: whole, model: text }, // to another model, in the middle of the stream
   control: { stream: whole, ...control },
   detach: { stream: whole },
 };
 
 /** The page to its worker of live sound. */
-export const TO_LIVE = way("to the live worker", { load: { model: text, manifest: object }, ...ofStreams });
+export const TO_LIVE = way("to the live worker", {
+  load: { model: text, manifest: object },
+  model: { id: whole, model: text, weights: optional(bytes), image: optional(bytes) }, // to have at hand
+  ...ofStreams,
+});
 
 /** The page to its worker with Python. `id`: of a question, which the answer carries; `stream`: of a node; `recording`: of a recording. */
 export const TO_WORKER = way("to the worker", {
   load: { model: text, remember: flag, manifest: object, kernel: orNull(text) },
+  model: { id: whole, model: text, weights: optional(bytes) },
+  image: { id: whole, weights: bytes }, // check a weights file, and make what the live worker needs beside it
   ...ofStreams,
   piece: { id: whole, recording: whole, model: text, strength: whole, channels, last: flag },
   "end-recording": { recording: whole },
@@ -82,6 +89,8 @@ export const TO_PAGE = way("from the worker", {
   header: { stream: whole, values: integers },
   overload: { stream: whole },
   recovered: { stream: whole },
+  model: { id: whole, ...modelFacts },
+  image: { id: whole, model: text, image: bytes },
   piece: { id: whole, channels },
   bench: { id: whole, row: object },
   picture: { id: whole, ...picture },

@@ -135,12 +135,18 @@ export class Engine extends EventTarget {
     kernel?: string | null;
   });
   readonly model: string;
+  /**
+   * Go on with another model, a name or the bytes of a weights file: live sound in the middle of it, without a click, as soon as the new
+   * one has heard what the old one heard of late; recordings that begin after. Resolves once all of it is there; rejects where there is
+   * no such model, or it does not run here, and nothing has changed then.
+   */
+  setModel(model: string | Uint8Array): Promise<LiveFacts>;
   readonly ready: Promise<EngineFacts>;
   /** Live sound can be enhanced: by compiled code in a worker of its own; where that does not run, or numpy is asked for, by Python. */
   readonly live: Promise<LiveFacts>;
-  /** From "live" on. */
+  /** From "live" on: of the model that live sound is enhanced by. */
   readonly liveFacts: LiveFacts | undefined;
-  /** From "ready" on: recordings, benchmarks and the article's steps can be asked for. */
+  /** Of the model that was asked for at the start. From "ready" on: recordings, benchmarks and the article's steps can be asked for. */
   readonly facts: EngineFacts | undefined;
   readonly disposed: boolean;
   /** Samples of latency that the model has, or before it has loaded is declared to have; 0 where nobody knows. */

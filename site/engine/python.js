@@ -49,6 +49,13 @@ export class Python {
     this.pyodide.FS.writeFile(path, await this.models.weights(model), {});
   }
 
+  /** A model that the site has not, or has in another version. @param {string} model @param {Uint8Array} weights */
+  add(model, weights) {
+    this.models.add(model, { weights });
+    this.pyodide.FS.writeFile(`${WEIGHTS}/${model}.safetensors`, weights, {});
+    this.call("forget_model", { model });
+  }
+
   /** A stream's enhancer. @param {string} model @param {number} maxHops @param {string | null} [kernel] */
   liveEngine(model, maxHops, kernel = null) {
     return new LiveEngine(this, this.call("open_live", { model, max_hops: maxHops, kernel }));
@@ -66,20 +73,36 @@ export class Python {
 export class LiveEngine {
   #views = /** @type {Record<Block, import("../types/pyodide").PyBuffer>} */ ({});
   #strength = -1;
+  #changed = false; // to another model: Python has the first hop go over from the one before
+  /** @type {number} samples by which the output is late */
+  latency = 0;
+  /** @type {number} gains in `facts`, after pitch period, its correlation and voice activity */
+  bands = 0;
+  /** @type {Entry | null} */
+  entry = null;
+  /** @type {number} */
+  address = 0;
 
   /** @param {Python} python @param {import("../types/pyodide").PyProxy} proxy */
   constructor(python, proxy) {
     this.python = python;
     this.proxy = proxy;
     this.runner = proxy.run;
-    /** @type {number} samples by which the output is late */
-    this.latency = proxy.latency_samples;
-    /** @type {number} gains in `facts`, after pitch period, its correlation and voice activity */
-    this.bands = proxy.num_bands;
-    /** @type {Entry | null} */
-    this.entry = proxy.entry ? this.python.pyodide._module.wasmTable.get(proxy.entry) : null;
-    /** @type {number} */
-    this.address = proxy.address;
+    this.#describe();
+  }
+
+  #describe() {
+    const { latency_samples, num_bands, entry, address } = this.proxy;
+    Object.assign(this, { latency: latency_samples, bands: num_bands, address });
+    this.entry = entry ? this.python.pyodide._module.wasmTable.get(entry) : null;
+  }
+
+  /** Go on with another model from the next hop on. @param {string} model */
+  change(model) {
+    this.proxy.change(model);
+    this.#release();
+    this.#describe();
+    this.#changed = true;
   }
 
   /** @param {Block} which @returns {Float32Array} valid until the next call of Python */
@@ -103,8 +126,10 @@ export class LiveEngine {
 
   /** @param {number} hops @param {boolean} lean */
   run(hops, lean) {
-    if (!this.entry || lean) this.runner(hops, lean);
-    else if (this.entry(this.address, hops))
+    if (!this.entry || lean || this.#changed) {
+      this.runner(hops, lean);
+      this.#changed = false;
+    } else if (this.entry(this.address, hops))
       throw new RangeError(`${hops} hops are more than the compiled stream takes`);
   }
 
@@ -127,8 +152,13 @@ export class LiveEngine {
     return this.python.heapBytes;
   }
 
-  destroy() {
+  #release() {
     for (const view of Object.values(this.#views)) view.release();
+    this.#views = /** @type {Record<Block, import("../types/pyodide").PyBuffer>} */ ({});
+  }
+
+  destroy() {
+    this.#release();
     this.runner.destroy();
     this.proxy.destroy();
   }

@@ -1,6 +1,7 @@
 // One live stream in the worker: takes whole hops from the input ring, enhances them, keeps up with the microphone.
 import { FROM_STREAM, TO_STREAM, messageOf, received, send, unreadable } from "./protocol.js";
 import { H, HOP, MAX_BANDS, Ring, STATE } from "./ring.js";
+import { letMessagesIn } from "./turns.js";
 
 const LEAN_AT = 5; // hops waiting: hold the gains
 const DROP_AT = 25; // hops waiting: pass them on untouched
@@ -18,25 +19,10 @@ const REST_HOPS = 1000; // of digital silence, ten seconds: then the answer to m
 const TAIL_HOPS = 10; // after these nothing of the sound before comes out any more
 const PERCENTILES_EVERY = 5; // snapshots: they walk the whole histogram
 
-/** @type {(() => void)[]} */
-const resting = [];
-/** @type {MessageChannel | undefined} */
-let bell;
-
-/** The worker's turn ends and comes again at once; setTimeout would make it wait for milliseconds. @returns {Promise<void>} */
-export function letMessagesIn() {
-  if (!bell) {
-    bell = new MessageChannel();
-    bell.port1.onmessage = () => resting.shift()?.();
-  }
-  const { port2 } = bell;
-  return new Promise((resolve) => {
-    resting.push(resolve);
-    port2.postMessage(0);
-  });
-}
-
-/** @typedef {Pick<import("./python.js").LiveEngine, "latency" | "bands" | "block" | "setStrength" | "run" | "heapBytes" | "destroy">} Enhancing */
+/**
+ * What enhances a stream. `change`: to another model, which acts with one of the next hops.
+ * @typedef {Pick<import("./python.js").LiveEngine, "latency" | "bands" | "block" | "setStrength" | "run" | "heapBytes" | "destroy"> & { change(next: any): void }} Enhancing
+ */
 
 export class Stream {
   #scheduled = false;
@@ -51,8 +37,6 @@ export class Stream {
    * @param {(type: string, fields?: object) => void} report posts to the page
    */
   constructor(engine, { buffer, port }, report) {
-    if (engine.bands > MAX_BANDS)
-      throw new RangeError(`the model has ${engine.bands} bands; accepted: at most ${MAX_BANDS}`);
     this.engine = engine;
     this.report = report;
     this.port = port;
@@ -67,8 +51,7 @@ export class Stream {
     this.silence = 0; // hops of it, up to now
     this.idle = 0; // snapshots since the last hop was enhanced
     this.scratch = new Float32Array(MOST * HOP);
-    this.ring.set(H.LATENCY, engine.latency);
-    this.ring.set(H.BANDS, engine.bands);
+    this.describe();
     this.ring.begin();
     this.ring.set(H.STATE, STATE.RUNNING);
     if (port) {
@@ -84,6 +67,14 @@ export class Stream {
   showOn() {
     this.idle = 0;
     this.timer ??= setInterval(() => this.snapshot(), SNAPSHOT_MS);
+  }
+
+  // What the ring says of the model.
+  describe() {
+    const { latency, bands } = this.engine;
+    if (bands > MAX_BANDS) throw new RangeError(`the model has ${bands} bands; accepted: at most ${MAX_BANDS}`);
+    this.ring.set(H.LATENCY, latency);
+    this.ring.set(H.BANDS, bands);
   }
 
   /** @param {keyof typeof H} field @param {number} value */
@@ -190,6 +181,7 @@ export class Stream {
     ring.waiting(input, hops * HOP);
     this.silence = silent(input, hops * HOP) ? this.silence + hops : 0;
     engine.run(hops, lean);
+    this.describe(); // it may have gone on with another model
     this.deliver(engine.block("output"), hops * HOP);
     this.count(hops, (1000 * (performance.now() - begin)) / hops);
     if (lean) ring.add(H.LEAN_HOPS, hops);

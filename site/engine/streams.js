@@ -6,8 +6,8 @@ import { MOST, Stream } from "./stream.js";
 export class Streams {
   /** @type {Map<number, Stream>} */
   #streams = new Map();
-  /** @type {Map<number, Promise<void>>} those that wait for their model: what is said of them must wait too */
-  #attaching = new Map();
+  /** @type {Map<number, Promise<void>>} what is under way for each: to wait for a model takes long, and what is said later must wait too */
+  #turns = new Map();
   #report;
 
   /** @param {(type: string, fields?: object) => void} report posts to the page */
@@ -20,43 +20,48 @@ export class Streams {
    * @param {() => Enhancing | Promise<Enhancing>} open
    * @param {{ buffer?: SharedArrayBuffer, port?: MessagePort }} way
    */
-  async attach(number, open, way) {
-    const done = this.#attach(number, open, way);
-    this.#attaching.set(
-      number,
-      done.catch(() => {}),
-    );
-    try {
-      await done;
-    } finally {
-      this.#attaching.delete(number);
-    }
+  attach(number, open, way) {
+    return this.#inTurn(number, async () => {
+      const engine = await open();
+      try {
+        const report = (/** @type {string} */ type, /** @type {object} */ fields = {}) =>
+          this.#report(type, { stream: number, ...fields });
+        this.#streams.set(number, new Stream(engine, way, report));
+      } catch (error) {
+        engine.destroy();
+        throw error;
+      }
+    });
   }
 
-  /** @param {number} number @param {() => Enhancing | Promise<Enhancing>} open @param {{ buffer?: SharedArrayBuffer, port?: MessagePort }} way */
-  async #attach(number, open, way) {
-    const engine = await open();
-    try {
-      const report = (/** @type {string} */ type, /** @type {object} */ fields = {}) =>
-        this.#report(type, { stream: number, ...fields });
-      this.#streams.set(number, new Stream(engine, way, report));
-    } catch (error) {
-      engine.destroy();
-      throw error;
-    }
+  /** Go on with another model. @param {number} number @param {() => unknown} open gives what its engine's `change` takes */
+  change(number, open) {
+    return this.#inTurn(number, async () => {
+      const next = await open();
+      this.#streams.get(number)?.engine.change(next); // none: it has ended
+    });
   }
 
   /** @param {number} number @param {Parameters<Stream["control"]>[0]} field @param {number} value */
-  async control(number, field, value) {
-    await this.#attaching.get(number);
-    this.#streams.get(number)?.control(field, value); // none: it has ended
+  control(number, field, value) {
+    return this.#inTurn(number, () => this.#streams.get(number)?.control(field, value));
   }
 
   /** @param {number} number */
   async detach(number) {
-    await this.#attaching.get(number);
-    this.#streams.get(number)?.end();
+    await this.#inTurn(number, () => this.#streams.get(number)?.end());
     this.#streams.delete(number);
+    this.#turns.delete(number);
+  }
+
+  /** @param {number} number @param {() => void | Promise<void>} work @returns {Promise<void>} */
+  #inTurn(number, work) {
+    const turn = (this.#turns.get(number) ?? Promise.resolve()).then(work);
+    this.#turns.set(
+      number,
+      turn.catch(() => {}),
+    );
+    return turn;
   }
 }
 

@@ -3,8 +3,8 @@ import { load } from "./loader.js";
 import { Models } from "./models.js";
 import { TO_PAGE, TO_WORKER, messageOf, received, send, unreadable } from "./protocol.js";
 import { HOP } from "./ring.js";
-import { letMessagesIn } from "./stream.js";
 import { MOST, Streams } from "./streams.js";
+import { letMessagesIn } from "./turns.js";
 
 const FILE_HOPS = 50; // half a second of a recording at once: then live sound has its turn
 
@@ -35,8 +35,24 @@ const ANSWERS = {
     report("ready", { load_ms: performance.now() - begin, numpy_origin, started_again, ...facts });
   },
 
+  async model({ id, model, weights }) {
+    if (weights) python().add(model, weights);
+    await python().ensure(model);
+    const { weights: _, ...facts } = python().call("warm_up", { model, kernel: wanted });
+    report("model", { id, ...facts });
+  },
+
+  image({ id, weights }) {
+    report("image", { id, ...python().call("write_image", { weights }) });
+  },
+
   attach: ({ stream, model, buffer }) => streams.attach(stream, () => open(model), { buffer }),
   "attach-by-messages": ({ stream, model, port }) => streams.attach(stream, () => open(model), { port }),
+  change: ({ stream, model }) =>
+    streams.change(stream, async () => {
+      await python().ensure(model);
+      return model;
+    }),
   control: ({ stream, field, value }) => streams.control(stream, field, value),
   detach: ({ stream }) => streams.detach(stream),
 

@@ -1,4 +1,5 @@
 // The page: one Start button and honest read-outs. All sound work is in the engine, recordings are in files.js.
+import { Choice } from "./choice.js";
 import { Engine, SAMPLE_RATE, createDenoiser } from "./engine/pyenhance.js";
 import { addResult, watchFiles } from "./files.js";
 import { $, explainMicrophone, openEngine } from "./page.js";
@@ -34,6 +35,11 @@ let cancelling;
 const live = new Switch(openSession, { opened: onOpened, closed: onClosed, failed: onFailed });
 const recorder = new Recorder(keepRecording);
 
+const choice = new Choice(
+  () => engine,
+  (text, isProblem) => (isProblem ? warn : say)(text),
+);
+
 let problem = false; // a problem is shown, which news of the loading must not cover
 
 const say = (/** @type {string} */ text) => {
@@ -52,7 +58,7 @@ const sayLoading = (/** @type {string} */ text) => {
 
 function loadEngine() {
   $("retry-row").hidden = true;
-  engine = openEngine(sayLoading);
+  engine = openEngine(sayLoading, choice.model);
   engine.live.then(announce, () => {});
   engine.ready.then(
     ({ load_ms }) => {
@@ -120,7 +126,7 @@ async function openSession({ isSample, open }, held) {
 function onOpened(session) {
   const { node, context, track } = session;
   node.addEventListener("stats", ({ stats }) => show(stats));
-  node.addEventListener("overload", () => warn(TEXT.overload));
+  node.addEventListener("overload", () => choice.relieve() || warn(TEXT.overload));
   node.addEventListener("recovered", () => say(TEXT.recovered));
   node.addEventListener("error", ({ error }) => warn(TEXT.failed(error.message)));
   context.addEventListener("statechange", keepSounding);
@@ -298,6 +304,7 @@ function show(stats) {
   showLevel("in", sounding ? stats.peak_in : 0);
   showLevel("out", sounding ? stats.peak_out : 0);
   guardEars(session, stats.peak_out);
+  choice.judge(stats);
   $("f-latency").textContent = TEXT.ms(stats.latency_ms);
   const parts = [stats.latency_algorithm_ms, stats.latency_transport_ms, stats.latency_device_ms];
   $("f-parts").textContent = parts.map(TEXT.ms).join(", ");

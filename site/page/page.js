@@ -12,11 +12,12 @@ export const $ = (id) => /** @type {any} */ (document.getElementById(id));
 
 const STAGES = { python: 0.75, numpy: 0.85, model: 0.95 }; // how far the bar is; before them, the download
 
-/** An engine whose loading the progress bar follows. @param {(text: string) => void} say shows a sentence */
-export function openEngine(say) {
+/** An engine whose loading the progress bar follows. @param {(text: string) => void} say shows a sentence @param {string} [model] */
+export function openEngine(say, model) {
   const bar = $("progress");
   bar.classList.remove("done");
   const engine = new Engine({
+    model,
     onProgress: ({ stage, done, total }) => {
       say(TEXT.loading[stage](done, total));
       bar.value = stage === "download" ? 0.7 * (done / total) : STAGES[stage];

@@ -73,6 +73,14 @@ export const TEXT = {
         ]
           .filter(Boolean)
           .join(", "),
+  models: {
+    "": "the best that this machine is fast enough for",
+    default: "default, the best sound",
+    "low-delay": "low-delay, 10 ms late instead of 30",
+    tiny: "tiny, a third of the work",
+  },
+  modelChanged: (text) => `The sound goes on with another model: ${text}.`,
+  modelTooSlow: "This machine is too slow for the larger model: the sound goes on with tiny.",
   failed: (why) => `Something went wrong: ${why}`,
   before: "Before",
   after: "After",

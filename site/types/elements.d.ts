@@ -40,6 +40,7 @@ export interface Elements {
   "live-title": HTMLHeadingElement;
   "meter-in": HTMLMeterElement;
   "meter-out": HTMLMeterElement;
+  model: HTMLSelectElement;
   monitor: HTMLInputElement;
   offline: HTMLSpanElement;
   "pic-after": HTMLCanvasElement;

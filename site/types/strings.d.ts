@@ -54,6 +54,10 @@ export interface Text {
   model: (
     stats: Pick<import("../engine/pyenhance.d.ts").Stats, "model" | "kernel" | "signal_kernel" | "why_not">,
   ) => string;
+  /** The models to choose from, by name; the empty one: by the machine's speed. */
+  models: Record<string, string>;
+  modelChanged: (text: string) => string;
+  modelTooSlow: string;
   failed: (why: string) => string;
   before: string;
   after: string;

@@ -95,9 +95,43 @@ function started(options) {
   assert.deepEqual(heard, [{ type: "overload" }, { type: "error", error: heard[1].error }]);
   assert.equal(heard[1].error.message, "broken");
 
+  // Another model: first it must be there, then every stream is told; one change after the other.
+  const [own] = made.slice(-2);
+  const { load_ms: _, ...tiny } = { ...live, model: "tiny", latency_samples: 1440 };
+  const changes = [engine.setModel("tiny"), engine.setModel("no-such")];
+  await turn();
+  const [question, ...no] = own.sent.slice(1);
+  assert.deepEqual([question.type, question.model, no.length, engine.model], ["model", "tiny", 0, "default"]);
+  own.onmessage({ data: { type: "model", id: question.id, ...tiny } });
+  assert.deepEqual([await changes[0], engine.model], [{ ...tiny, load_ms: 2 }, "tiny"]);
+  assert.equal(await engine.latency(), 1440);
+  assert.deepEqual(own.sent[2], { type: "change", stream: 77, model: "tiny" });
+  await turn();
+  own.onmessage({ data: { type: "error", during: "model", id: own.sent[3].id, message: "no such model" } });
+  await assert.rejects(changes[1], /no such model/);
+  assert.deepEqual([engine.model, engine.liveFacts.model, own.sent.length], ["tiny", "tiny", 4]);
+  await assert.rejects(engine.setModel(5), /model is 5; accepted: a name, or the bytes/);
+
+  // By the bytes of a file: Python reads it and makes the image; both workers are given it.
+  const asks = worker.sent.length;
+  const mine = engine.setModel(Uint8Array.of(1, 2));
+  await turn();
+  const image = worker.sent[asks];
+  assert.deepEqual(image, { type: "image", id: image.id, weights: Uint8Array.of(1, 2) });
+  tell({ type: "image", id: image.id, model: "weights-1", image: Uint8Array.of(3) });
+  await turn();
+  assert.deepEqual([worker.sent[asks + 1].type, worker.sent[asks + 1].model], ["model", "weights-1"]);
+  tell({ type: "model", id: worker.sent[asks + 1].id, ...tiny, model: "weights-1" });
+  await turn();
+  const given = own.sent[4];
+  assert.deepEqual([given.model, given.weights, given.image], ["weights-1", Uint8Array.of(1, 2), Uint8Array.of(3)]);
+  own.onmessage({ data: { type: "model", id: given.id, ...tiny, model: "weights-1" } });
+  assert.equal((await mine).model, "weights-1");
+
   const late = engine.bench();
   await turn();
   engine.dispose();
+  await assert.rejects(engine.setModel("tiny"), /disposed/);
   await assert.rejects(late, /disposed/);
   assert.ok(worker.terminated);
 }

@@ -137,6 +137,36 @@ for (const [declared, latency] of [
   assert.ok(before > 0 && ring.get(H.HEARD_LATENCY) === (declared || 960));
 }
 
+// Another model takes over where enhanced sound alone is heard: it goes on, and no untouched sound is heard beside it.
+{
+  const bench = new Bench(1440);
+  const { ring } = bench;
+  ring.set(H.LATENCY, 1440);
+  ring.begin();
+  ring.set(H.STATE, STATE.RUNNING);
+  const quiet = () => {
+    while (ring.waitingHops > 0) ring.answer(new Float32Array(HOP), HOP);
+  };
+  bench.play(100, quiet);
+  for (const latency of [480, 1440, 960]) {
+    const before = bench.out.length;
+    ring.set(H.LATENCY, latency);
+    bench.play(1, quiet);
+    assert.equal(ring.get(H.HEARD_LATENCY), latency);
+    bench.play(30, quiet);
+    assert.ok(bench.out.slice(before).every((value) => Math.abs(value) < 1e-6));
+  }
+  // And bypassed, one delay passes over into the other, without a gap or a click.
+  ring.set(H.BYPASS, 1);
+  bench.play(20, quiet);
+  const before = bench.out.length;
+  ring.set(H.LATENCY, 1440);
+  bench.play(20, quiet);
+  const after = bench.out.slice(before);
+  bench.plays(bench.out.length - 5 * QUANTUM, bench.out.length, 1440 + DELAY);
+  assert.ok(after.every((value, n) => n === 0 || Math.abs(value - after[n - 1]) < 1.5 * steepest + 1 / 480));
+}
+
 // Without shared memory: hops go out as messages, from the next whole one on, and come back.
 const bench = new Bench(960, { shared: false });
 bench.play(20);

@@ -2,7 +2,8 @@
 // its place: audio thread and worker's stream together, with shared memory and without.
 import assert from "node:assert/strict";
 import { H, HOP, Ring } from "../../site/engine/ring.js";
-import { Stream, letMessagesIn } from "../../site/engine/stream.js";
+import { Stream } from "../../site/engine/stream.js";
+import { letMessagesIn } from "../../site/engine/turns.js";
 
 const QUANTUM = 128;
 const RATE = 48000;

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { H, HOP, MAX_BANDS, Ring, STATE } from "../../site/engine/ring.js";
 import { Stream } from "../../site/engine/stream.js";
+import { Streams } from "../../site/engine/streams.js";
 
 let now = 0;
 performance.now = () => now;
@@ -159,6 +160,50 @@ doomed.drain();
 doomed.drain();
 assert.equal(other.get(H.STATE), STATE.FAILED);
 assert.deepEqual(told, [{ type: "error", during: "live", message: "broken" }]);
+
+// An engine that goes on with another model: the ring says so from the hop on that is of it.
+{
+  const ring = Ring.create({ shared: true, latency: 1440 });
+  const engine = halving(34, 1440);
+  const changing = { ...engine, run: (...given) => (engine.run(...given), Object.assign(changing, next)) };
+  let next = {};
+  const stream = new Stream(changing, { buffer: ring.buffer }, () => {});
+  const hears = (latency, bands) => {
+    ring.hear(new Float32Array(HOP).fill(0.5), HOP);
+    stream.drain();
+    assert.deepEqual([ring.latency, ring.get(H.BANDS), ring.get(H.STATE)], [latency, bands, STATE.RUNNING]);
+  };
+  hears(1440, 34);
+  next = { latency: 480, bands: 24 };
+  hears(480, 24);
+  next = { latency: 480, bands: MAX_BANDS + 1 };
+  ring.hear(new Float32Array(HOP).fill(0.5), HOP);
+  stream.drain();
+  assert.equal(ring.get(H.STATE), STATE.FAILED);
+}
+
+// What is said of a stream is done in its turn, also where its model takes long to come.
+{
+  const done = [];
+  const streams = new Streams(() => {});
+  const ring = Ring.create({ shared: true });
+  const later = (ms, value) => new Promise((resolve) => setTimeout(() => resolve(value), ms));
+  const engine = { ...halving(34, 1440), change: (to) => done.push(to), destroy: () => done.push("destroyed") };
+  const all = [
+    streams.attach(1, () => later(20, engine), { buffer: ring.buffer }),
+    streams.change(1, () => later(10, "slow")),
+    streams.change(1, () => later(0, "quick")),
+    streams.change(1, async () => {
+      throw new Error("no such model");
+    }),
+    streams.control(1, "BYPASS", 1),
+    streams.detach(1),
+    streams.change(1, () => later(0, "too late")),
+  ];
+  const [, , , failed] = await Promise.allSettled(all);
+  assert.match(failed.reason.message, /no such model/);
+  assert.deepEqual([done, ring.get(H.BYPASS)], [["slow", "quick", "destroyed"], 1]);
+}
 
 // More bands than a ring has room for are refused.
 const { buffer } = Ring.create({ shared: true });

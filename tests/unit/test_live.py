@@ -1,14 +1,17 @@
 """The browser's door to Python, as CPython sees it."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pyenhance import enhance
+from pyenhance import Enhancer, enhance, load_model
 from pyenhance.dsp import LOUDEST
 from pyenhance.live import CALLS, LiveEngine, answer
+from pyenhance.model.diff import weights_bytes
+from pyenhance.model.image import write_image
 
 from ..conftest import noisy_voice, voiced
 
@@ -38,6 +41,45 @@ def test_live_strength() -> None:
     np.testing.assert_allclose(np.concatenate(out)[delay:], x.ravel()[:-delay], atol=1e-5)
     live.strength_db = None
     assert live.enhancer.strength_db is None
+
+
+@pytest.mark.parametrize("model", ["default", "low-delay"])
+def test_another_model_in_the_middle(model: str) -> None:
+    """As `Enhancer.switch` does it; the blocks and their facts are the new model's."""
+    live, other = answer("open_live", {"model": "tiny", "max_hops": 2}), Enhancer("tiny")
+    live.strength_db = other.strength_db = 20
+    x = noisy_voice(1.0).reshape(-1, 2, 480)
+    for i, hops in enumerate(x):
+        if i == 20:
+            live.change(model)
+            other.switch(model)
+            assert live.latency_samples == other.latency_samples
+        live.input[:] = hops.ravel()
+        live.run(2)
+        np.testing.assert_array_equal(live.output, other.process_hops(hops).ravel())
+        np.testing.assert_array_equal(live.facts[3:], other.last_hop.gain)
+    with pytest.raises(ValueError, match="no-such"):
+        live.change("no-such")
+    live.run(2)
+
+
+def test_the_image_of_a_weights_file() -> None:
+    weights = weights_bytes("tiny")
+    model = load_model(weights)
+    made = answer("write_image", {"weights": memoryview(weights)})
+    assert made["model"] == model.name and made["image"].tobytes() == write_image(model)
+    with pytest.raises(ValueError, match="weights-"):
+        answer("write_image", {"weights": memoryview(weights[:-1])})
+
+
+def test_a_file_that_was_replaced_is_read_anew(tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(weights_bytes("tiny"))
+    before = load_model(path)
+    path.write_bytes(weights_bytes("low-delay"))
+    assert load_model(path) is before
+    answer("forget_model", {"model": str(path)})
+    assert load_model(path).signal.lookahead_frames == 0
 
 
 def test_a_recording_in_pieces_is_the_whole() -> None:

@@ -19,7 +19,7 @@ assert.deepEqual(await answer({ type: "dance", id: 3, stream: "x" }), {
   id: 3,
   stream: undefined,
   message:
-    'message "dance" to the worker is unknown; accepted: load, attach, attach-by-messages, control, detach, piece, ' +
+    'message "dance" to the worker is unknown; accepted: load, model, image, attach, attach-by-messages, change, control, detach, piece, ' +
     "end-recording, bench, picture, lab-open, lab-run, lab-source, lab-edit",
 });
 assert.match((await answer(undefined)).message, /^message undefined to the worker is unknown/);
@@ -41,4 +41,13 @@ assert.match(early.message, /Python is not loaded yet/);
 // A stream that has ended may still be told something.
 assert.equal(await answer({ type: "detach", stream: 9 }), undefined);
 assert.equal(await answer({ type: "control", stream: 9, field: "BYPASS", value: 1 }), undefined);
+
+// Of models: a weights file is bytes, and Python must be there to read it.
+const unread = await answer({ type: "image", id: 8, weights: [1, 2] });
+assert.deepEqual(
+  [unread.id, unread.message],
+  [8, 'message "image" to the worker: weights is Array; accepted: a Uint8Array'],
+);
+assert.match((await answer({ type: "model", id: 9, model: "tiny" })).message, /Python is not loaded yet/);
+assert.equal((await answer({ type: "change", stream: 3, model: "tiny" })).stream, 3);
 console.log("ok");

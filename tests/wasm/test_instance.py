@@ -27,6 +27,16 @@ def test_instance_and_python_give_the_same_bits(model: str, site: Path, node: st
     assert facts["bits"] and facts["handed_over"] and facts["strength"]
     assert facts["gains"] == 34 and 96 <= facts["facts"][0] <= 768 and 0.001 < facts["rms"] < 0.2
     assert facts["finite"] and "65; accepted: 1 to 64" in facts["refused"]
+    change = facts["change"]
+    assert change["followed_bits"], "an instance that follows another is where Enhancer.switch is"
+    assert change["of_python"] == [True, False], "Python goes over within one hop"
+    assert change["old_until"] and 16 <= change["after"] <= 24, "the old model is heard until the new one is there"
+    of_both, *of_each = change["steps"]
+    assert of_both <= 1.05 * max(of_each), "no click"
+    warm, cold = change["apart"]
+    assert warm < 0.5 * cold and change["late"] < warm, "the new model sounds as if it had been there all along"
+    assert change["latencies"] == [30 * 48 if model == "tiny" else 10 * 48] * 2 == change["hasty"][:1] * 2
+    assert change["unheard"]
 
 
 def _parts(image: bytes) -> tuple[dict, bytes]:
