@@ -56,7 +56,7 @@ export class Engine extends lasting(EventTarget) {
     /** @type {LiveFacts | undefined} */
     this.liveFacts = undefined;
     this.disposed = false;
-    /** @type {Map<number, { receive(message: { type: string, values?: number[], error?: Error }): void }>} attached nodes */
+    /** @type {Map<number, { receive(message: { type: string, values?: number[], error?: Error }): void, change(model: string): void }>} attached nodes */
     this.streams = new Map();
     /** @type {Promise<EngineFacts>} */
     this.ready = new Promise((resolve, reject) => {
@@ -95,6 +95,11 @@ export class Engine extends lasting(EventTarget) {
     if (this.liveFacts) return this.liveFacts.latency_samples;
     const manifest = await this.#manifest.catch(() => null);
     return manifest?.models[this.model]?.latency_samples ?? 0;
+  }
+
+  /** Whether Python computes live sound, too. */
+  get byPython() {
+    return !this.#live;
   }
 
   /** A number that nothing else of this engine has. */
@@ -204,8 +209,18 @@ export class Engine extends lasting(EventTarget) {
     if (this.#live) facts = await this.#question((id) => this.sendLive("model", { id, model, weights, image }));
     this.model = model;
     this.liveFacts = facts = { ...facts, load_ms };
-    for (const stream of this.streams.keys()) this.sendLive("change", { stream, model });
+    for (const node of this.streams.values()) node.change(model);
     return facts;
+  }
+
+  /**
+   * A stream of a model, to enhance on the audio thread; null where Python must do that.
+   * @param {string} model
+   * @returns {Promise<import("./instance.js").Carried & { trial: import("./instance.js").Trial } | null>}
+   */
+  async carry(model) {
+    await this.live;
+    return this.#live && this.#question((id) => this.sendLive("carry", { id, model }));
   }
 
   // One change after the other.

@@ -7,6 +7,9 @@ const PAGE = 65536;
 const TURN_ROWS = 4;
 const TURN_COLUMNS = 16;
 const TOLERANCE = 1e-3;
+const TRIAL_HOPS = 60;
+const TRIAL_MS = 30; // at most
+const AT_ONCE = 2 * PAGE; // bytes: a tenth of a millisecond
 
 /**
  * What write_image puts in front: addresses in bytes.
@@ -32,6 +35,8 @@ const TOLERANCE = 1e-3;
  * @property {{ hops: number, address: number }} check
  * @property {[number, number][]} segments
  */
+/** @typedef {{ us_mean: number, us_p50: number, us_p99: number, us_max: number }} Trial */
+/** @typedef {{ library: WebAssembly.Module, header: Header, memory: ArrayBuffer }} Carried */
 /** @typedef {{ address: number, tensor: string, outputs: number, inputs: number, rows: number, columns: number, turns: boolean }} Matrix */
 /**
  * Each answers 0 where it went well.
@@ -86,9 +91,15 @@ export class Instance {
    * @param {() => Promise<void>} [pause] between the matrices: other streams may have sound to enhance
    */
   static async open(library, image, weights, pause) {
+    const { header, rest } = /** @type {{ header: Header, rest: Uint8Array }} */ (split(image, 4));
     const { header: tensors, rest: codes } = split(weights, 8);
-    const instance = new Instance(library, image, tensors.__metadata__?.sha256);
-    for (const matrix of instance.header.weights) {
+    const sum = tensors.__metadata__?.sha256;
+    if (sum !== header.sha256) throw new Error(`weights with the sum ${sum}; accepted by this image: ${header.sha256}`);
+    const instance = new Instance(library, header);
+    let at = 0;
+    for (const [address, size] of header.segments)
+      new Uint8Array(instance.memory, address, size).set(rest.subarray(at, (at += size)));
+    for (const matrix of header.weights) {
       await pause?.();
       const [begin, end] = tensors[matrix.tensor].data_offsets;
       layOut(instance.memory, matrix, new Int8Array(codes.buffer, codes.byteOffset + begin, end - begin));
@@ -97,10 +108,8 @@ export class Instance {
     return instance;
   }
 
-  /** Of weights with this sum, which `open` lays out. @param {WebAssembly.Module} library @param {Uint8Array} image @param {string} sum */
-  constructor(library, image, sum) {
-    const { header, rest } = /** @type {{ header: Header, rest: Uint8Array }} */ (split(image, 4));
-    if (sum !== header.sha256) throw new Error(`weights with the sum ${sum}; accepted by this image: ${header.sha256}`);
+  /** With nothing in its memory yet: see `open` and `Arrival`. @param {WebAssembly.Module} library @param {Header} header */
+  constructor(library, header) {
     const memory = new WebAssembly.Memory({ initial: Math.ceil((header.base + header.size) / PAGE) });
     const compiled = new WebAssembly.Instance(library, {
       env: {
@@ -116,11 +125,9 @@ export class Instance {
     if (layout() !== header.layout)
       throw new Error(`compiled code for structures ${layout()}; accepted by this image: ${header.layout}`);
     this.process = process;
+    this.library = library;
     this.header = header;
     this.memory = memory.buffer; // it never grows
-    let at = 0;
-    for (const [address, size] of header.segments)
-      new Uint8Array(this.memory, address, size).set(rest.subarray(at, (at += size)));
     this.latency = header.latency_samples;
     this.bands = header.num_bands;
     this.blocks = {
@@ -146,6 +153,30 @@ export class Instance {
     const furthest = expected.reduce((most, value, i) => Math.max(most, Math.abs(value - found[i])), 0);
     if (!(furthest < TOLERANCE)) throw new Error(`the compiled code's sound differs from numpy's by ${furthest}`);
     Object.values(this.state).forEach((part, i) => part.set(before[i]));
+  }
+
+  /** What a hop takes, in a row: microseconds. The stream stays where it is. @returns {Trial} */
+  trial() {
+    const before = Object.values(this.state).map((part) => part.slice());
+    /** @type {number[]} */
+    const took = [];
+    const until = performance.now() + TRIAL_MS;
+    for (let begin = performance.now(); took.length < TRIAL_HOPS && (begin < until || !took.length); ) {
+      fillWithCheckSound(this.blocks.input.subarray(0, this.header.hop));
+      this.run(1, false);
+      const end = performance.now();
+      took.push(1000 * (end - begin));
+      begin = end;
+    }
+    Object.values(this.state).forEach((part, i) => part.set(before[i]));
+    took.sort((a, b) => a - b);
+    const at = (/** @type {number} */ share) => Math.round(took[Math.floor(share * (took.length - 1))]);
+    return {
+      us_mean: Math.round(took.reduce((sum, us) => sum + us, 0) / took.length),
+      us_p50: at(0.5),
+      us_p99: at(0.99),
+      us_max: at(1),
+    };
   }
 
   /** @param {"input" | "output" | "facts"} which */
@@ -208,9 +239,40 @@ export class Instance {
     return new kind(this.memory, at, size / 4);
   }
 
+  /** All of it, to go on in another thread: see `Arrival`. @returns {Carried} */
+  carried() {
+    return { library: this.library, header: this.header, memory: this.memory.slice(0) };
+  }
+
   get heapBytes() {
     return this.memory.byteLength;
   }
 
   destroy() {}
+}
+
+/**
+ * An instance that comes from another thread, where it was checked. The audio thread has little time at once: it comes in pieces.
+ */
+export class Arrival {
+  #from;
+  #to;
+  #at = 0;
+
+  /** @param {Carried} carried */
+  constructor({ library, header, memory }) {
+    this.instance = new Instance(library, header);
+    this.#to = new Uint8Array(this.instance.memory);
+    this.#from = new Uint8Array(memory);
+    if (this.#from.length !== this.#to.length)
+      throw new RangeError(`memory of ${this.#from.length} bytes; accepted: ${this.#to.length}`);
+  }
+
+  /** One more piece. Returns whether that was the last. */
+  step() {
+    const end = this.#at + AT_ONCE;
+    this.#to.set(this.#from.subarray(this.#at, end), this.#at);
+    this.#at = end;
+    return end >= this.#to.length;
+  }
 }

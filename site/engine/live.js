@@ -5,8 +5,8 @@ import { TO_LIVE, TO_PAGE, messageOf, received, send, unreadable } from "./proto
 import { Streams } from "./streams.js";
 import { Succession } from "./succession.js";
 
-/** @param {string} type @param {object} [fields] */
-const report = (type, fields) => send(self, TO_PAGE, type, fields);
+/** @param {string} type @param {object} [fields] @param {Transferable[]} [transfer] */
+const report = (type, fields, transfer) => send(self, TO_PAGE, type, fields, transfer);
 const streams = new Streams(report);
 /** @type {Models | undefined} */
 let models;
@@ -40,6 +40,13 @@ const ANSWERS = {
   async model({ id, model, weights, image }) {
     if (weights) known().add(model, { weights, image });
     report("model", { id, ...(await factsOf(model)) });
+  },
+
+  async carry({ id, model }) {
+    const instance = await open(model);
+    const trial = instance.trial();
+    const carried = instance.carried();
+    report("carry", { id, trial, ...carried }, [carried.memory]);
   },
 
   attach: ({ stream, model, buffer }) => streams.attach(stream, () => begin(model), { buffer }),

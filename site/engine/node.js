@@ -6,7 +6,10 @@ import { conversionDelay } from "./resampler.js";
 import { H, HOP, Ring, SAMPLE_RATE, STATE } from "./ring.js";
 
 const PROCESSOR = new URL("processor.js", import.meta.url);
-const TRANSPORT_DELAY = 2 * HOP;
+const HERE_DELAY = HOP; // samples, where the audio thread itself enhances: until a hop is complete
+const WORKER_DELAY = 2 * HOP; // and until a worker has answered
+const FAST_US = 800; // a hop in a row: with cold caches it takes up to twice as long, and a render quantum lasts 2700
+const THREADS = ["audio", "worker"];
 const STATS_MS = 250;
 // Firefox 153 with PulseAudio was seen to wait for its audio thread in outputLatency, now and then for good: the page stood still.
 const ASK_DEVICE = !navigator.userAgent.includes("Firefox/");
@@ -23,14 +26,15 @@ class Denoiser extends lasting(AudioWorkletNode) {
    * @param {boolean} ownsEngine
    * @param {Ring} ring
    * @param {boolean} shared
+   * @param {string | null} thread of THREADS, or null: by what a hop takes
    */
-  constructor(context, engine, ownsEngine, ring, shared) {
+  constructor(context, engine, ownsEngine, ring, shared, thread) {
     super(context, "pyenhance-denoiser", {
       numberOfInputs: 1,
       numberOfOutputs: 1,
       processorOptions: {
         buffer: shared ? ring.buffer : undefined,
-        delay: TRANSPORT_DELAY,
+        delay: thread === "worker" ? WORKER_DELAY : HERE_DELAY,
         latency: ring.latency,
       },
     });
@@ -38,6 +42,9 @@ class Denoiser extends lasting(AudioWorkletNode) {
     this.ownsEngine = ownsEngine;
     this.ring = ring;
     this.shared = shared;
+    this.thread = thread;
+    /** @type {"audio" | "worker" | null} where sound is enhanced */
+    this.enhances = null;
     this.disposed = false;
     this.number = engine.number();
     this.port.onmessage = ({ data }) => this.receiveFromProcessor(data);
@@ -80,28 +87,72 @@ class Denoiser extends lasting(AudioWorkletNode) {
   /** @param {unknown} data */
   receiveFromProcessor(data) {
     try {
-      const { type, values, message } = received(FROM_PROCESSOR, data);
-      if (type === "header") this.ring.takeOver("processor", values);
-      else throw new Error(message);
+      const { type, values, enhancing, message } = received(FROM_PROCESSOR, data);
+      if (type === "header") {
+        this.ring.takeOver("processor", values);
+        if (enhancing) this.ring.takeOver("worker", enhancing);
+      } else if (type === "begun") this.begun("audio");
+      else if (type === "refused") {
+        console.warn("pyenhance: live sound goes to a worker:", message);
+        this.toWorker();
+      } else throw new Error(message);
     } catch (error) {
       this.receive({ type: "error", error: /** @type {Error} */ (error) });
     }
   }
 
-  attach() {
+  async attach() {
     if (this.disposed) return;
     this.engine.streams.set(this.number, this);
+    await this.enhanceHere(this.engine.model);
+  }
+
+  // On the audio thread, where a hop takes little there: nothing needs to wake then, and sound is a hop less late.
+  /** @param {string} model */
+  async enhanceHere(model) {
+    const carried = this.thread === "worker" ? null : await this.engine.carry(model);
+    if (this.disposed || this.enhances === "worker") return;
+    if (!carried || (carried.trial.us_p50 > FAST_US && this.thread !== "audio")) return this.toWorker();
+    this.controls();
+    send(this.port, TO_PROCESSOR, "enhance", carried, [carried.memory]);
+  }
+
+  /** Sound is enhanced. @param {"audio" | "worker"} where */
+  begun(where) {
+    if (this.disposed) return;
+    this.enhances = where;
+    this.#settle.resolve();
+    this.last(new Event("ready"));
+  }
+
+  /** All streams of this engine go on with another model. @param {string} model */
+  change(model) {
+    if (this.enhances === "worker") this.engine.sendLive("change", { stream: this.number, model });
+    else this.enhanceHere(model).catch((error) => this.receive({ type: "error", error }));
+  }
+
+  // What a processor without shared memory was not told yet.
+  controls() {
+    if (this.shared) return;
+    for (const field of /** @type {const} */ (["STRENGTH", "BYPASS"])) this.control(field, this.ring.get(H[field]));
+  }
+
+  toWorker() {
+    if (this.disposed || this.enhances === "worker") return;
+    send(this.port, TO_PROCESSOR, "wait", { samples: WORKER_DELAY });
+    if (this.enhances === "audio") {
+      this.enhances = null; // it answers that it has stopped: then the ring is free for the worker
+      return;
+    }
     const about = { stream: this.number, model: this.engine.model };
     if (this.shared) this.engine.sendLive("attach", { ...about, buffer: this.ring.buffer });
     else {
       const { port1, port2 } = new MessageChannel();
       this.engine.sendLive("attach-by-messages", { ...about, port: port1 }, [port1]);
       send(this.port, TO_PROCESSOR, "connect", { port: port2 }, [port2]);
-      this.control("STRENGTH", this.ring.get(H.STRENGTH));
-      this.control("BYPASS", this.ring.get(H.BYPASS));
     }
-    this.#settle.resolve();
-    this.last(new Event("ready"));
+    this.controls();
+    this.begun("worker");
   }
 
   /** @param {"BYPASS" | "STRENGTH" | "QUIT"} field @param {number} value */
@@ -138,7 +189,7 @@ class Denoiser extends lasting(AudioWorkletNode) {
     const processing = get(H.DELAY) > 0; // the processor is there
     const algorithm = ms(processing ? get(H.HEARD_LATENCY) : this.ring.latency);
     const transport =
-      ms(processing ? get(H.DELAY) : TRANSPORT_DELAY) + 1000 * conversionDelay(this.context.sampleRate, SAMPLE_RATE);
+      ms(processing ? get(H.DELAY) : this.thread === "worker" ? WORKER_DELAY : HERE_DELAY) + 1000 * conversionDelay(this.context.sampleRate, SAMPLE_RATE);
     const { baseLatency = 0, outputLatency = 0 } = /** @type {AudioContext} */ (ASK_DEVICE ? this.context : {});
     const device = 1000 * (baseLatency + outputLatency);
     const state = /** @type {[string, number]} */ (Object.entries(STATE).find(([, value]) => value === get(H.STATE)));
@@ -166,6 +217,7 @@ class Denoiser extends lasting(AudioWorkletNode) {
       heap_bytes: get(H.HEAP_KB) * 1024,
       block_samples: get(H.BLOCK),
       shared_memory: this.shared,
+      thread: this.enhances,
       load_ms: this.engine.liveFacts?.load_ms ?? null,
       model: this.engine.liveFacts?.model ?? this.engine.model,
       kernel: this.engine.liveFacts?.kernel ?? null,
@@ -237,11 +289,11 @@ function mustBeOpen(context) {
 // An AudioNode that enhances speech. Resolves when it can be connected; it is "ready" once its engine has loaded.
 /**
  * @param {AudioContext | OfflineAudioContext} context
- * @param {{ model?: string, strengthDb?: number | null, onProgress?: (progress: import("./pyenhance.d.ts").Progress) => void, remember?: boolean, kernel?: string | null, engine?: import("./pyenhance.d.ts").Engine }} [options]
+ * @param {{ model?: string, strengthDb?: number | null, onProgress?: (progress: import("./pyenhance.d.ts").Progress) => void, remember?: boolean, kernel?: string | null, thread?: string | null, engine?: import("./pyenhance.d.ts").Engine }} [options]
  */
 export async function createDenoiser(
   context,
-  { model = "default", strengthDb = null, onProgress, remember = true, kernel = null, engine } = {},
+  { model = "default", strengthDb = null, onProgress, remember = true, kernel = null, thread = null, engine } = {},
 ) {
   if (!Number.isInteger(context.sampleRate) || context.sampleRate < MIN_RATE) {
     throw new RangeError(`sampleRate is ${context.sampleRate}; accepted: a whole number of at least ${MIN_RATE} Hz`);
@@ -250,6 +302,8 @@ export async function createDenoiser(
     throw new Error("AudioWorklet is missing: the page must come over https or from localhost");
   mustBeOpen(context);
   const strength = hundredthsOfDb(strengthDb);
+  if (thread !== null && !THREADS.includes(thread))
+    throw new RangeError(`thread is ${JSON.stringify(thread)}; accepted: null, ${THREADS.join(", ")}`);
   const used = /** @type {Engine} */ (engine) ?? new Engine({ model, onProgress, remember, kernel });
   try {
     const latency = used.latency(); // meanwhile
@@ -258,7 +312,7 @@ export async function createDenoiser(
     const ring = Ring.create({ shared, latency: await latency });
     ring.set(H.STRENGTH, strength);
     mustBeOpen(context);
-    return new Denoiser(context, used, !engine, ring, shared);
+    return new Denoiser(context, used, !engine, ring, shared, used.byPython ? "worker" : thread);
   } catch (error) {
     if (!engine) used.dispose();
     throw error;

@@ -1,5 +1,8 @@
-// The audio thread's side: writes what it hears into the input ring and plays enhanced sound at a constant delay. When enhanced
-// sound is not there in time it plays the dry signal of the same moment, so speech is never lost.
+// The audio thread's side: writes what it hears into the input ring and plays enhanced sound at a constant delay. Where a hop takes
+// little it enhances as well, in the moment in which a hop is complete; else a worker does, and is woken. When enhanced sound is not
+// there in time the dry signal of the same moment is played, so speech is never lost.
+import { Hops, silent } from "./hops.js";
+import { Arrival } from "./instance.js";
 import {
   FROM_PROCESSOR,
   FROM_STREAM,
@@ -12,6 +15,7 @@ import {
 } from "./protocol.js";
 import { Resampler, SLACK, grown } from "./resampler.js";
 import { H, HOP, Ring, SAMPLE_RATE, STATE } from "./ring.js";
+import { Succession } from "./succession.js";
 
 const FADE = 1 / 240; // a sample: 5 ms from dry to enhanced
 const TURN = 1 / 480; // a sample: 10 ms from one latency to another
@@ -36,6 +40,11 @@ const SILENT = 1e-3; // -60 dB of full scale is quiet in any case
 const LOUD_S = 5; // in which the loudest sample is forgotten to 1/e
 
 const REST_AFTER = 10 * SAMPLE_RATE; // of digital silence
+const SHOWN_HOPS = 5; // facts of the last hop are written down so often
+const JUDGED_HOPS = 200; // of these
+const SLOW_HOPS = 20; // no more may take
+const SLOW_MS = 3; // by a clock of whole milliseconds, the only one here: then sound is given to a worker
+
 const REST_HOPS = 48; // then the worker is woken for so many at once: about half a second, which the ring holds well
 
 class DenoiserProcessor extends AudioWorkletProcessor {
@@ -79,9 +88,15 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     this.peakIn = this.peakOut = 0;
     this.metered = this.sinceHop = 0;
     this.alive = true;
+    /** @type {Hops | null} what enhances here */
+    this.here = null;
+    /** @type {Arrival | null} the next model's stream, as it comes */
+    this.arrival = null;
+    this.hopsHere = this.slowHops = 0;
+    this.later = 0; // samples that what is played is to be late by, more than so far
     /** @type {Float32Array<ArrayBuffer>[]} */
     this.spare = [];
-    this.port.onmessageerror = () => this.tell(unreadable(TO_PROCESSOR));
+    this.port.onmessageerror = () => this.leave(unreadable(TO_PROCESSOR));
     this.port.onmessage = ({ data }) => this.guarded(() => this.receive(received(TO_PROCESSOR, data)));
   }
 
@@ -100,15 +115,76 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     send(this.port, FROM_PROCESSOR, "error", { message });
   }
 
-  /** @param {{ type: string, field: keyof typeof H, value: number, port: MessagePort }} message */
-  receive({ type, field, value, port }) {
-    if (type === "control") this.ring.set(H[field], value);
+  /** @param {any} message */
+  receive({ type, field, value, port, samples, trial, ...carried }) {
+    if (type === "control") this.ring.set(H[/** @type {keyof typeof H} */ (field)], value);
+    if (type === "enhance") this.welcome(carried, trial);
+    if (type === "wait") {
+      if (this.here) this.leave("the model is too slow for the audio thread");
+      this.later = Math.max(0, samples - this.least);
+      this.least += this.later;
+    }
     if (type === "dispose") this.alive = false;
     if (type === "connect") {
       this.worker = port;
       this.ring.begin();
       port.onmessageerror = () => this.tell(unreadable(FROM_STREAM));
-      port.onmessage = ({ data }) => this.guarded(() => this.receiveAnswer(received(FROM_STREAM, data)));
+      port.onmessage = (/** @type {MessageEvent} */ { data }) => this.guarded(() => this.receiveAnswer(received(FROM_STREAM, data)));
+    }
+  }
+
+  // What is to enhance here begins to arrive.
+  /** @param {import("./instance.js").Carried} carried @param {import("./instance.js").Trial} trial */
+  welcome(carried, trial) {
+    try {
+      this.arrival = new Arrival(carried);
+    } catch (error) {
+      return this.leave(messageOf(error));
+    }
+    this.ring.set(H.US_MEAN, trial.us_mean);
+    this.ring.set(H.US_P50, trial.us_p50);
+    this.ring.set(H.US_P99, trial.us_p99);
+    this.ring.set(H.US_MAX, trial.us_max);
+  }
+
+  // Nothing is enhanced here any more: a worker may.
+  /** @param {string} message why */
+  leave(message) {
+    this.here?.engine.destroy();
+    this.here = this.arrival = null;
+    this.primed = false;
+    this.ring.set(H.STATE, STATE.LOADING);
+    send(this.port, FROM_PROCESSOR, "refused", { message });
+  }
+
+  // Hops that are complete, and the next piece of what arrives.
+  enhance() {
+    const { arrival } = this;
+    const begin = Date.now();
+    let hops = 0;
+    try {
+      if (arrival?.step()) {
+        this.arrival = null;
+        if (this.here) this.here.engine.change(arrival.instance);
+        else {
+          this.here = new Hops(new Succession(arrival.instance), this.ring);
+          send(this.port, FROM_PROCESSOR, "begun");
+        }
+      }
+      const { here, ring } = this;
+      if (!here) return;
+      here.passSilence();
+      for (; ring.waitingHops > 0; hops++) {
+        here.enhance(1, false);
+        if (++this.hopsHere % SHOWN_HOPS === 0) here.showFacts();
+      }
+    } catch (error) {
+      return this.leave(messageOf(error));
+    }
+    if (hops && Date.now() - begin >= SLOW_MS) this.slowHops++;
+    if (hops && this.hopsHere % JUDGED_HOPS === 0) {
+      if (this.slowHops > SLOW_HOPS) this.leave(`${this.slowHops} of ${JUDGED_HOPS} hops took too long`);
+      this.slowHops = 0;
     }
   }
 
@@ -134,6 +210,7 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     ring.hear(sound, m);
     this.still = silent(sound, m) ? Math.min(this.still + m, REST_AFTER) : 0;
     ring.set(H.BLOCK, n);
+    if (this.here || this.arrival) this.enhance();
     this.played = grown(this.played, 0, m);
     this.play(this.down ? this.played : channels[0], m);
     if (this.down) this.resampled(this.down, channels[0], m);
@@ -142,7 +219,7 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     this.sinceHop += m;
     if (this.sinceHop >= HOP) {
       this.sinceHop %= HOP;
-      this.announce();
+      if (!this.here) this.announce();
     }
     return this.alive && ring.get(H.QUIT) === 0;
   }
@@ -212,8 +289,9 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     const running = ring.get(H.STATE) === STATE.RUNNING;
     if (this.wetGain === 1) this.adopt(ring.latency);
     const bypass = ring.get(H.BYPASS) === 1 || !running || ring.latency !== this.latency;
+    const moves = this.moves();
     const ready = ring.ready(n);
-    const moved = this.behind > 0 && ready === n && this.wait();
+    const moved = moves || (this.behind > 0 && ready === n && this.wait());
     const dry = this.drySound(n);
     if (this.resting(ready === n, dry, n)) return this.playNothing(out, n);
     if (moved) {
@@ -282,6 +360,16 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     if (!this.late) ring.add(H.UNDERRUNS, 1);
     this.late = true;
     this.behind = Math.max(this.behind, behind);
+  }
+
+  // What enhances from now on needs more time.
+  moves() {
+    const { later } = this;
+    this.later = 0;
+    if (later === 0) return false;
+    this.ring.playLater(later);
+    this.shiftMargins(later);
+    return true;
   }
 
   // The underrun is over. The machine delivers sound in larger portions than allowed for: from now on wait for as much longer
@@ -357,7 +445,9 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     this.ring.set(H.PEAK_IN, Math.min(2e9, this.peakIn * 1e6));
     this.ring.set(H.PEAK_OUT, Math.min(2e9, this.peakOut * 1e6));
     this.peakIn = this.peakOut = 0;
-    if (!this.shared) send(this.port, FROM_PROCESSOR, "header", { values: this.ring.written("processor") });
+    if (this.shared) return;
+    const enhancing = this.here ? this.ring.written("worker") : undefined;
+    send(this.port, FROM_PROCESSOR, "header", { values: this.ring.written("processor"), enhancing });
   }
 
   // Tell the worker that a hop is complete; while this rests, only that many are. As messages, silence need not go at all: where
@@ -378,12 +468,6 @@ class DenoiserProcessor extends AudioWorkletProcessor {
       }
     }
   }
-}
-
-/** @param {Float32Array} sound @param {number} n */
-function silent(sound, n) {
-  for (let i = 0; i < n; i++) if (sound[i] !== 0) return false;
-  return true;
 }
 
 registerProcessor("pyenhance-denoiser", DenoiserProcessor);

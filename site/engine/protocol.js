@@ -28,8 +28,14 @@ const channels = kind(
 const bytes = kind("a Uint8Array", (v) => v instanceof Uint8Array);
 const integers = kind("an array of whole numbers", (v) => Array.isArray(v) && v.every(Number.isInteger));
 const memory = kind("a SharedArrayBuffer", (v) => Object.prototype.toString.call(v) === "[object SharedArrayBuffer]");
+const library = kind(
+  "a WebAssembly.Module",
+  (v) => Object.prototype.toString.call(v) === "[object WebAssembly.Module]",
+);
+const buffer = kind("an ArrayBuffer", (v) => Object.prototype.toString.call(v) === "[object ArrayBuffer]");
 const port = kind("a MessagePort", (v) => typeof (/** @type {MessagePort} */ (v)?.postMessage) === "function");
 const state = oneOf(Object.values(STATE));
+const carried = { library, header: object, memory: buffer, trial: object }; // an Instance, and what a hop took it, microseconds
 const control = { field: oneOf(FIELDS.page), value: whole };
 const picture = { data: bytes, shape: integers };
 
@@ -45,6 +51,7 @@ const ofStreams = {
 export const TO_LIVE = way("to the live worker", {
   load: { model: text, manifest: object },
   model: { id: whole, model: text, weights: optional(bytes), image: optional(bytes) }, // to have at hand
+  carry: { id: whole, model: text }, // a stream of it, for the audio thread
   ...ofStreams,
 });
 
@@ -90,6 +97,7 @@ export const TO_PAGE = way("from the worker", {
   overload: { stream: whole },
   recovered: { stream: whole },
   model: { id: whole, ...modelFacts },
+  carry: { id: whole, ...carried },
   image: { id: whole, model: text, image: bytes },
   piece: { id: whole, channels },
   bench: { id: whole, row: object },
@@ -102,6 +110,8 @@ export const TO_PAGE = way("from the worker", {
 
 /** The node to its processor. */
 export const TO_PROCESSOR = way("to the processor", {
+  enhance: carried, // here, on the audio thread
+  wait: { samples: whole }, // at least: be late by so many, for what enhances in a worker
   control, // without shared memory
   connect: { port }, // the worker's, without shared memory
   dispose: {},
@@ -109,7 +119,9 @@ export const TO_PROCESSOR = way("to the processor", {
 
 /** The processor to its node. */
 export const FROM_PROCESSOR = way("from the processor", {
-  header: { values: integers }, // without shared memory
+  header: { values: integers, enhancing: optional(integers) }, // without shared memory; what enhances here writes fields, too
+  begun: {}, // to enhance here
+  refused: { message: text }, // nothing is enhanced here any more: it does not run, or takes too long
   error: { message: text },
 });
 

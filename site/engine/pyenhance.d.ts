@@ -64,6 +64,8 @@ export interface Stats {
   heap_bytes: number;
   block_samples: number;
   shared_memory: boolean;
+  /** Where sound is enhanced; null while it is not. On the audio thread us_* are those of a trial: there is no clock. */
+  thread: "audio" | "worker" | null;
   load_ms: number | null;
   model: string;
   kernel: string | null;
@@ -215,6 +217,11 @@ export function createDenoiser(
     /** As for Engine. */
     remember?: boolean;
     kernel?: string | null;
+    /**
+     * Where live sound is enhanced. null: on the audio thread where a hop takes little there, 10 ms late for its sake; else in a worker,
+     * 20 ms late.
+     */
+    thread?: "audio" | "worker" | null;
     /** Share one engine between several nodes; it is then yours to dispose. */
     engine?: Engine;
   },

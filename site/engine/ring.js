@@ -42,6 +42,7 @@ export const FIELDS = /** @type {const} */ ({
     "PEAK_OUT",
     "BLOCK", // samples of the last block
   ],
+  // Whoever enhances: the worker, or the audio thread itself.
   worker: [
     "STATE", // see STATE
     "LATENCY", // samples by which the model's output is late, 0: no model yet
@@ -53,13 +54,13 @@ export const FIELDS = /** @type {const} */ ({
     "LEAN_HOPS", // of these, on the lean path
     "DROPPED_HOPS", // of these, passed on untouched
     "OVERRUN_SAMPLES", // samples lost to a full input ring
-    "US_MEAN", // microseconds a hop over the last seconds, and since the start:
+    "US_MEAN", // microseconds a hop over the last seconds, and since the start; on the audio thread, which has no clock, those of a trial:
     "US_P50",
     "US_P99",
     "US_MAX",
     "PITCH", // pitch period in samples
     "VOICE", // voice activity, thousandths
-    "HEAP_KB", // memory of Python
+    "HEAP_KB", // memory of what enhances
     "GAINS", // MAX_BANDS ints: the band gains of the last hop, thousandths
   ],
 });

@@ -1,12 +1,11 @@
-// One live stream in the worker: takes whole hops from the input ring, enhances them, keeps up with the microphone.
+// One live stream in a worker: wakes when whole hops wait, enhances them, keeps up with the microphone.
 import { FROM_STREAM, TO_STREAM, messageOf, received, send, unreadable } from "./protocol.js";
-import { H, HOP, MAX_BANDS, Ring, STATE } from "./ring.js";
+import { Hops, LEAN_AT, MOST } from "./hops.js";
+import { H, HOP, Ring, STATE } from "./ring.js";
 import { letMessagesIn } from "./turns.js";
 
-const LEAN_AT = 5; // hops waiting: hold the gains
 const DROP_AT = 25; // hops waiting: pass them on untouched
 const KEEP = 2; // hops left to do properly after dropping
-export const MOST = 16; // hops at once
 const WINDOW = 200; // hops over which overload is judged
 const OVERLOADED = 0.5; // share of them that were lean or dropped
 const REST_MS = 5000; // bypassed for so long before the next try
@@ -15,16 +14,9 @@ const SNAPSHOT_MS = 50;
 const IDLE_SNAPSHOTS = 20; // without a hop enhanced: then there is nothing new to show
 const AWAKE_MS = 100; // the longest sleep: a page that ends a stream says so, too, but may have gone before it could
 const ASLEEP_MS = 1000; // when nothing was enhanced of late
-const REST_HOPS = 1000; // of digital silence, ten seconds: then the answer to more of it is known
-const TAIL_HOPS = 10; // after these nothing of the sound before comes out any more
 const PERCENTILES_EVERY = 5; // snapshots: they walk the whole histogram
 
-/**
- * What enhances a stream. `change`: to another model, which acts with one of the next hops.
- * @typedef {Pick<import("./python.js").LiveEngine, "latency" | "bands" | "block" | "setStrength" | "run" | "heapBytes" | "destroy"> & { change(next: any): void }} Enhancing
- */
-
-export class Stream {
+export class Stream extends Hops {
   #scheduled = false;
   /** @type {Float32Array<ArrayBuffer> | null} a hop's buffer to be used again */
   #spare = null;
@@ -32,15 +24,14 @@ export class Stream {
 
   /**
    * RangeError where the ring is another version's, or the model has more bands than a ring.
-   * @param {Enhancing} engine
+   * @param {import("./hops.js").Enhancing} engine
    * @param {{ buffer?: SharedArrayBuffer, port?: MessagePort }} way shared memory, or a port to the processor
    * @param {(type: string, fields?: object) => void} report posts to the page
    */
   constructor(engine, { buffer, port }, report) {
-    this.engine = engine;
+    super(engine, buffer ? new Ring(buffer) : Ring.create());
     this.report = report;
     this.port = port;
-    this.ring = buffer ? new Ring(buffer) : Ring.create();
     this.histogram = new Uint32Array(2500);
     this.spent = 0; // microseconds, and hops, since the last snapshot
     this.spentHops = 0;
@@ -48,12 +39,7 @@ export class Stream {
     this.snapshots = 0;
     this.judged = this.strained = 0;
     this.ended = false;
-    this.silence = 0; // hops of it, up to now
     this.idle = 0; // snapshots since the last hop was enhanced
-    this.scratch = new Float32Array(MOST * HOP);
-    this.describe();
-    this.ring.begin();
-    this.ring.set(H.STATE, STATE.RUNNING);
     if (port) {
       port.onmessage = ({ data }) => this.receive(data);
       port.onmessageerror = () => report("error", { during: "live", message: unreadable(TO_STREAM) });
@@ -67,14 +53,6 @@ export class Stream {
   showOn() {
     this.idle = 0;
     this.timer ??= setInterval(() => this.snapshot(), SNAPSHOT_MS);
-  }
-
-  // What the ring says of the model.
-  describe() {
-    const { latency, bands } = this.engine;
-    if (bands > MAX_BANDS) throw new RangeError(`the model has ${bands} bands; accepted: at most ${MAX_BANDS}`);
-    this.ring.set(H.LATENCY, latency);
-    this.ring.set(H.BANDS, bands);
   }
 
   /** @param {keyof typeof H} field @param {number} value */
@@ -157,34 +135,12 @@ export class Stream {
     }
   }
 
-  // After long silence the enhancer's answer to more of it is silence, and all that it remembers but the level stays as it is: there
-  // is nothing to compute until sound comes. So it is where much silence waits: the audio thread, which rests too, is in no hurry.
-  passSilence() {
-    const { ring, scratch } = this;
-    const { waitingHops } = ring;
-    if (this.silence < (waitingHops > LEAN_AT ? TAIL_HOPS : REST_HOPS) || waitingHops > ring.mostHops) return;
-    for (let k = 0; k < waitingHops; k++) {
-      ring.waiting(scratch, HOP);
-      if (!silent(scratch, HOP)) return;
-      this.deliver(scratch, HOP);
-      ring.add(H.HOPS, 1);
-      this.silence++;
-    }
-  }
-
   /** @param {number} hops @param {boolean} lean */
   enhance(hops, lean) {
-    const { ring, engine } = this;
     const begin = performance.now();
-    engine.setStrength(ring.get(H.STRENGTH));
-    const input = engine.block("input");
-    ring.waiting(input, hops * HOP);
-    this.silence = silent(input, hops * HOP) ? this.silence + hops : 0;
-    engine.run(hops, lean);
-    this.describe(); // it may have gone on with another model
-    this.deliver(engine.block("output"), hops * HOP);
+    super.enhance(hops, lean);
     this.count(hops, (1000 * (performance.now() - begin)) / hops);
-    if (lean) ring.add(H.LEAN_HOPS, hops);
+    if (lean) this.ring.add(H.LEAN_HOPS, hops);
     this.judge(hops, lean);
   }
 
@@ -197,7 +153,7 @@ export class Stream {
     for (let left = hops; left > 0; left -= MOST) {
       const n = Math.min(left, MOST) * HOP;
       ring.waiting(this.scratch, n);
-      this.silence = silent(this.scratch, n) ? this.silence + n / HOP : 0;
+      this.notice(this.scratch, n);
       ring.waiting(this.scratch, n, ring.latency);
       this.deliver(this.scratch, n);
     }
@@ -207,7 +163,7 @@ export class Stream {
   deliver(samples, n) {
     const { ring, port } = this;
     const { place } = ring;
-    ring.answer(samples, n);
+    super.deliver(samples, n);
     if (!port) return;
     for (let k = 0; k < n; k += HOP) {
       const hop = this.#spare ?? new Float32Array(HOP);
@@ -221,7 +177,6 @@ export class Stream {
   /** @param {number} hops @param {number} us */
   count(hops, us) {
     this.showOn();
-    this.ring.add(H.HOPS, hops);
     this.spent += us * hops;
     this.spentHops += hops;
     this.max = Math.max(this.max, us);
@@ -255,11 +210,7 @@ export class Stream {
   snapshot() {
     const ring = this.ring;
     if (this.spentHops) {
-      // Not at every hop: nobody reads them so often, and sixty stores cost as much as a small layer.
-      const facts = this.engine.block("facts"); // pitch period, its correlation, voice activity, gains
-      ring.set(H.PITCH, Math.round(facts[0]));
-      ring.set(H.VOICE, Math.round(1000 * facts[2]));
-      ring.gains = facts.subarray(3);
+      this.showFacts();
       ring.set(H.US_MEAN, Math.round(this.spent / this.spentHops));
       if (this.spentHops > 500) this.spent = this.spentHops = 0;
       if (this.snapshots++ % PERCENTILES_EVERY === 0) {
@@ -268,7 +219,6 @@ export class Stream {
       }
       ring.set(H.US_MAX, Math.round(this.max));
     }
-    ring.set(H.HEAP_KB, this.engine.heapBytes >> 10);
     this.reportHeader();
     if (++this.idle < IDLE_SNAPSHOTS) return;
     clearInterval(this.timer);
@@ -291,10 +241,4 @@ export class Stream {
     this.port?.close();
     this.engine.destroy();
   }
-}
-
-/** @param {Float32Array} samples @param {number} n */
-function silent(samples, n) {
-  for (let i = 0; i < n; i++) if (samples[i] !== 0) return false;
-  return true;
 }

@@ -1,7 +1,7 @@
 // The live streams of one worker, by number: those of live.js, which runs compiled code alone, or of worker.js, which has Python.
-import { MOST, Stream } from "./stream.js";
+import { Stream } from "./stream.js";
 
-/** @typedef {import("./stream.js").Enhancing} Enhancing */
+/** @typedef {import("./hops.js").Enhancing} Enhancing */
 
 export class Streams {
   /** @type {Map<number, Stream>} */
@@ -64,5 +64,3 @@ export class Streams {
     return turn;
   }
 }
-
-export { MOST };

@@ -1,9 +1,10 @@
 // The worker: loads Python, then enhances live streams and whole recordings. Each message of protocol.js has one function here.
+import { MOST } from "./hops.js";
 import { load } from "./loader.js";
 import { Models } from "./models.js";
 import { TO_PAGE, TO_WORKER, messageOf, received, send, unreadable } from "./protocol.js";
 import { HOP } from "./ring.js";
-import { MOST, Streams } from "./streams.js";
+import { Streams } from "./streams.js";
 import { letMessagesIn } from "./turns.js";
 
 const FILE_HOPS = 50; // half a second of a recording at once: then live sound has its turn

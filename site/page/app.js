@@ -22,6 +22,7 @@ const HOWL_TIMES = 4; // statistics, a quarter of a second apart
 /** @typedef {{ isSample: boolean, open(context: AudioContext, held: Holding): Promise<AudioNode> }} Aim */
 /** @typedef {{ context: AudioContext, source: AudioNode, track: MediaStreamTrack | null, node: Denoiser, monitor: GainNode, isSample: boolean, loud: number }} Session */
 
+const thread = /** @type {"audio" | "worker" | null} */ (new URLSearchParams(location.search).get("thread")); // to compare them
 /** @type {Engine} */
 let engine;
 /** @type {{ deviceId?: string, chosen: string } | null} the microphone that was taken away while it was used */
@@ -106,7 +107,7 @@ async function openSession({ isSample, open }, held) {
   const context = new AudioContext({ sampleRate: SAMPLE_RATE, latencyHint: "interactive" });
   held.add(() => context.close());
   const source = await open(context, held);
-  const coming = createDenoiser(context, { engine, strengthDb: strengthDb() });
+  const coming = createDenoiser(context, { engine, strengthDb: strengthDb(), thread });
   const node = await held.acquire(coming, (node) => node.dispose());
   const monitor = new GainNode(context, { gain: $("monitor").checked || isSample ? 1 : 0 });
   source.connect(node).connect(monitor).connect(context.destination);
@@ -316,7 +317,7 @@ function show(stats) {
   $("f-pitch").textContent = TEXT.pitch(pitch_hz, voice);
   $("f-model").textContent = TEXT.model(stats);
   if (gains.length) $("gains-note").textContent = TEXT.gains(gains.length);
-  $("shared-note").hidden = stats.shared_memory;
+  $("shared-note").hidden = stats.shared_memory || stats.thread !== "worker";
   $("shared-note").textContent = TEXT.notShared;
 }
 
