@@ -8,7 +8,7 @@ import { H, HOP, Ring, SAMPLE_RATE, STATE } from "./ring.js";
 const PROCESSOR = new URL("processor.js", import.meta.url);
 const HERE_DELAY = HOP; // samples, where the audio thread itself enhances: until a hop is complete
 const WORKER_DELAY = 2 * HOP; // and until a worker has answered
-const FAST_US = 800; // a hop in a row: with cold caches it takes up to twice as long, and a render quantum lasts 2700
+const FAST_US = 800; // the fastest hop of a trial: with cold caches one takes up to twice as long, and a render quantum lasts 2700
 const THREADS = ["audio", "worker"];
 const STATS_MS = 250;
 // Firefox 153 with PulseAudio was seen to wait for its audio thread in outputLatency, now and then for good: the page stood still.
@@ -112,7 +112,7 @@ class Denoiser extends lasting(AudioWorkletNode) {
   async enhanceHere(model) {
     const carried = this.thread === "worker" ? null : await this.engine.carry(model);
     if (this.disposed || this.enhances === "worker") return;
-    if (!carried || (carried.trial.us_p50 > FAST_US && this.thread !== "audio")) return this.toWorker();
+    if (!carried || (carried.trial.us_min > FAST_US && this.thread !== "audio")) return this.toWorker();
     this.controls();
     send(this.port, TO_PROCESSOR, "enhance", carried, [carried.memory]);
   }
@@ -189,7 +189,8 @@ class Denoiser extends lasting(AudioWorkletNode) {
     const processing = get(H.DELAY) > 0; // the processor is there
     const algorithm = ms(processing ? get(H.HEARD_LATENCY) : this.ring.latency);
     const transport =
-      ms(processing ? get(H.DELAY) : this.thread === "worker" ? WORKER_DELAY : HERE_DELAY) + 1000 * conversionDelay(this.context.sampleRate, SAMPLE_RATE);
+      ms(processing ? get(H.DELAY) : this.thread === "worker" ? WORKER_DELAY : HERE_DELAY) +
+      1000 * conversionDelay(this.context.sampleRate, SAMPLE_RATE);
     const { baseLatency = 0, outputLatency = 0 } = /** @type {AudioContext} */ (ASK_DEVICE ? this.context : {});
     const device = 1000 * (baseLatency + outputLatency);
     const state = /** @type {[string, number]} */ (Object.entries(STATE).find(([, value]) => value === get(H.STATE)));

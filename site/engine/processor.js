@@ -129,7 +129,8 @@ class DenoiserProcessor extends AudioWorkletProcessor {
       this.worker = port;
       this.ring.begin();
       port.onmessageerror = () => this.tell(unreadable(FROM_STREAM));
-      port.onmessage = (/** @type {MessageEvent} */ { data }) => this.guarded(() => this.receiveAnswer(received(FROM_STREAM, data)));
+      port.onmessage = (/** @type {MessageEvent} */ { data }) =>
+        this.guarded(() => this.receiveAnswer(received(FROM_STREAM, data)));
     }
   }
 

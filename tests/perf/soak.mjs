@@ -1,8 +1,8 @@
 // Hours of live sound in minutes: audio thread, ring, worker's stream and compiled code of the built site, driven as fast as they go.
-//   node --expose-gc tests/perf/soak.mjs SITE [MODEL] [HOURS] [SEED]      prints JSON
+//   node --expose-gc tests/perf/soak.mjs SITE [MODEL] [HOURS] [THREAD] [SEED]      prints JSON; THREAD: audio or worker
 //
 // One stream lasts for all the hours (its sample clocks wrap on the way); beside it others start and stop. There is voice, noise,
-// pauses, digital silence, a worker that stands still now and then, and bypass. Told are:
+// pauses, digital silence, bypass, and a worker that stands still now and then. Told are:
 //   lost      samples that the microphone gave and nobody played in their place
 //   late      samples that were played untouched because enhanced sound was not there; only where the worker stood still
 //   moved     samples of stretches without attenuation (0 dB) that were not the microphone's, as late as the stream says: drift
@@ -11,14 +11,15 @@
 import process from "node:process";
 import { openSite } from "../wasm/site.mjs";
 
-const [site, model = "default", hours = "8", seed = "1"] = process.argv.slice(2);
+const [site, model = "default", hours = "8", thread = "audio", seed = "1"] = process.argv.slice(2);
 const { load, models } = await openSite(site);
 const { H, HOP, Ring, STATE } = await load("ring.js");
 const { Stream } = await load("stream.js");
+const { Succession } = await load("succession.js");
 
 const RATE = 48000;
 const QUANTUM = 128;
-const DELAY = 2 * HOP;
+const DELAY = thread === "audio" ? HOP : 2 * HOP;
 const PIECE_S = 10; // what happens is drawn for so long at once
 const OTHERS_EVERY = 3; // pieces: a stream beside this one begins, and ends after one piece
 const TOLERANCE = 2e-6; // of float32's sums in the transform there and back
@@ -27,7 +28,7 @@ globalThis.sampleRate = RATE;
 globalThis.AudioWorkletProcessor = class {
   port = {
     postMessage: ({ type, message }) => {
-      if (type !== "header") throw new Error(message);
+      if (type !== "header" && type !== "begun") throw new Error(message);
     },
   };
 };
@@ -58,37 +59,40 @@ const report = (type, fields) => {
 };
 
 class Live {
-  /** @param {number} at where the sample clocks begin */
-  constructor(at) {
-    const engine = open();
+  /** @param {any} engine an Instance @param {number} at where the sample clocks begin */
+  constructor(engine, at) {
     this.engine = engine;
     this.ring = Ring.create({ shared: true, latency: engine.latency, at });
     this.processor = new Processor({
       processorOptions: { buffer: this.ring.buffer, delay: DELAY, latency: engine.latency },
     });
     this.standsStill = 0; // quanta, from now on
-    this.stream = undefined;
+    this.block = new Float32Array(QUANTUM);
+    this.out = new Float32Array(QUANTUM);
+    if (thread === "audio") {
+      const carried = { type: "enhance", ...engine.carried(), trial: engine.trial() };
+      this.processor.port.onmessage({ data: carried });
+      return;
+    }
     const { ring } = this.processor;
     const knock = ring.knock.bind(ring);
     ring.knock = () => {
       knock();
       if (this.standsStill <= 0) this.stream?.drain();
     };
-    this.stream = new Stream(engine, { buffer: this.ring.buffer }, report);
-    this.block = new Float32Array(QUANTUM);
-    this.out = new Float32Array(QUANTUM);
+    this.stream = new Stream(new Succession(engine), { buffer: this.ring.buffer }, report);
   }
 
   /** @param {(i: number) => number} sound sample i of this quantum */
   quantum(sound) {
     for (let i = 0; i < QUANTUM; i++) this.block[i] = sound(i);
-    if (this.standsStill > 0 && --this.standsStill === 0) this.stream.drain();
+    if (this.standsStill > 0 && --this.standsStill === 0) this.stream?.drain();
     this.processor.process([[this.block]], [[this.out]]);
   }
 
   end() {
     this.ring.set(H.QUIT, 1);
-    this.stream.end();
+    this.stream?.end();
   }
 }
 
@@ -105,7 +109,7 @@ async function memory() {
 const WINDOW = 1 << 17; // samples that are remembered to compare with: more than any delay
 const heard = new Float32Array(WINDOW);
 const begin = performance.now();
-const live = new Live((2 ** 31 - 60 * RATE) | 0); // a minute before the sign changes
+const live = new Live(await open(), (2 ** 31 - 60 * RATE) | 0); // a minute before the sign changes
 const last = []; // the last minute, as it was heard, and the last seconds as they were played
 const found = {
   lost: 0,
@@ -135,12 +139,12 @@ for (let piece = 0; piece < pieces; piece++) {
   settled = 0;
   let other;
   if (piece % OTHERS_EVERY === 0) {
-    other = new Live(0);
+    other = new Live(await open(), 0);
     found.starts++;
   }
   const from = Math.floor(random() * voice.length);
   for (let q = 0; q < (long * PIECE_S * RATE) / QUANTUM; q++) {
-    if (!ending && kind !== "silence" && random() < 2e-4) {
+    if (thread === "worker" && !ending && kind !== "silence" && random() < 2e-4) {
       live.standsStill = Math.ceil((random() * 0.12 * RATE) / QUANTUM);
       found.stood_still++;
       settled = 0;
@@ -182,7 +186,7 @@ for (let piece = 0; piece < pieces; piece++) {
 }
 
 // A new stream that hears the last minute alone.
-const fresh = new Live(0);
+const fresh = new Live(await open(), 0);
 const parts = { signal: 0, difference: 0, most: 0 };
 last.forEach(({ heard, played, delay }, q) => {
   fresh.quantum((i) => heard[i]);
@@ -200,6 +204,7 @@ const done = ring.get(H.HOPS);
 const [early, end] = [memories[Math.ceil(memories.length / 10)], memories.at(-1)];
 const facts = {
   model,
+  thread,
   hours: now / RATE / 3600,
   wall_s: (performance.now() - begin) / 1000,
   ...found,

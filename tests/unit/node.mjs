@@ -1,9 +1,12 @@
 // The node: it says once, to whoever listens and whenever, that it is ready or never will be; and what fails leaves nothing behind.
 import assert from "node:assert/strict";
-import { TO_LIVE, TO_WORKER, received } from "../../site/engine/protocol.js";
+import { TO_LIVE, TO_PROCESSOR, TO_WORKER, received } from "../../site/engine/protocol.js";
 
 const manifest = { models: { default: { latency_samples: 1440, num_bands: 34 } }, files: {} };
 globalThis.fetch = async () => ({ ok: true, json: async () => manifest });
+const library = new WebAssembly.Module(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0));
+let takes = 100; // microseconds a hop
+let answers = () => ({ type: "begun" }); // of a processor that is to enhance
 const workers = [];
 globalThis.Worker = class {
   constructor({ pathname }) {
@@ -13,6 +16,10 @@ globalThis.Worker = class {
   }
   postMessage(message) {
     this.sent.push(received(this.way, message));
+    if (message.type !== "carry") return;
+    const trial = { us_min: takes, us_mean: takes, us_p50: takes, us_p99: takes, us_max: takes };
+    const carried = { library, header: { of: message.model }, memory: new ArrayBuffer(8), trial };
+    queueMicrotask(() => this.onmessage({ data: { type: "carry", id: message.id, ...carried } }));
   }
   terminate() {
     this.terminated = true;
@@ -30,11 +37,18 @@ globalThis.AudioContext = class extends EventTarget {
 globalThis.navigator ??= { userAgent: "" };
 let refuse = null;
 globalThis.AudioWorkletNode = class extends EventTarget {
-  constructor(context) {
+  constructor(context, _, options) {
     super();
     if (refuse) throw refuse;
     this.context = context;
-    this.port = { postMessage: () => {} };
+    this.given = options.processorOptions;
+    this.told = [];
+    this.port = {
+      postMessage: (message) => {
+        this.told.push(received(TO_PROCESSOR, message));
+        if (message.type === "enhance") queueMicrotask(() => this.port.onmessage?.({ data: answers() }));
+      },
+    };
   }
   disconnect() {}
 };
@@ -111,6 +125,67 @@ const running = () => workers.filter(({ terminated }) => !terminated).length;
   assert.deepEqual(heard, ["no such file", "no such file"]);
   await assert.rejects(node.ready, /no such file/);
   node.dispose();
+}
+
+// Where sound is enhanced: on the audio thread, where a hop takes little and it runs there; else in the worker, a hop later.
+{
+  console.warn = () => {};
+  const engine = new Engine();
+  await turn();
+  tellLive({ type: "live", ...live });
+  const worker = workers.at(-2);
+  const nodes = [];
+  const place = async (options = {}) => {
+    worker.sent.length = 0;
+    const node = await createDenoiser(new AudioContext(), { engine, ...options });
+    nodes.push(node);
+    await node.ready;
+    const waits = node.told.filter(({ type }) => type === "wait").map(({ samples }) => samples);
+    const found = { delay: node.given.delay, waits, thread: node.stats().thread };
+    return { node, told: node.told, ...found, asked: worker.sent.map(({ type }) => type) };
+  };
+  const here = { delay: 480, waits: [], thread: "audio" };
+  const there = { delay: 480, waits: [960], thread: "worker" };
+  const as = ({ delay, waits, thread }) => ({ delay, waits, thread });
+
+  const first = await place({ strengthDb: 6 });
+  assert.deepEqual(as(first), here);
+  assert.deepEqual(first.asked, ["carry", "control", "control"]); // and the processor, which has no shared memory here
+  assert.deepEqual(
+    first.told.map(({ type, value }) => value ?? type),
+    [600, 0, "enhance"],
+  );
+  assert.equal(first.node.stats().latency_transport_ms, 10);
+  first.node.change("tiny");
+  await turn();
+  assert.deepEqual([first.told.at(-1).type, first.told.at(-1).header], ["enhance", { of: "tiny" }]);
+
+  // It takes longer and longer: it goes over, once the processor has let go.
+  takes = 2000;
+  worker.sent.length = 0;
+  first.node.change("default");
+  await turn();
+  assert.equal(first.told.at(-1).type, "wait");
+  assert.ok(!worker.sent.some(({ type }) => type.startsWith("attach")));
+  first.node.port.onmessage({ data: { type: "refused", message: "too slow" } });
+  assert.ok(worker.sent.some(({ type }) => type === "attach-by-messages"));
+  assert.equal(first.node.stats().thread, "worker");
+  worker.sent.length = 0;
+  first.node.change("tiny");
+  assert.deepEqual(worker.sent, [{ type: "change", stream: first.node.number, model: "tiny" }]);
+
+  assert.deepEqual(as(await place()), there);
+  assert.deepEqual(as(await place({ thread: "audio" })), here);
+  takes = 100;
+  const wanted = await place({ thread: "worker" });
+  assert.deepEqual(as(wanted), { ...there, delay: 960 });
+  assert.deepEqual(wanted.asked, ["attach-by-messages", "control", "control"]);
+  answers = () => ({ type: "refused", message: "no such SIMD" });
+  assert.deepEqual(as(await place()), there);
+  answers = () => ({ type: "begun" });
+  await assert.rejects(place({ thread: "gpu" }), /thread is "gpu"; accepted: null, audio, worker/);
+  for (const node of nodes) node.dispose();
+  engine.dispose();
 }
 
 // Disposed before it was ready.

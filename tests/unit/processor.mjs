@@ -196,7 +196,7 @@ bench.processor.port.onmessage({ data: { type: "dance" } });
 bench.processor.port.onmessage({ data: { type: "control", field: "IN_WRITE", value: 3 } });
 port.onmessage({ data: { type: "hop", at: 0.5 } });
 const errors = bench.processor.told.filter(({ type }) => type === "error").map(({ message }) => message);
-assert.match(errors[0], /"dance" to the processor is unknown; accepted: control, connect, dispose/);
+assert.match(errors[0], /"dance" to the processor is unknown; accepted: enhance, wait, control, connect, dispose/);
 assert.match(errors[1], /field is "IN_WRITE"; accepted: one of BYPASS, STRENGTH, QUIT/);
 assert.match(errors[2], /"hop" from the stream: at is 0.5; accepted: a whole number/);
 bench.play(1);

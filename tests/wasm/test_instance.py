@@ -80,14 +80,30 @@ def test_fields_lie_as_a_32_bit_compiler_lays_them(name: str, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
 
 
-def test_hours_of_live_sound_in_small(site: Path, node: str) -> None:
+@pytest.mark.parametrize("thread", ["audio", "worker"])
+def test_hours_of_live_sound_in_small(thread: str, site: Path, node: str) -> None:
     """What `soak.mjs` runs for hours: starts and stops, a worker that stands still, silence, clocks that wrap."""
     script = Path(__file__).parents[1] / "perf/soak.mjs"
-    command = [node, "--expose-gc", script, site, "tiny", "0.05"]
+    command = [node, "--expose-gc", script, site, "tiny", "0.05", thread]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
-    assert facts["running"] and facts["lost"] == facts["moved"] == facts["hops_missing"] == 0
-    assert facts["compared"] > 1e6 and facts["starts"] == facts["stops"] >= 6
-    assert facts["underruns"] <= facts["stood_still"] >= 3
+    assert facts["running"] and facts["lost"] == facts["moved"] == 0
+    assert facts["compared"] > 5e5 and facts["starts"] == facts["stops"] >= 6
+    if thread == "worker":
+        assert facts["underruns"] <= facts["stood_still"] >= 3 and facts["hops_missing"] == 0
+    else:  # at the beginning the instance arrives in pieces
+        assert facts["underruns"] == facts["late"] == 0 and 0 < facts["hops_missing"] < 10
+        assert facts["delay_ms"] == {"end": 10, "most": 10}
     assert facts["state"]["relative_db"] < -30
+
+
+def test_the_audio_thread_enhances(site: Path, node: str) -> None:
+    """The bits of the instance alone; another model midway; and what is too slow there, or does not run, is given up."""
+    script = SCRIPT.with_name("audio_thread.mjs")
+    done = subprocess.run([node, script, site], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["shared"] == facts["messages"] > 100_000
+    for name in ("memory of 8 bytes", "structures", "hops is 1"):
+        assert sum(name in message for message in facts["refused"]) == 2, facts["refused"]
