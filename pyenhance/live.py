@@ -4,6 +4,7 @@ For live sound it opens fixed blocks of memory, so that no array crosses per hop
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from .audio import AudioStream
 from .dsp import HOP, LOUDEST, SAMPLE_RATE
 from .enhancer import Enhancer
-from .model import forget_model, load_model
+from .model import apply_diffs, forget_model, load_model
 
 if TYPE_CHECKING:
     from .lab import Lab
@@ -159,8 +160,21 @@ def _write_image(weights: Any) -> dict[str, Any]:
     """Check a weights file; the name that it goes by, and its image."""
     from .model.image import write_image
 
-    model = load_model(bytes(weights))
-    return {"model": model.name, "image": np.frombuffer(write_image(model), np.uint8)}
+    weights = bytes(weights)
+    model = load_model(weights)
+    return {"model": model.name, "sha256": sha256(weights).hexdigest(), **_as_bytes(image=write_image(model))}
+
+
+def _apply_diffs(base: Any, diffs: Sequence[Any]) -> dict[str, Any]:
+    """The weights file that diffs lead to, its sum and its image."""
+    weights = apply_diffs(bytes(base), [bytes(diff) for diff in diffs])
+    made = _write_image(weights)
+    return {"sha256": made["sha256"], "image": made["image"], **_as_bytes(weights=weights)}
+
+
+def _as_bytes(**named: bytes) -> dict[str, np.ndarray]:
+    """As they cross: text and lists of numbers would be something else."""
+    return {name: np.frombuffer(data, np.uint8) for name, data in named.items()}
 
 
 def _enhance_piece(
@@ -212,6 +226,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "warm_up": _warm_up,
     "open_live": LiveEngine,
     "write_image": _write_image,
+    "apply_diffs": _apply_diffs,
     "forget_model": forget_model,
     "enhance_piece": _enhance_piece,
     "end_recording": _end_recording,

@@ -6,7 +6,8 @@ OUT (``dist/site``) becomes a folder that any static server can serve, with ever
     vendor/                        Mediabunny, which takes recordings apart
     engine/                        the library, published as it is and used by any page: a copy of site/engine/, and
       pyodide/                       Pyodide's core, wheels, and a lock file that lists exactly these
-      models/                        weights files, an image of each (pyenhance/model/image.py), and the compiled code
+      models/                        weights files, an image of each (pyenhance/model/image.py), and the compiled code;
+                                     NAME/: the diffs that lead to the newest; models.json: versions, verdicts, diffs
       manifest.json                  versions, numpy's origin, the models, and these files with their bytes and sha256
     manifest.json                  every file of the site, as above
     sw.js                          keeps all of it on the visitor's device
@@ -28,9 +29,12 @@ from fetch import VERSIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from pyenhance.model import load_model  # noqa: E402 - of this checkout
+from pyenhance.model import load_model, read_header  # noqa: E402 - of this checkout
 from pyenhance.model.image import write_image  # noqa: E402
 
+UPDATES = ROOT / "pyenhance" / "weights" / "updates"
+"""NAME/*.diff: what leads from the versions of a model that shipped before to the one that ships; may be missing."""
+GATE = ROOT / "pyenhance" / "weights" / "gate.json"
 CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
 SOURCE_ONLY = {".py"}
 COMPILED = ("simd", "relaxed")
@@ -112,24 +116,65 @@ def make_models(wheel: Path, engine: Path) -> dict:
 
     The wheel's weights files are put where page and Python both find them, so that they are loaded once.
     """
-    folder = engine / "models"
-    folder.mkdir()
-    libraries, models = {}, {}
+    (engine / "models").mkdir()
+    libraries = {}
     with zipfile.ZipFile(wheel) as archive:
         for kernel in reversed(COMPILED):  # the fastest first
             libraries[kernel] = f"models/{kernel}.wasm"
             (engine / libraries[kernel]).write_bytes(archive.read(f"pyenhance/backend/enhance_{kernel}.wasm"))
-        for weights in sorted(name for name in archive.namelist() if name.endswith(".safetensors")):
-            name, data = Path(weights).stem, archive.read(weights)
-            model = load_model(data, "numpy")
-            places = {
-                kind: f"models/{name}.{suffix}" for kind, suffix in (("weights", "safetensors"), ("image", "image"))
-            }
-            (engine / places["weights"]).write_bytes(data)
-            (engine / places["image"]).write_bytes(write_image(model))
-            signal = model.signal
-            models[name] = {"latency_samples": signal.latency_samples, "num_bands": signal.num_bands, **places}
-    return {"libraries": libraries, "models": models}
+        names = sorted(name for name in archive.namelist() if name.endswith(".safetensors"))
+        weights = {Path(name).stem: archive.read(name) for name in names}
+    diffs = {name: [path.read_bytes() for path in sorted((UPDATES / name).glob("*.diff"))] for name in weights}
+    return {"libraries": libraries, "models": write_models(engine, weights, diffs)}
+
+
+def write_models(engine: Path, weights: dict[str, bytes], diffs: dict[str, list[bytes]]) -> dict:
+    """Models by name, with the diffs that lead to them, into the library's folder; what the manifest says of them."""
+    models, listed = {}, {}
+    for name, data in weights.items():
+        model = load_model(data, "numpy")
+        kinds = {"weights": "safetensors", "image": "image"}
+        places = {kind: f"models/{name}.{suffix}" for kind, suffix in kinds.items()}
+        (engine / places["weights"]).write_bytes(data)
+        (engine / places["image"]).write_bytes(write_image(model))
+        signal = model.signal
+        models[name] = {"latency_samples": signal.latency_samples, "num_bands": signal.num_bands, **places}
+        newest = hashlib.sha256(data).hexdigest()
+        listed[name] = {
+            "sha256": newest,
+            "bytes": len(data),
+            "weights": places["weights"],
+            "verdict": verdict(newest),
+            "diffs": write_diffs(engine, name, newest, diffs.get(name, [])),
+        }
+    (engine / "models" / "models.json").write_text(json.dumps(listed, separators=(",", ":")))
+    return models
+
+
+def write_diffs(engine: Path, name: str, newest: str, diffs: list[bytes]) -> list[dict]:
+    """The diffs of a model into its folder; what models.json says of them. All must lead to the newest version."""
+    headers = [read_header(diff) for diff in diffs]
+    leads = {header.base: header.result for header in headers}
+    for header in headers:
+        at = header.base
+        for _ in leads:
+            at = leads.get(at, at)
+        if at != newest:
+            raise SystemExit(f"model {name}: from {header.base[:8]} diffs lead to {at[:8]}, not to {newest[:8]}")
+    entries = []
+    for diff, header in zip(diffs, headers, strict=True):
+        place = f"models/{name}/{header.base[:8]}-{header.result[:8]}.diff"
+        (engine / place).parent.mkdir(exist_ok=True)
+        (engine / place).write_bytes(diff)
+        entries.append({"file": place, "from": header.base, "to": header.result, "bytes": len(diff)})
+    return entries
+
+
+def verdict(sha256: str) -> str:
+    """What the release gate says of a version, on the largest set; empty where it replaced none."""
+    found = [entry for entry in json.loads(GATE.read_text())["verdicts"] if entry["new"]["sha256"] == sha256]
+    best = max(found, key=lambda entry: len(entry["clips"]), default=None)
+    return best["verdict"] if best else ""
 
 
 def site_wheel(wheel: Path, target: Path) -> None:
@@ -169,19 +214,32 @@ def make_engine(facts: dict, wheel: Path, engine: Path) -> None:
             shutil.copyfile(path, folder / path.name)
         lock["packages"][name] = lock_entry(folder / path.name, name, depends)
     (folder / "pyodide-lock.json").write_text(json.dumps(lock, indent=1))
-    live = make_models(wheel, engine)
-    described = describe_all(engine)
-    manifest = {
-        "build": sum_of_all(described),
+    about = {
         "pyenhance": version,
         "pyodide": VERSIONS["PYODIDE_VERSION"],
         "numpy": VERSIONS["NUMPY_VERSION"],
         "numpy_origin": facts["numpy_origin"],
         "wheels": {name: f"pyodide/{entry['file_name']}" for name, entry in lock["packages"].items()},
-        **live,
-        "files": described,
+        **make_models(wheel, engine),
     }
+    seal_engine(engine, about)
+
+
+def seal_engine(engine: Path, about: dict) -> None:
+    """Write the library's manifest: what is said of it, and its files."""
+    described = describe_all(engine)
+    manifest = {"build": sum_of_all(described), **about, "files": described}
     (engine / "manifest.json").write_text(json.dumps(manifest, indent=1))
+
+
+def seal(site: Path) -> dict[str, dict]:
+    """Write the site's manifest, and its service worker, which holds the sum of all else; returns what there is."""
+    described = describe_all(site)
+    (site / "manifest.json").write_text(json.dumps({"files": described}, indent=1))
+    worker = (ROOT / "site" / "page" / "sw.js").read_text()
+    assert worker.count('"development"') == 1
+    (site / "sw.js").write_text(worker.replace('"development"', f'"{sum_of_all(described)}"'))
+    return described
 
 
 def sum_of_all(described: dict[str, dict]) -> str:
@@ -194,7 +252,6 @@ def main(compiled: Path, wheel: Path, out: Path) -> None:
     facts = json.loads(compiled.read_text())
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    # sw.js holds the sum of all else, so it comes last.
     ignore = shutil.ignore_patterns("__pycache__", "sw.js", *(f"*{suffix}" for suffix in SOURCE_ONLY))
     shutil.copytree(ROOT / "site" / "page", part, ignore=ignore)
     make_engine(facts, wheel, part / "engine")
@@ -204,11 +261,7 @@ def main(compiled: Path, wheel: Path, out: Path) -> None:
     shutil.copyfile(mediabunny / "LICENSE", vendor / "mediabunny.LICENSE.txt")
     for page in part.rglob("*.html"):
         page.write_text(finished(page))
-    described = describe_all(part)
-    (part / "manifest.json").write_text(json.dumps({"files": described}, indent=1))
-    worker = (ROOT / "site" / "page" / "sw.js").read_text()
-    assert worker.count('"development"') == 1
-    (part / "sw.js").write_text(worker.replace('"development"', f'"{sum_of_all(described)}"'))
+    described = seal(part)
     shutil.rmtree(out, ignore_errors=True)
     os.replace(part, out)
     total = sum(entry["bytes"] for entry in described.values())

@@ -1,13 +1,16 @@
 // The engine as the page sees it: a worker of live streams, and one with Python in it for recordings and all else.
 import { checked } from "./checked.js";
+import * as kept from "./kept.js";
 import { lasting } from "./lasting.js";
 import { TO_LIVE, TO_PAGE, TO_WORKER, messageOf, received, send, unreadable } from "./protocol.js";
 import { HOP } from "./ring.js";
+import { chain, download, listed } from "./updates.js";
 
 /** @typedef {import("./pyenhance.d.ts").EngineFacts} EngineFacts */
 /** @typedef {import("./pyenhance.d.ts").LiveFacts} LiveFacts */
 /** @typedef {import("./pyenhance.d.ts").Progress} Progress */
 /** @typedef {import("./pyenhance.d.ts").Spectrogram} Spectrogram */
+/** @typedef {import("./pyenhance.d.ts").Update} Update */
 
 const BASE = new URL("./", import.meta.url);
 export const PIECE_SAMPLES = 1000 * HOP; // of a recording: ten seconds
@@ -38,6 +41,7 @@ export class Engine extends lasting(EventTarget) {
   #manifest;
   /** @type {Error | null} why there is no Python */
   #failed = null;
+  #remember;
   /** @type {Promise<unknown>} the change of the model that is under way */
   #changing = Promise.resolve();
 
@@ -50,6 +54,7 @@ export class Engine extends lasting(EventTarget) {
   constructor({ model = "default", onProgress, remember = true, kernel = null } = {}) {
     super();
     this.model = model;
+    this.#remember = remember;
     this.onProgress = onProgress;
     /** @type {EngineFacts | undefined} */
     this.facts = undefined;
@@ -80,7 +85,7 @@ export class Engine extends lasting(EventTarget) {
     this.#manifest = fetch(new URL("manifest.json", BASE)).then(async (reply) => checked(reply).json());
     this.#manifest.then(
       (manifest) => {
-        if (this.#live && !this.disposed) send(this.#live, TO_LIVE, "load", { manifest, model });
+        if (this.#live && !this.disposed) send(this.#live, TO_LIVE, "load", { manifest, model, remember });
         this.send("load", { manifest, model, remember, kernel });
       },
       (error) => {
@@ -131,10 +136,20 @@ export class Engine extends lasting(EventTarget) {
   }
 
   /** @param {LiveFacts} facts */
-  #isLive({ load_ms, model, kernel, signal_kernel, why_not, latency_samples, num_bands }) {
-    this.liveFacts = { load_ms, model, kernel, signal_kernel, why_not, latency_samples, num_bands };
+  #isLive({ load_ms, model, sha256, kernel, signal_kernel, why_not, latency_samples, num_bands }) {
+    this.liveFacts = { load_ms, model, sha256, kernel, signal_kernel, why_not, latency_samples, num_bands };
     this.#settleLive.resolve(this.liveFacts);
     this.last(new Event("live"));
+  }
+
+  // The newest version, also where an older one is kept. Without a network, it must be another time.
+  async #keepUp() {
+    if (!this.#remember || !globalThis.caches) return;
+    try {
+      await this.#inTurn(() => this.#update(false));
+    } catch (error) {
+      if (!this.disposed && navigator.onLine) this.last(event("update", { error }));
+    }
   }
 
   /** @param {unknown} data @param {Worker} from */
@@ -153,6 +168,7 @@ export class Engine extends lasting(EventTarget) {
       if (!this.#live) this.#isLive(this.facts);
       this.#settle.resolve(this.facts);
       this.last(new Event("ready"));
+      this.#keepUp();
     } else if (type === "error" && fields.during === "load" && from === this.#live) this.#withoutLive(fields.message);
     else if (type === "error") this.fail(fields.during, fields.message, message);
     else if (stream !== undefined) this.streams.get(stream)?.receive({ type, ...fields });
@@ -196,17 +212,17 @@ export class Engine extends lasting(EventTarget) {
     if (typeof model === "string") return this.#goOnWith(model);
     if (!(model instanceof Uint8Array))
       throw new TypeError(`model is ${model}; accepted: a name, or the bytes of a weights file as a Uint8Array`);
-    const { model: name, image } = await this.#ask("image", { weights: model });
-    return this.#goOnWith(name, model, image);
+    const { model: name, sha256, image } = await this.#ask("image", { weights: model });
+    return this.#goOnWith(name, { sha256, weights: model, image });
   }
 
   // The files: where the site has none of this model, or has it in another version.
-  /** @param {string} model @param {Uint8Array} [weights] @param {Uint8Array} [image] */
-  async #goOnWith(model, weights, image) {
+  /** @param {string} model @param {{ sha256: string, weights: Uint8Array, image: Uint8Array }} [files] */
+  async #goOnWith(model, files) {
     const { load_ms } = await this.live;
     /** @type {LiveFacts} */
-    let facts = weights || !this.#live ? await this.#ask("model", { model, weights }) : null;
-    if (this.#live) facts = await this.#question((id) => this.sendLive("model", { id, model, weights, image }));
+    let facts = files || !this.#live ? await this.#ask("model", { model, files }) : null;
+    if (this.#live) facts = await this.#question((id) => this.sendLive("model", { id, model, files }));
     this.model = model;
     this.liveFacts = facts = { ...facts, load_ms };
     for (const node of this.streams.values()) node.change(model);
@@ -221,6 +237,67 @@ export class Engine extends lasting(EventTarget) {
   async carry(model) {
     await this.live;
     return this.#live && this.#question((id) => this.sendLive("carry", { id, model }));
+  }
+
+  /**
+   * Bring the model in use to the site's newest version: live sound goes on with it. Where diffs lead there from what is kept on this
+   * device, they are all that is loaded. An engine that may `remember` does this by itself once it is ready.
+   * @returns {Promise<Update>} from, to: sums of the weights files
+   */
+  update() {
+    return this.#inTurn(() => this.#update(true));
+  }
+
+  // A version that was undone is not taken again, unless that is asked for.
+  /** @param {boolean} asked @returns {Promise<Update>} */
+  async #update(asked) {
+    await this.live;
+    const { sha256: from } = /** @type {LiveFacts} */ (this.liveFacts);
+    const { model } = this;
+    const all = await listed();
+    if (!Object.hasOwn(all, model)) throw new RangeError(`model ${model}; accepted: ${Object.keys(all).join(", ")}`);
+    const newest = all[model];
+    const { sha256: to } = newest;
+    const code = kept.codeOf(await this.#manifest);
+    const held = from === to ? null : await kept.read(model, code, BASE);
+    if (from === to || (held?.declined === to && !asked)) return { from, to: from, bytes: 0, verified: true };
+    const diffs = chain(model, newest, from);
+    const parts = await Promise.all((diffs ?? [{ file: newest.weights, bytes: newest.bytes }]).map(download));
+    const made = diffs
+      ? await this.#ask("update", { model, diffs: parts })
+      : { weights: parts[0], ...(await this.#ask("image", { weights: parts[0] })) };
+    if (made.sha256 !== to) throw new Error(`model ${model}: the sum is ${made.sha256}; accepted: ${to}`);
+    const before = held?.sha256 === from ? { sha256: from, weights: held.weights } : null;
+    const files = { sha256: to, weights: made.weights, image: made.image };
+    await this.#goOnWith(model, files);
+    if (this.#remember) await kept.write(model, { ...files, before, declined: null, code }, BASE);
+    const update = { from, to, bytes: parts.reduce((sum, { length }) => sum + length, 0), verified: true };
+    this.last(event("update", { update }));
+    return update;
+  }
+
+  /**
+   * Go back to the version before the last update, which is not taken again unless `update` is called.
+   * @returns {Promise<Update>}
+   */
+  undo() {
+    return this.#inTurn(async () => {
+      await this.live;
+      const { model } = this;
+      const code = kept.codeOf(await this.#manifest);
+      const held = await kept.read(model, code, BASE);
+      if (!held?.before) throw new Error(`model ${model}: there is no update to undo`);
+      const { sha256, weights } = held.before;
+      const { image } = await this.#ask("image", { weights });
+      await this.#goOnWith(model, { sha256, weights, image });
+      await kept.write(model, { sha256, weights, image, before: null, declined: held.sha256, code }, BASE);
+      return { from: held.sha256, to: sha256, bytes: 0, verified: true };
+    });
+  }
+
+  /** The site's models as they are now, by name. @returns {Promise<Record<string, import("./updates.js").Listed>>} */
+  models() {
+    return listed();
   }
 
   // One change after the other.

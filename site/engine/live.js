@@ -25,20 +25,22 @@ const begin = async (model) => new Succession(await open(model));
 /** @param {string} model */
 async function factsOf(model) {
   const { kernel, why_not, latency, bands } = await known().instances(model);
-  return { model, kernel, signal_kernel: kernel, why_not, latency_samples: latency, num_bands: bands };
+  const sha256 = await known().sum(model);
+  return { model, sha256, kernel, signal_kernel: kernel, why_not, latency_samples: latency, num_bands: bands };
 }
 
 /** @type {Record<string, (message: any) => void | Promise<void>>} */
 const ANSWERS = {
-  async load({ manifest, model }) {
+  async load({ manifest, model, remember }) {
     const start = performance.now();
-    models = new Models(manifest);
+    models = new Models(manifest, { remember });
     const facts = await factsOf(model);
     report("live", { load_ms: performance.now() - start, ...facts });
+    models.keep(model).catch((error) => console.warn("pyenhance: the model is not kept:", error));
   },
 
-  async model({ id, model, weights, image }) {
-    if (weights) known().add(model, { weights, image });
+  async model({ id, model, files }) {
+    if (files) known().add(model, files);
     report("model", { id, ...(await factsOf(model)) });
   },
 

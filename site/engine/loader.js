@@ -11,7 +11,7 @@ import * as snapshot from "./snapshot.js";
  * @property {string} numpy_origin
  * @property {Record<string, { latency_samples: number, num_bands: number, weights: string, image: string }>} models
  * @property {Record<string, string>} libraries the compiled code for Models.instances, the fastest first
- * @property {Record<string, { bytes: number, integrity: string }>} files
+ * @property {Record<string, { bytes: number, sha256: string, integrity: string }>} files
  */
 /** @typedef {(stage: "download" | "python" | "numpy" | "model", done: number, total: number) => void} Progress */
 

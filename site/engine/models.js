@@ -1,6 +1,7 @@
 // The models of this site: their weights for Python, and what enhances sound before Python is there.
 import { checked } from "./checked.js";
 import { Instance } from "./instance.js";
+import * as kept from "./kept.js";
 import { messageOf } from "./protocol.js";
 import { letMessagesIn } from "./turns.js";
 
@@ -10,34 +11,64 @@ import { letMessagesIn } from "./turns.js";
  * @typedef {{ kernel: string, why_not: Record<string, string>, latency: number, bands: number, open(): Promise<Instance> }} Opening
  */
 
+/** @typedef {{ sha256: string, weights: Uint8Array, image?: Uint8Array }} Files */
+
 const BASE = new URL("./", import.meta.url);
 
 export class Models {
   /** @type {Map<string, Promise<Uint8Array>>} */
   #files = new Map();
-  /** @type {Map<string, { weights: Uint8Array, image?: Uint8Array }>} */
-  #added = new Map();
+  /** @type {Map<string, Promise<Files | null>>} what is not taken from the site: null */
+  #own = new Map();
   /** @type {Map<string, Promise<Opening>>} */
   #instances = new Map();
 
-  /** @param {Manifest} manifest */
-  constructor(manifest) {
+  /**
+   * remember: take what the last visits kept, and keep what this one loads.
+   * @param {Manifest} manifest
+   * @param {{ remember?: boolean }} [options]
+   */
+  constructor(manifest, { remember = false } = {}) {
     this.manifest = manifest;
+    this.remember = remember;
   }
 
   /** Whether there is a model of this name. @param {string} name */
   has(name) {
-    return this.#added.has(name) || Object.hasOwn(this.manifest.models, name);
+    return this.#own.has(name) || Object.hasOwn(this.manifest.models, name);
   }
 
   /**
    * A model that the site has not, or has in another version. The image is for `instances`.
    * @param {string} name
-   * @param {{ weights: Uint8Array, image?: Uint8Array }} files
+   * @param {Files} files
    */
   add(name, files) {
-    this.#added.set(name, files);
+    this.#own.set(name, Promise.resolve(files));
     this.#instances.delete(name);
+  }
+
+  /** What is had of a model without the site. @param {string} name @returns {Promise<Files | null>} */
+  #had(name) {
+    let own = this.#own.get(name);
+    if (!own && this.remember && this.has(name)) {
+      own = kept.read(name, kept.codeOf(this.manifest), BASE).catch(() => null); // nothing can be kept here
+      this.#own.set(name, own);
+    }
+    return own ?? Promise.resolve(null);
+  }
+
+  /** SHA-256 of a model's weights file. @param {string} name */
+  async sum(name) {
+    return (await this.#had(name))?.sha256 ?? this.manifest.files[this.#entry(name).weights].sha256;
+  }
+
+  /** Keep a model, as the site has it, for the next visit. @param {string} name */
+  async keep(name) {
+    if (!this.remember || (await this.#had(name))) return;
+    const [weights, image] = await Promise.all([this.weights(name), this.#file(this.#entry(name).image)]);
+    const about = { sha256: await this.sum(name), before: null, declined: null, code: kept.codeOf(this.manifest) };
+    await kept.write(name, { ...about, weights, image }, BASE);
   }
 
   /** @param {string} name @returns {Manifest["models"][string]} */
@@ -63,7 +94,7 @@ export class Models {
 
   /** The bytes of a model's weights file. @param {string} name */
   async weights(name) {
-    return this.#added.get(name)?.weights ?? this.#file(this.#entry(name).weights);
+    return (await this.#had(name))?.weights ?? this.#file(this.#entry(name).weights);
   }
 
   /**
@@ -84,7 +115,7 @@ export class Models {
 
   /** @param {string} name @returns {Promise<Opening>} */
   async #prepare(name) {
-    const image = this.#added.get(name)?.image ?? this.#file(this.#entry(name).image);
+    const image = (await this.#had(name))?.image ?? this.#file(this.#entry(name).image);
     const parts = Promise.all([image, this.weights(name)]);
     parts.catch(() => {}); // awaited below
     /** @type {Record<string, string>} */

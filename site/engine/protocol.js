@@ -14,6 +14,9 @@ const orNull = ({ name, test }) => ({ name: `${name}, or null`, test: (v) => v =
 /** @param {readonly unknown[]} values @returns {Kind} */
 const oneOf = (values) => kind(`one of ${values.join(", ")}`, (v) => values.includes(v));
 
+/** @param {Record<string, any>} value @param {Record<string, Kind>} kinds */
+const fits = (value, kinds) => Object.entries(kinds).every(([name, { test }]) => test(value[name]));
+
 const text = kind("text", (v) => typeof v === "string");
 const flag = kind("true or false", (v) => typeof v === "boolean");
 const number = kind("a finite number", Number.isFinite);
@@ -26,6 +29,14 @@ const channels = kind(
   (v) => Array.isArray(v) && v.length > 0 && v.every((c) => c instanceof Float32Array && c.length === v[0].length),
 );
 const bytes = kind("a Uint8Array", (v) => v instanceof Uint8Array);
+const severalBytes = kind(
+  "Uint8Arrays, at least one",
+  (v) => Array.isArray(v) && v.length > 0 && v.every((b) => b instanceof Uint8Array),
+);
+const files = kind(
+  "the sum of a weights file, the file and its image",
+  (v) => object.test(v) && fits(/** @type {object} */ (v), { sha256: text, weights: bytes, image: bytes }),
+);
 const integers = kind("an array of whole numbers", (v) => Array.isArray(v) && v.every(Number.isInteger));
 const memory = kind("a SharedArrayBuffer", (v) => Object.prototype.toString.call(v) === "[object SharedArrayBuffer]");
 const library = kind(
@@ -49,8 +60,8 @@ const ofStreams = {
 
 /** The page to its worker of live sound. */
 export const TO_LIVE = way("to the live worker", {
-  load: { model: text, manifest: object },
-  model: { id: whole, model: text, weights: optional(bytes), image: optional(bytes) }, // to have at hand
+  load: { model: text, manifest: object, remember: flag },
+  model: { id: whole, model: text, files: optional(files) }, // to have at hand
   carry: { id: whole, model: text }, // a stream of it, for the audio thread
   ...ofStreams,
 });
@@ -58,7 +69,8 @@ export const TO_LIVE = way("to the live worker", {
 /** The page to its worker with Python. `id`: of a question, which the answer carries; `stream`: of a node; `recording`: of a recording. */
 export const TO_WORKER = way("to the worker", {
   load: { model: text, remember: flag, manifest: object, kernel: orNull(text) },
-  model: { id: whole, model: text, weights: optional(bytes) },
+  model: { id: whole, model: text, files: optional(files) },
+  update: { id: whole, model: text, diffs: severalBytes },
   image: { id: whole, weights: bytes }, // check a weights file, and make what the live worker needs beside it
   ...ofStreams,
   piece: { id: whole, recording: whole, model: text, strength: whole, channels, last: flag },
@@ -71,9 +83,10 @@ export const TO_WORKER = way("to the worker", {
   "lab-edit": { id: whole, name: text, source: text },
 });
 
-// kernel: what computes the network; signal_kernel: the signal path; why_not: by name, why a faster one does not run
+// sha256: of the weights file; kernel: what computes the network; signal_kernel: the signal path; why_not: by name, why a faster one does not run
 const modelFacts = {
   model: text,
+  sha256: text,
   kernel: text,
   signal_kernel: text,
   why_not: object,
@@ -98,7 +111,8 @@ export const TO_PAGE = way("from the worker", {
   recovered: { stream: whole },
   model: { id: whole, ...modelFacts },
   carry: { id: whole, ...carried },
-  image: { id: whole, model: text, image: bytes },
+  image: { id: whole, model: text, sha256: text, image: bytes },
+  update: { id: whole, sha256: text, weights: bytes, image: bytes },
   piece: { id: whole, channels },
   bench: { id: whole, row: object },
   picture: { id: whole, ...picture },

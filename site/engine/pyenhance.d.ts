@@ -17,6 +17,8 @@ export interface Progress {
 export interface LiveFacts {
   load_ms: number;
   model: string;
+  /** Of its weights file: its version. */
+  sha256: string;
   /** What computes the network, and the signal path: numpy, simd or relaxed. */
   kernel: string;
   signal_kernel: string;
@@ -32,6 +34,27 @@ export interface EngineFacts extends LiveFacts {
   numpy_origin: string;
   /** The start took up from what the last visit kept. */
   started_again: boolean;
+}
+
+export interface Update {
+  /** SHA-256 of the weights files; the same where there was nothing newer. */
+  from: string;
+  to: string;
+  /** Loaded for it. */
+  bytes: number;
+  /** The result is the site's newest version, to the last bit. Anything else is an error, and the old version stays. */
+  verified: boolean;
+}
+
+/** A model as the site has it now. */
+export interface ModelListed {
+  /** Of the newest weights file, and its size. */
+  sha256: string;
+  bytes: number;
+  weights: string;
+  /** Of the release gate, in words; empty where there is none. */
+  verdict: string;
+  diffs: { file: string; from: string; to: string; bytes: number }[];
 }
 
 export interface Stats {
@@ -122,12 +145,15 @@ export interface Lab {
 export interface EngineEventMap {
   ready: Event;
   error: Event & { error: Error };
+  /** The model was brought to its newest version, or why not. */
+  update: Event & { update?: Update; error?: Error };
 }
 
 /** A worker of live sound, and one with Python for recordings and all else; serves any number of both. */
 export class Engine extends EventTarget {
   /**
-   * remember (true): keep some 45 MB on the device, from which the next start takes a third of the time.
+   * remember (true): keep some 50 MB on the device, from which the next start takes a third of the time; and bring the model to its
+   * newest version once ready.
    * kernel (null, the fastest): "numpy" has Python compute live sound too, by numpy alone.
    */
   constructor(options?: {
@@ -143,6 +169,15 @@ export class Engine extends EventTarget {
    * no such model, or it does not run here, and nothing has changed then.
    */
   setModel(model: string | Uint8Array): Promise<LiveFacts>;
+  /**
+   * Bring the model in use to the site's newest version, live sound included. Loads no more than the diffs where they lead there from
+   * what is kept. Rejects where that cannot be: the old version stays. By itself an engine does this once, where it may remember.
+   */
+  update(): Promise<Update>;
+  /** Go back to the version before the last update; it is not taken again by itself. */
+  undo(): Promise<Update>;
+  /** The site's models as they are now, by name. */
+  models(): Promise<Record<string, ModelListed>>;
   readonly ready: Promise<EngineFacts>;
   /** Live sound can be enhanced: by compiled code in a worker of its own; where that does not run, or numpy is asked for, by Python. */
   readonly live: Promise<LiveFacts>;

@@ -49,10 +49,10 @@ export class Python {
     this.pyodide.FS.writeFile(path, await this.models.weights(model), {});
   }
 
-  /** A model that the site has not, or has in another version. @param {string} model @param {Uint8Array} weights */
-  add(model, weights) {
-    this.models.add(model, { weights });
-    this.pyodide.FS.writeFile(`${WEIGHTS}/${model}.safetensors`, weights, {});
+  /** A model that the site has not, or has in another version. @param {string} model @param {import("./models.js").Files} files */
+  add(model, files) {
+    this.models.add(model, files);
+    this.pyodide.FS.writeFile(`${WEIGHTS}/${model}.safetensors`, files.weights, {});
     this.call("forget_model", { model });
   }
 

@@ -28,23 +28,35 @@ const ANSWERS = {
     const begin = performance.now();
     wanted = kernel;
     const { python, facts, started_again } = await load(
-      { manifest, model, models: new Models(manifest), remember: remember && Boolean(self.caches), kernel },
+      {
+        manifest,
+        model,
+        models: new Models(manifest, { remember }),
+        remember: remember && Boolean(self.caches),
+        kernel,
+      },
       (stage, done, total) => report("progress", { stage, done, total }),
     );
     loaded = python;
     const { numpy_origin } = manifest;
-    report("ready", { load_ms: performance.now() - begin, numpy_origin, started_again, ...facts });
+    const sha256 = await python.models.sum(model);
+    report("ready", { load_ms: performance.now() - begin, numpy_origin, started_again, sha256, ...facts });
   },
 
-  async model({ id, model, weights }) {
-    if (weights) python().add(model, weights);
+  async model({ id, model, files }) {
+    if (files) python().add(model, files);
     await python().ensure(model);
     const { weights: _, ...facts } = python().call("warm_up", { model, kernel: wanted });
-    report("model", { id, ...facts });
+    report("model", { id, sha256: await python().models.sum(model), ...facts });
   },
 
   image({ id, weights }) {
     report("image", { id, ...python().call("write_image", { weights }) });
+  },
+
+  async update({ id, model, diffs }) {
+    const base = await python().models.weights(model);
+    report("update", { id, ...python().call("apply_diffs", { base, diffs }) });
   },
 
   attach: ({ stream, model, buffer }) => streams.attach(stream, () => open(model), { buffer }),

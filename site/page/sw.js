@@ -4,17 +4,59 @@ const scope = /** @type {import("../types/serviceworker").ServiceWorkerScope} */
 const VERSION = "development"; // make_site.py puts the build's sum here
 const CACHE = `pyenhance-${VERSION}`;
 const BASE = new URL("./", self.location.href);
+const ENGINE = new URL("engine/", BASE);
+const MODELS = `models-of-pyenhance ${ENGINE.pathname}`; // what the engine keeps: its kept.js says how
+const LIST = new URL("models/models.json", ENGINE).href; // of the models as they are now
+
+/** @typedef {Record<string, { integrity: string, sha256: string }>} Files by name */
 
 async function store() {
   const cache = await caches.open(CACHE);
   const reply = await fetch(new URL("manifest.json", BASE), { cache: "no-cache" });
-  const { files } = await reply.clone().json();
+  /** @type {Files} */
+  const files = (await reply.clone().json()).files;
+  const [before, needless] = await Promise.all([earlier(), keptModels(files)]);
   await cache.put(new URL("manifest.json", BASE), reply);
   await cache.add(new Request(BASE));
-  // The browser has most of them from the page's own loading.
-  for (const [name, { integrity }] of /** @type {[string, { integrity: string }][]} */ (Object.entries(files))) {
-    await cache.add(new Request(new URL(name, BASE), { integrity }));
+  for (const [name, { integrity }] of Object.entries(files)) {
+    if (name.endsWith(".diff") || needless.has(name)) continue;
+    const place = new URL(name, BASE);
+    const had = await before.get(integrity)?.();
+    // The browser has most others from the page's own loading.
+    if (had) await cache.put(place, had);
+    else await cache.add(new Request(place, { integrity }));
   }
+}
+
+// The files of earlier builds, by their sums: a new build loads what has changed.
+async function earlier() {
+  /** @type {Map<string, () => Promise<Response | undefined>>} */
+  const found = new Map();
+  for (const name of await caches.keys()) {
+    if (!name.startsWith("pyenhance-") || name === CACHE) continue;
+    const cache = await caches.open(name);
+    const manifest = await cache.match(new URL("manifest.json", BASE));
+    /** @type {Files} */
+    const files = manifest ? (await manifest.json()).files : {};
+    for (const [file, { integrity }] of Object.entries(files))
+      found.set(integrity, () => cache.match(new URL(file, BASE)));
+  }
+  return found;
+}
+
+// The files of models that the engine keeps, in whichever version: it starts from that, and brings it forward by diffs.
+/** @param {Files} files */
+async function keptModels(files) {
+  const cache = await caches.open(MODELS);
+  const entries = await Promise.all(
+    (await cache.keys()).map(async (request) => ({ request, reply: await cache.match(request) })),
+  );
+  const names = entries.flatMap(({ request, reply }) => {
+    const { code } = JSON.parse(reply?.headers.get("X-Pyenhance") ?? "{}");
+    const fits = Object.entries(files).some(([name, { sha256 }]) => name.endsWith(".wasm") && sha256 === code);
+    return fits ? [decodeURIComponent(new URL(request.url).pathname.slice(1))] : [];
+  });
+  return new Set(names.flatMap((name) => [`engine/models/${name}.safetensors`, `engine/models/${name}.image`]));
 }
 
 async function tidy() {
@@ -26,7 +68,12 @@ async function tidy() {
 /** @param {Request} request */
 async function answer(request) {
   const cache = await caches.open(CACHE);
-  return (await cache.match(request, { ignoreSearch: true })) ?? fetch(request);
+  const had = () => cache.match(request, { ignoreSearch: true });
+  if (request.url === LIST) {
+    const now = await fetch(request).catch(() => null); // no network
+    return now?.ok ? now : ((await had()) ?? Response.error());
+  }
+  return (await had()) ?? fetch(request);
 }
 
 scope.addEventListener("install", (event) => event.waitUntil(store()));

@@ -1,15 +1,32 @@
 """Another model, or another version of one, in the middle of a call."""
 
+import hashlib
+import json
+import shutil
+import sys
+import threading
 import time
+import zlib
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from pyenhance import load_model
+from pyenhance.model import make_diff
+from pyenhance.model.diff import weights_bytes
 
+from ..conftest import ROOT
+from ..unit.test_diff import changed
 from . import tap
-from .conftest import until
+from .conftest import until, watched
+
+sys.path.insert(0, str(ROOT / "wasm"))
+import make_site
+from serve import make_server
 
 pytestmark = pytest.mark.browser
 
@@ -96,3 +113,205 @@ def test_numpy_alone_changes_too(page: Page) -> None:
     assert (facts["kernel"], facts["latency_samples"]) == ("numpy", 480)
     until(page, "slow.node.stats().latency_algorithm_ms === 10 && slow.node.stats().state === 'running'")
     page.evaluate("slow.node.dispose(), slow.engine.dispose(), slow.context.close()")
+
+
+NEWEST = weights_bytes("default")
+OLDER = changed(NEWEST, 0.004, seed=1)
+OLDEST = changed(OLDER, 0.004, seed=2)
+DIFFS = [make_diff(OLDEST, OLDER), make_diff(OLDER, NEWEST)]
+UPDATED = """() => new Promise((resolve) =>
+  pyenhance.engine.addEventListener("update", ({ update, error }) => resolve(update ?? error.message)))"""
+
+
+def _sum(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+class Sites:
+    """One address whose site may be another one from one visit to the next; what it sends is counted."""
+
+    def __init__(self, folder: Path, site: Path) -> None:
+        self.folder, self.site = folder, site
+        self.sent: dict[str, int] = {}
+        self.server = tap.offer(make_server(site, 0, quiet=True))
+        self.address = f"http://127.0.0.1:{self.server.server_port}/"
+        sites, handler = self, self.server.RequestHandlerClass.func
+
+        class Counting(handler):
+            def copyfile(self, source, outputfile) -> None:
+                data = source.read()
+                sites.sent[self.path] = sites.sent.get(self.path, 0) + len(data)
+                outputfile.write(data)
+
+        self.handler = Counting
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def make(self, name: str, weights: bytes, diffs: list[bytes]) -> Path:
+        """The built site with such a default model and diffs to it."""
+        made = self.folder / name
+        shutil.copytree(self.site, made)  # with the files' times: browsers ask by them
+        about = json.loads((made / "engine" / "manifest.json").read_text())
+        models = {model: weights_bytes(model) for model in about["models"]} | {"default": weights}
+        about["models"] = make_site.write_models(made / "engine", models, {"default": diffs})
+        for derived in ("build", "files"):
+            about.pop(derived)
+        (made / "engine" / "manifest.json").unlink()
+        (made / "manifest.json").unlink()
+        (made / "sw.js").unlink()
+        make_site.seal_engine(made / "engine", about)
+        make_site.seal(made)
+        return made
+
+    def offer(self, site: Path) -> None:
+        self.server.RequestHandlerClass = partial(self.handler, directory=str(site))
+        self.sent.clear()
+
+
+@pytest.fixture
+def sites(tmp_path: Path, site: Path) -> Iterator[Sites]:
+    sites = Sites(tmp_path, site)
+    yield sites
+    sites.server.shutdown()
+    sites.server.server_close()
+
+
+@pytest.fixture
+def profile(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context()
+    yield context
+    context.close()
+
+
+def _visit(profile: BrowserContext, address: str) -> Page:
+    page = watched(profile)
+    page.goto(address)
+    page.wait_for_selector("body[data-engine=ready]")
+    return page
+
+
+def _version(page: Page) -> str:
+    return page.evaluate("pyenhance.engine.liveFacts.sha256")
+
+
+def _first_visit(sites: Sites, profile: BrowserContext, weights: bytes, diffs: list[bytes]) -> None:
+    """After it the profile has such a model, as a visit of a while ago left it."""
+    sites.offer(sites.make("then", weights, diffs))
+    page = _visit(profile, sites.address)
+    assert _version(page) == _sum(weights)
+    page.wait_for_selector("#offline:not([hidden])")
+    assert "/engine/models/default.safetensors" in sites.sent
+    page.close()
+
+
+def test_a_returning_visitor_loads_the_diffs_alone(sites: Sites, profile: BrowserContext) -> None:
+    """During a call, without a click; the next visit begins with the newest version, also without a network."""
+    _first_visit(sites, profile, OLDEST, [])
+    sites.offer(sites.make("now", NEWEST, DIFFS))
+    page = watched(profile)
+    page.goto(sites.address)
+    until(page, "window.pyenhance?.engine.liveFacts !== undefined")
+    assert _version(page) == _sum(OLDEST)
+    update = page.evaluate(UPDATED)
+    assert update == {"from": _sum(OLDEST), "to": _sum(NEWEST), "bytes": sum(map(len, DIFFS)), "verified": True}
+    page.wait_for_selector("body[data-engine=ready]")
+    until(
+        page, "navigator.serviceWorker.getRegistration().then((it) => Boolean(it.waiting))"
+    )  # it has loaded all it needs
+    models = {path: size for path, size in sites.sent.items() if "/models/" in path}
+    assert sorted(path.rpartition(".")[2] for path in models) == ["diff", "diff", "json"]
+    assert sum(sites.sent.values()) < 60_000, sites.sent
+    assert _version(page) == _sum(NEWEST)
+    whole = "pyenhance.engine.update()"
+    assert page.evaluate(whole) == {"from": _sum(NEWEST), "to": _sum(NEWEST), "bytes": 0, "verified": True}
+    page.close()
+    profile.set_offline(True)
+    page = _visit(profile, sites.address)
+    assert _version(page) == _sum(NEWEST)
+    assert page.evaluate("pyenhance.engine.enhance([new Float32Array(4800)]).then(([y]) => y.length)") == 4800
+
+
+def test_an_update_in_a_call_and_back(sites: Sites, profile: BrowserContext) -> None:
+    """Undone, it is not taken again by itself, but when asked for."""
+    _first_visit(sites, profile, OLDER, [])
+    page = _visit(profile, sites.address)
+    _call(page)
+    sites.offer(sites.make("now", NEWEST, DIFFS))
+    update = page.evaluate("pyenhance.engine.update()")
+    assert (update["from"], update["to"], update["bytes"]) == (_sum(OLDER), _sum(NEWEST), len(DIFFS[1]))
+    time.sleep(1)
+    _unbroken(*tap.collect(page))
+    assert page.evaluate("pyenhance.engine.undo()")["to"] == _sum(OLDER) == _version(page)
+    assert "no update to undo" in page.evaluate("pyenhance.engine.undo().catch(({ message }) => message)")
+    time.sleep(1)
+    _unbroken(*tap.collect(page))
+    assert page.evaluate(SAME)
+    page.close()
+    page = _visit(profile, sites.address)
+    page.evaluate("pyenhance.engine.setModel('default')")  # after what the engine does by itself
+    assert _version(page) == _sum(OLDER)
+    assert page.evaluate("pyenhance.engine.update()")["to"] == _sum(NEWEST) == _version(page)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        ("another base", "another base, or a gap"),
+        ("a flipped byte", "changed or cut"),
+        ("cut", "bytes; accepted"),
+        ("missing", "404"),
+        ("a gap", "no diff leads on"),
+        ("a bomb", "a payload of"),
+    ],
+)
+def test_an_update_that_fails_leaves_the_old_version(
+    sites: Sites, profile: BrowserContext, spoil: str, told: str
+) -> None:
+    """One clear message, and the sound goes on; once the site is right again, the update is made."""
+    _first_visit(sites, profile, OLDEST, [])
+    now = sites.make("now", NEWEST, DIFFS)
+    listed = now / "engine" / "models" / "models.json"
+    right = listed.read_text()
+    models = json.loads(right)
+    entry = models["default"]["diffs"][0]
+    file = now / "engine" / entry["file"]
+    diff = file.read_bytes()
+    if spoil == "another base":
+        file.write_bytes(DIFFS[1])
+    elif spoil == "a flipped byte":
+        file.write_bytes(diff[:300] + bytes([diff[300] ^ 4]) + diff[301:])
+    elif spoil == "cut":
+        file.write_bytes(diff[:-9])
+    elif spoil == "missing":
+        file.unlink()
+    elif spoil == "a gap":
+        del models["default"]["diffs"][1]
+    else:
+        file.write_bytes(_bomb(diff))
+    if file.exists() and spoil != "cut":
+        entry["bytes"] = file.stat().st_size
+    listed.write_text(json.dumps(models))
+    sites.offer(now)
+    page = watched(profile)
+    page.goto(sites.address)
+    until(page, "window.pyenhance?.engine.liveFacts !== undefined")
+    assert told in page.evaluate(UPDATED)
+    assert _version(page) == _sum(OLDEST)
+    _call(page)
+    message = page.evaluate("pyenhance.engine.update().catch(({ message }) => message)")
+    assert told in message and len(message) < 200
+    _unbroken(*tap.collect(page))
+    listed.write_text(right)
+    file.write_bytes(diff)
+    assert page.evaluate("pyenhance.engine.update()")["to"] == _sum(NEWEST) == _version(page)
+
+
+def _bomb(diff: bytes) -> bytes:
+    """The diff with a payload that is said to be, and is, huge."""
+    start = 8 + 32
+    length = int.from_bytes(diff[start : start + 4], "little")
+    header = json.loads(diff[start + 4 : start + 4 + length]) | {"size": 10**9}
+    text = json.dumps(header).encode()
+    squeeze = zlib.compressobj(9)
+    payload = b"".join(squeeze.compress(bytes(10**6)) for _ in range(20)) + squeeze.flush()
+    rest = len(text).to_bytes(4, "little") + text + payload
+    return diff[:8] + hashlib.sha256(rest).digest() + rest

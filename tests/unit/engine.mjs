@@ -28,6 +28,7 @@ const facts = {
   ...{
     load_ms: 5,
     model: "default",
+    sha256: "0a",
     kernel: "simd",
     signal_kernel: "simd",
     why_not: {},
@@ -61,6 +62,7 @@ function started(options) {
   const live = {
     load_ms: 2,
     model: "default",
+    sha256: "0a",
     kernel: "simd",
     signal_kernel: "simd",
     why_not: {},
@@ -119,13 +121,14 @@ function started(options) {
   await turn();
   const image = worker.sent[asks];
   assert.deepEqual(image, { type: "image", id: image.id, weights: Uint8Array.of(1, 2) });
-  tell({ type: "image", id: image.id, model: "weights-1", image: Uint8Array.of(3) });
+  const files = { sha256: "1b", weights: Uint8Array.of(1, 2), image: Uint8Array.of(3) };
+  tell({ type: "image", id: image.id, model: "weights-1", sha256: files.sha256, image: files.image });
   await turn();
   assert.deepEqual([worker.sent[asks + 1].type, worker.sent[asks + 1].model], ["model", "weights-1"]);
   tell({ type: "model", id: worker.sent[asks + 1].id, ...tiny, model: "weights-1" });
   await turn();
   const given = own.sent[3];
-  assert.deepEqual([given.model, given.weights, given.image], ["weights-1", Uint8Array.of(1, 2), Uint8Array.of(3)]);
+  assert.deepEqual([given.model, given.files], ["weights-1", files]);
   own.onmessage({ data: { type: "model", id: given.id, ...tiny, model: "weights-1" } });
   assert.equal((await mine).model, "weights-1");
 

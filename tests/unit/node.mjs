@@ -58,6 +58,7 @@ const turn = () => new Promise((resolve) => setTimeout(resolve));
 const live = {
   load_ms: 5,
   model: "default",
+  sha256: "0a",
   kernel: "simd",
   signal_kernel: "simd",
   why_not: {},

@@ -13,6 +13,7 @@ const candidates = [
   ...["download", "BYPASS", 1, 0.5, true, {}, [1], null],
   ...[new Float32Array(HOP), [new Float32Array(3)], new Uint8Array(2), new SharedArrayBuffer(8), port1],
   ...[new ArrayBuffer(8), new WebAssembly.Module(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0))],
+  ...[[new Uint8Array(2)], { sha256: "0a", weights: new Uint8Array(2), image: new Uint8Array(1) }],
 ];
 for (const way of ways) {
   assert.throws(() => received(way, { type: "dance" }), /"dance" (to|from) the [\w ]+ is unknown; accepted: \w+/);

@@ -35,6 +35,7 @@ def test_no_sample_is_lost_changed_or_moved(node: str, seed: int) -> None:
         "switch",
         "stream_overload",
         "resample",
+        "update",
     ],
 )
 def test_script(node: str, script: str) -> None:
