@@ -117,15 +117,28 @@ def assert_own_host_only(page: Page, address: str) -> None:
     assert not page.errors, page.errors
 
 
-@pytest.fixture(params=[True, False], ids=["isolated", "not isolated"])
+HOSTING = {
+    "shared, audio thread": (True, "audio"),
+    "messages, worker": (False, "worker"),
+    "shared, worker": (True, "worker"),
+    "messages, audio thread": (False, "audio"),
+}
+"""Isolation headers or not, and where live sound is enhanced."""
+
+EVERYWHERE = pytest.mark.parametrize("page", HOSTING.values(), ids=HOSTING, indirect=True)
+"""In all four ways; other tests take two that differ in both."""
+
+
+@pytest.fixture(params=list(HOSTING.values())[:2], ids=list(HOSTING)[:2])
 def page(request: pytest.FixtureRequest, browser: Browser, serve: Callable[[bool], str]) -> Iterator[Page]:
-    """The page, its engine ready, in both kinds of hosting; the network is watched."""
-    address = serve(request.param)
+    """The page, its engine ready; the network is watched."""
+    isolation, thread = request.param
+    address = f"{serve(isolation)}?thread={thread}"
     context = browser.new_context()
     page = watched(context)
     page.goto(address)
     page.wait_for_selector("body[data-engine=ready]")
-    assert page.evaluate("crossOriginIsolated") is request.param
+    assert page.evaluate("crossOriginIsolated") is isolation
     yield page
     assert_own_host_only(page, address)
     context.close()

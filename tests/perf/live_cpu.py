@@ -26,7 +26,7 @@ from tests.browser.conftest import READY_MS, ROOT, launch, make_server
 from tests.npm import unpack
 from tests.perf.peers import PEERS
 
-SETTLE_S = 6
+SETTLE_S = 8
 PACED_HOPS = 400
 _TICKS = os.sysconf("SC_CLK_TCK")
 _SUPPRESSOR = (
@@ -38,7 +38,7 @@ _PAGE = "<!doctype html><meta charset=utf-8><title>live</title>"
 
 # Each makes `node` in an AudioContext `context`, and for ours `engine`.
 _OURS = """const { createDenoiser } = await import("/engine/pyenhance.js");
-  node = await createDenoiser(context, { model: %r, remember: false });
+  node = await createDenoiser(context, { model: %r, remember: false, thread: %r });
   await Promise.all([node.engine.ready, new Promise((done) => node.addEventListener("ready", done))]);"""
 _THEIRS = """const { %(node)s, %(load)s } = await import("/peer/dist/index.js");
   const wasmBinary = await %(load)s(%(files)s);
@@ -53,9 +53,12 @@ def _peer(name: str, node: str, load: str, **files: str) -> str:
 
 SYSTEMS: dict[str, tuple[str, bool]] = {
     "pass-through": ("node = new GainNode(context);", True),
-    "pyenhance tiny": (_OURS % "tiny", True),
-    "pyenhance default": (_OURS % "default", True),
-    "pyenhance default, no shared memory": (_OURS % "default", False),
+    "pyenhance tiny": (_OURS % ("tiny", "audio"), True),
+    "pyenhance default": (_OURS % ("default", "audio"), True),
+    "pyenhance default, no shared memory": (_OURS % ("default", "audio"), False),
+    "pyenhance tiny, in a worker": (_OURS % ("tiny", "worker"), True),
+    "pyenhance default, in a worker": (_OURS % ("default", "worker"), True),
+    "pyenhance default, in a worker, no shared memory": (_OURS % ("default", "worker"), False),
     "Speex": (_peer("speex", "SpeexWorkletNode", "loadSpeex", url="speex.wasm"), True),
     "RNNoise 2018": (
         _peer("rnnoise", "RnnoiseWorkletNode", "loadRnnoise", url="rnnoise.wasm", simdUrl="rnnoise_simd.wasm"),
@@ -220,9 +223,10 @@ _VARIANTS = """globalThis.variants = async (models) => {
     engine.block("input").set(noise);
     found.push([`${model}: through Python`, () => engine.runner(1, false)]);
     found.push([`${model}: compiled, past Python`, () => engine.run(1, false)]);
-    const { first } = await models_.instances(model);
+    const first = await (await models_.instances(model)).open();
     first.block("input").set(noise);
     found.push([`${model}: compiled, an instance of its own`, () => first.run(1, false)]);
+    found.push([`${model}: the same, two hops at once`, () => first.run(2, false)]);
     const { analyse, estimate, synthesise } = first.exports;
     const { stream, network, memory } = first.header;
     found.push([`${model}: of it analysis`, () => analyse(stream, 1)]);
