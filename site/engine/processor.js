@@ -42,7 +42,7 @@ const LOUD_S = 5; // in which the loudest sample is forgotten to 1/e
 const REST_AFTER = 10 * SAMPLE_RATE; // of digital silence
 const SHOWN_HOPS = 5; // facts of the last hop are written down so often
 const JUDGED_HOPS = 200; // of these
-const SLOW_HOPS = 20; // no more may take
+const SLOW_HOPS = 100; // no more may take
 const SLOW_MS = 3; // by a clock of whole milliseconds, the only one here: then sound is given to a worker
 
 const REST_HOPS = 48; // then the worker is woken for so many at once: about half a second, which the ring holds well

@@ -290,7 +290,7 @@ def show(result: dict[str, list[dict[str, Any]]]) -> None:
     print("\nlive, CPU seconds of the renderer (net: without a pass-through's)")
     for row in result["live_cpu"]:
         share = row["net_cpu_s"] / row["seconds"]
-        text = f"  {row['system']:38} {row['cpu_s']:6.2f} s, net {row['net_cpu_s']:6.2f} s, {share:6.1%} of a core"
+        text = f"  {row['system']:48} {row['cpu_s']:6.2f} s, net {row['net_cpu_s']:6.2f} s, {share:6.1%} of a core"
         text += f", worker {row['worker_cpu_s']:5.2f} s, {row['wake_ups'] / row['seconds']:5.0f} wake-ups a second"
         if "hops" in row:
             text += f", {row['us_mean']:.0f} us a hop (p99 {row['us_p99']:.0f}), {row['lost_ms']:.0f} ms lost"
