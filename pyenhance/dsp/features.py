@@ -4,7 +4,7 @@ The same function serves the browser, files and training. Everything is computed
 pitch tracker and the level follower step hop by hop.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -99,7 +99,7 @@ class _Heard(NamedTuple):
         Sliding view of the signal.
     spectra, energies : ndarray, lookahead_frames + K rows
         Spectra and band energies from the oldest remembered frame to the newest.
-    filtered : ndarray, shape (K,), int32
+    filtered : sequence of K int
         Whether something was taken out of the frames that are answered for, the first K of those rows.
     untouched : ndarray, shape (K, 481), complex64
         Spectra of the same frames as they came.
@@ -109,7 +109,7 @@ class _Heard(NamedTuple):
     views: np.ndarray
     spectra: np.ndarray
     energies: np.ndarray
-    filtered: np.ndarray
+    filtered: Sequence[int]
     untouched: np.ndarray
 
 

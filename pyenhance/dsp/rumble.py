@@ -8,6 +8,7 @@ Where there is little below the voice the network knows it from its training, an
 bit stays as it was.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -55,27 +56,28 @@ _LEFT = POLES[:, None] ** _TIMES[::-1]  # of each sample at the end of its hop
 _MEASURES = np.stack((np.full(HOP, 1 / HOP), np.zeros(HOP), *(row for left in _LEFT for row in (left.real, left.imag))))
 
 
-def _decide(state: "SignalState", x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For K more hops, float64: whether there is much below the voice, shape (K,), int32; and the sections before each.
+def _decide(state: "SignalState", x: np.ndarray) -> tuple[list[bool], list[np.ndarray]]:
+    """For K more hops, float64: whether there is much below the voice, and the sections before each.
 
     The sections always run, so that the filter may come in at any hop.
     """
     measures = np.einsum("kn,mn->km", x, _MEASURES).view(np.complex128)
     powers = np.einsum("kn,kn->k", x, x) / HOP
-    much, sections = np.empty(len(x), np.int32), np.empty((len(x), len(POLES)), np.complex128)
+    much, sections = [], []
     low, total = state.rumble.tolist()
     filtered = bool(state.filtered[-1])
     for k, (mean, power) in enumerate(zip(measures[:, 0].real.tolist(), powers.tolist(), strict=True)):
         low = MEMORY * low + (1 - MEMORY) * mean * mean
         total = MEMORY * total + (1 - MEMORY) * power
-        much[k] = filtered = low > (GOES_OUT if filtered else COMES_IN) * (total + FLOOR)
-        sections[k] = state.sections
+        filtered = low > (GOES_OUT if filtered else COMES_IN) * (total + FLOOR)
+        much.append(filtered)
+        sections.append(state.sections.copy())
         state.sections[:] = _HOP_DECAY * state.sections + measures[k, 1:]
     state.rumble[:] = low, total
     return much, sections
 
 
-def take_out(state: "SignalState", hops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def take_out(state: "SignalState", hops: np.ndarray) -> tuple[np.ndarray, list[int]]:
     """K more hops without what is below the voice, where that is much.
 
     Parameters
@@ -87,24 +89,32 @@ def take_out(state: "SignalState", hops: np.ndarray) -> tuple[np.ndarray, np.nda
     Returns
     -------
     hops : ndarray, shape (K, 480), float32
-    filtered : ndarray, shape (lookahead_frames + 2 + K,), int32, 0 or 1
+    filtered : list of lookahead_frames + 2 + K int, 0 or 1
         Whether the filter is in at the end of each hop, those before included. For a frame it is so at its middle;
         within a hop it comes in or goes out, so that nothing clicks.
     """
     x = hops.astype(np.float64)
-    now, sections = _decide(state, x)
-    filtered = np.concatenate((state.filtered[1:], now))
+    much, sections = _decide(state, x)
+    filtered = [*state.filtered.tolist()[1:], *map(int, much)]
     state.filtered[:] = filtered[-len(state.filtered) :]
-    before = filtered[-len(hops) - 1 : -1]
-    rows = np.flatnonzero(before | now)
-    if len(rows):
+    around = filtered[-len(hops) - 1 :]
+    rows = _any(around, 2)
+    if rows:
+        before, now = np.array(around[:-1]), np.array(around[1:])
         x, before, now = x[rows], before[rows, None], now[rows, None]
         sums = np.cumsum(x[:, None] * _RISE, axis=2)
-        sums += (sections[rows] * POLES)[:, :, None]
+        sums += (np.stack(sections)[rows] * POLES)[:, :, None]
         removed = (1 - DIRECT) * x - np.einsum("kpn,pn->kn", sums, _FALL).real
         hops = hops.copy()
         hops[rows] = x - (before + (now - before) * _RAMP) * removed
     return hops, filtered
+
+
+def _any(filtered: Sequence[int], width: int) -> list[int]:
+    """Where one of so many in a row is not zero. Lists: of a few numbers they are done before numpy has begun."""
+    if not any(filtered):
+        return []
+    return [k for k in range(len(filtered) - width + 1) if any(filtered[k : k + width])]
 
 
 def response(hz: np.ndarray) -> np.ndarray:
@@ -142,18 +152,18 @@ def mending() -> tuple[np.ndarray, np.ndarray]:
     return matrix.astype(np.float32), factor.astype(np.complex64)
 
 
-def mend(spectra: np.ndarray, filtered: np.ndarray) -> None:
+def mend(spectra: np.ndarray, filtered: Sequence[int]) -> None:
     """Undo what the filter does to the voice.
 
     Parameters
     ----------
     spectra : ndarray, shape (K, 481), complex64
         Changed in place.
-    filtered : ndarray, shape (K,)
+    filtered : sequence of K int
         Zero for those to be left alone.
     """
-    rows = np.flatnonzero(filtered)
-    if len(rows):
+    rows = _any(filtered, 1)
+    if rows:
         matrix, factor = mending()
         found = spectra[rows]
         low = found.view(np.float32)[:, : 2 * MENDED_BINS]
@@ -162,7 +172,7 @@ def mend(spectra: np.ndarray, filtered: np.ndarray) -> None:
         spectra[rows] = found
 
 
-def untouched(state: "SignalState", hops: np.ndarray, filtered: np.ndarray, spectra: np.ndarray) -> np.ndarray:
+def untouched(state: "SignalState", hops: np.ndarray, filtered: Sequence[int], spectra: np.ndarray) -> np.ndarray:
     """Spectra of the frames that K hops answer for, as they were before anything was taken out.
 
     Parameters
@@ -171,7 +181,7 @@ def untouched(state: "SignalState", hops: np.ndarray, filtered: np.ndarray, spec
         Updated in place.
     hops : ndarray, shape (K, 480), float32
         Before anything was taken out.
-    filtered : ndarray
+    filtered : sequence of int
         What `take_out` returned.
     spectra : ndarray, shape (K, 481), complex64
         Of those frames without it.
@@ -182,9 +192,8 @@ def untouched(state: "SignalState", hops: np.ndarray, filtered: np.ndarray, spec
     """
     raw = np.concatenate((state.raw[HOP:], hops.ravel()))
     state.raw[:] = raw[-len(state.raw) :]
-    count = len(hops)
-    rows = np.flatnonzero(filtered[:count] | filtered[1 : count + 1] | filtered[2 : count + 2])
-    if len(rows):
+    rows = _any(filtered[: len(hops) + 2], 3)
+    if rows:
         spectra = spectra.copy()
-        spectra[rows] = stft(sliding(raw, WINDOW)[HOP * rows])
+        spectra[rows] = stft(sliding(raw, WINDOW)[HOP * np.array(rows)])
     return spectra

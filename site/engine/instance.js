@@ -35,7 +35,7 @@ const AT_ONCE = 2 * PAGE; // bytes: a tenth of a millisecond
  * @property {{ hops: number, address: number }} check
  * @property {[number, number][]} segments
  */
-/** @typedef {{ us_min: number, us_mean: number, us_p50: number, us_p99: number, us_max: number }} Trial */
+/** @typedef {{ us_min: number, us_p50: number, us_p99: number, us_max: number }} Trial */
 /** @typedef {{ library: WebAssembly.Module, header: Header, memory: ArrayBuffer }} Carried */
 /** @typedef {{ address: number, tensor: string, outputs: number, inputs: number, rows: number, columns: number, turns: boolean }} Matrix */
 /**
@@ -173,7 +173,6 @@ export class Instance {
     const at = (/** @type {number} */ share) => Math.round(took[Math.floor(share * (took.length - 1))]);
     return {
       us_min: at(0),
-      us_mean: Math.round(took.reduce((sum, us) => sum + us, 0) / took.length),
       us_p50: at(0.5),
       us_p99: at(0.99),
       us_max: at(1),

@@ -142,7 +142,7 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     } catch (error) {
       return this.leave(messageOf(error));
     }
-    this.ring.set(H.US_MEAN, trial.us_mean);
+    this.ring.set(H.US_MEAN, trial.us_p50); // of a trial while a page starts the mean says little
     this.ring.set(H.US_P50, trial.us_p50);
     this.ring.set(H.US_P99, trial.us_p99);
     this.ring.set(H.US_MAX, trial.us_max);

@@ -34,8 +34,8 @@ export class Choice {
   }
 
   /** What this machine takes for a hop. @param {import("./engine/pyenhance.js").Stats} stats */
-  judge({ real_time_factor }) {
-    this.#slow = real_time_factor > TOO_SLOW ? this.#slow + 1 : 0;
+  judge({ real_time_factor, thread }) {
+    this.#slow = thread === "worker" && real_time_factor > TOO_SLOW ? this.#slow + 1 : 0;
     if (this.#slow >= TIMES) this.relieve();
   }
 

@@ -115,7 +115,8 @@ def test_sample_ab_and_strength(page: Page, screenshot: Callable[[Page, str], No
     assert page.evaluate("pyenhance.session.node.strengthDb") is None
     until(page, "pyenhance.session.node.stats().hops > 50")
     page.evaluate("pyenhance.session.node.dispatchEvent(new Event('overload'))")
-    assert "too slow" in page.inner_text("#status")
+    page.wait_for_selector("#status:has-text('too slow')")  # and tiny goes on, once it is there
+    until(page, "pyenhance.session.node.stats().model === 'tiny'")
     page.click("#start")  # stops
     page.wait_for_selector("#ab[disabled]")
 

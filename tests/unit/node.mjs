@@ -17,7 +17,7 @@ globalThis.Worker = class {
   postMessage(message) {
     this.sent.push(received(this.way, message));
     if (message.type !== "carry") return;
-    const trial = { us_min: takes, us_mean: takes, us_p50: takes, us_p99: takes, us_max: takes };
+    const trial = { us_min: takes, us_p50: takes, us_p99: takes, us_max: takes };
     const carried = { library, header: { of: message.model }, memory: new ArrayBuffer(8), trial };
     queueMicrotask(() => this.onmessage({ data: { type: "carry", id: message.id, ...carried } }));
   }

@@ -99,7 +99,7 @@ def test_hours_of_live_sound_in_small(thread: str, site: Path, node: str) -> Non
 
 
 def test_the_audio_thread_enhances(site: Path, node: str) -> None:
-    """The bits of the instance alone; another model midway; and what is too slow there, or does not run, is given up."""
+    """The bits of the instance alone; another model midway; what is too slow there, or does not run, is given up."""
     script = SCRIPT.with_name("audio_thread.mjs")
     done = subprocess.run([node, script, site], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr
