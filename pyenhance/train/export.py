@@ -12,21 +12,30 @@ from ..dsp import SignalSpec
 from ..model import write_weights
 from ..nn import quantize_weight
 from .fit import averaged_network
-from .network import Network
+from .network import Network, int8_steps
 
 GOLDEN_FRAMES = 120
 HEADS = ("gain", "strength", "vad")
 
 
+@torch.no_grad()
 def int8_tensors(network: Network) -> dict[str, np.ndarray]:
     """Tensors of a weights file, named as `NetworkSpec.tensors` says, from a torch network."""
     tensors: dict[str, np.ndarray] = {}
-    for name, parameter in network.named_parameters():
-        values = parameter.detach().float().numpy()
-        if values.ndim == 2:
-            tensors[name], tensors[f"{name}_scale"] = quantize_weight(values)
+    for name, (kind, _) in network.spec.tensors.items():
+        if name in tensors:  # a scale, which came with its matrix
+            continue
+        layer_name, own = name.split(".")
+        layer = getattr(network, layer_name)
+        values = getattr(layer, own).float()
+        if kind != "I8":
+            tensors[name] = values.numpy()
+            continue
+        scale = getattr(layer, f"{own}_scale")
+        if scale is None:
+            tensors[name], tensors[f"{name}_scale"] = quantize_weight(values.numpy())
         else:
-            tensors[name] = values
+            tensors[name], tensors[f"{name}_scale"] = int8_steps(values, scale).to(torch.int8).numpy(), scale.numpy()
     return tensors
 
 
