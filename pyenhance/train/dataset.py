@@ -154,11 +154,32 @@ class ShardStream:
                 self.rescan()
             shards = list(self._shards.values())
             picks = [(s := shards[i], rng.integers(len(s["vad"]))) for i in rng.integers(len(shards), size=self.batch)]
-            batch = {name: np.stack([shard[name][row] for shard, row in picks]).astype(np.float32) for name in ARRAYS}
-            batch["gain"] /= 255
-            batch["strength"] /= 255
             self.step += 1
-            yield batch
+            yield _as_batch({name: np.stack([shard[name][row] for shard, row in picks]) for name in ARRAYS})
+
+
+def all_sequences(directory: Path, batch: int) -> Iterator[dict[str, np.ndarray]]:
+    """Every sequence of a folder of shards once, whole and in order, in batches such as `ShardStream` yields.
+
+    Raises
+    ------
+    ValueError
+        There is no shard.
+    """
+    paths = sorted(directory.glob("shard-*.npz"))
+    if not paths:
+        raise ValueError(f"{directory} holds no shard-*.npz; make some with pyenhance train dataset")
+    for shard in map(_read_shard, paths):
+        for first in range(0, len(shard["vad"]), batch):
+            yield _as_batch({name: shard[name][first : first + batch] for name in ARRAYS})
+
+
+def _as_batch(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """float32, gains and strengths in [0, 1]."""
+    batch = {name: array.astype(np.float32) for name, array in arrays.items()}
+    batch["gain"] /= 255
+    batch["strength"] /= 255
+    return batch
 
 
 def _part(text: str) -> tuple[int, int]:

@@ -66,6 +66,12 @@ def golden_vectors(network: Network, seed: int = 0) -> dict[str, np.ndarray]:
     return golden
 
 
+def training_facts(data: str) -> dict[str, str]:
+    """What a weights file says of its making: the commit, and the data as they are described."""
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    return {"training_commit": commit, "training_data": data}
+
+
 def main(argv: list[str] | None = None) -> None:
     """Export: ``pyenhance train export CHECKPOINT -o WEIGHTS.safetensors --golden VECTORS.npz``."""
     parser = argparse.ArgumentParser(prog="pyenhance train export", description=__doc__)
@@ -75,8 +81,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--data", default="", help="what it was trained on, for the metadata")
     arguments = parser.parse_args(argv)
     signal, network = averaged_network(arguments.checkpoint)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    data = weights_bytes(signal, network, {"training_commit": commit, "training_data": arguments.data})
+    data = weights_bytes(signal, network, training_facts(arguments.data))
     arguments.output.write_bytes(data)
     if arguments.golden:
         np.savez_compressed(arguments.golden, **golden_vectors(network))
