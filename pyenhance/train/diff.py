@@ -131,7 +131,6 @@ def changing_network(base: Model, plan: DiffPlan) -> Network:
         Computes what the base does until it is trained.
     """
     network = load_int8(base, freeze_scales=True)
-    network.requires_grad_(False)
     matrices = [name for name, (kind, _) in base.network.spec.tensors.items() if kind == "I8"]
     buckets = bucket_count(base, plan)
     steps = nn.Parameter(torch.zeros(buckets))
@@ -139,7 +138,9 @@ def changing_network(base: Model, plan: DiffPlan) -> Network:
     for name, weight in list(network.named_parameters()):
         layer_name, own = name.split(".")
         layer = getattr(network, layer_name)
-        change: nn.Module = SparseChange(weight)
+        delattr(layer, own)
+        layer.register_buffer(own, weight.detach())  # no parameter: nothing trains, averages or limits it
+        change: nn.Module = SparseChange(weight.detach())
         if plan.kind == "hashed" and name in matrices:
             places = torch.from_numpy(bucket_of(name, weight.numel(), buckets, plan.seed)).to(torch.int32)
             change = HashedChange(steps, unit, getattr(layer, f"{own}_scale"), places)
@@ -197,22 +198,30 @@ class DiffTrainer(fit.Trainer):
     plan : DiffPlan
     options : TrainOptions, optional
         `quantise_from` is 0 whatever it says: steps are whole from the start.
+    old : sequence of Model
+        As for `Trainer`.
 
     Raises
     ------
     ValueError
-        The base is no weights file, or was made for another signal path than the shards.
+        The base is no weights file, or was made for another signal path than the shards; and as `Trainer`.
     """
 
     def __init__(
-        self, base: bytes, stream: ShardStream, plan: DiffPlan, options: fit.TrainOptions | None = None
+        self,
+        base: bytes,
+        stream: ShardStream,
+        plan: DiffPlan,
+        options: fit.TrainOptions | None = None,
+        old: Sequence[Model] = (),
     ) -> None:
         model = load_model(base)
         if model.signal != stream.signal:
             raise ValueError(f"the base has {model.signal}; the shards have {stream.signal}")
         self.base, self.plan = base, plan
         self.buckets = bucket_count(model, plan)
-        super().__init__(changing_network(model, plan), stream, replace(options or fit.TrainOptions(), quantise_from=0))
+        options = replace(options or fit.TrainOptions(), quantise_from=0)
+        super().__init__(changing_network(model, plan), stream, options, old)
 
     def _shape(self) -> dict[str, str]:
         base = hashlib.sha256(self.base).hexdigest()
@@ -251,7 +260,8 @@ def main(argv: list[str] | None = None) -> None:
         stream = fit.open_stream(arguments, rank, world)
         try:
             plan = DiffPlan(arguments.kind, arguments.share, arguments.seed)
-            trainer = DiffTrainer(weights_bytes(arguments.base), stream, plan, fit.options_of(arguments))
+            old = [load_model(name) for name in arguments.old]
+            trainer = DiffTrainer(weights_bytes(arguments.base), stream, plan, fit.options_of(arguments), old)
         except ValueError as error:
             parser.error(str(error))
         fit.run(trainer, checkpoint, fit.length_of(arguments), report=rank == 0, log=arguments.log)

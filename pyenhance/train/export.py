@@ -10,12 +10,12 @@ import torch
 
 from ..dsp import SignalSpec
 from ..model import write_weights
+from ..model.heads import HEADS
 from ..nn import quantize_weight
 from .fit import averaged_network
 from .network import Network, int8_steps
 
 GOLDEN_FRAMES = 120
-HEADS = ("gain", "strength", "vad")
 
 
 @torch.no_grad()

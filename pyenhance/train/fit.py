@@ -12,7 +12,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -23,12 +23,13 @@ import torch
 from torch import distributed
 
 from ..dsp import HOP, SAMPLE_RATE, SignalSpec
-from ..model import SHAPES, load_model, named_shape
+from ..model import SHAPES, Model, load_model, named_shape
 from ..nn import NetworkSpec
 from .dataset import ShardStream
-from .loss import OVER, percepnet_loss
+from .loss import GOOD_WITHIN, OVER, congruence_loss, percepnet_loss
 from .muon import Muon
-from .network import Network, load_int8
+from .network import Network, answers, load_int8
+from .old import OldModels
 from .precision import fastest_dtype
 
 SYNC_STEPS = 10
@@ -54,6 +55,10 @@ class TrainOptions:
         Number type of the large products.
     device : str
     seed : int
+    alpha, beta, good_within : float
+        See `congruence_loss`; where there are old models.
+    old_heads : float
+        Weight of the loss of the old models' heads on the new body.
     """
 
     rate: float = 2e-3
@@ -63,6 +68,10 @@ class TrainOptions:
     dtype: torch.dtype = torch.float32
     device: str = "cpu"
     seed: int = 0
+    alpha: float = 1.0
+    beta: float = 5.0
+    good_within: float = GOOD_WITHIN
+    old_heads: float = 0.0
 
 
 class Trainer:
@@ -74,13 +83,27 @@ class Trainer:
         Fresh, or one to begin from (see `load_int8`).
     stream : ShardStream
     options : TrainOptions
+    old : sequence of Model
+        Models near which the new one stays; see `OldModels`.
+
+    Raises
+    ------
+    ValueError
+        An old model of another signal path than the shards', or heads that do not fit the network.
     """
 
-    def __init__(self, network: Network, stream: ShardStream, options: TrainOptions | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        stream: ShardStream,
+        options: TrainOptions | None = None,
+        old: Sequence[Model] = (),
+    ) -> None:
         self.options = options = options or TrainOptions()
         self.device = torch.device(options.device)
         self.network = network.to(self.device)
         self.average = torch.optim.swa_utils.AveragedModel(self.network, multi_avg_fn=_move_average)
+        self.old = OldModels(old, stream.signal, network.spec if options.old_heads else None).to(self.device)
         self.optimisers = _optimisers(self.network, options)
         self.stream = stream
         self.progress = 0.0  # share of the run that is done, by time or by steps
@@ -102,8 +125,19 @@ class Trainer:
                 group["lr"] = options.rate * warm * (0.02 + 0.98 * decay)
         self.network.quantise = self.progress >= options.quantise_from
         with torch.autocast(self.device.type, options.dtype, enabled=options.dtype != torch.float32):
-            outputs = self.network(target["features"])
-        loss, parts = percepnet_loss(*outputs, target, over=options.over)
+            outputs = self.network.run(target["features"])
+            gain, strength, vad = answers(outputs)
+            old_gain = self.old.gain(target["features"])
+            on_body = self.old.heads_on(outputs) if options.old_heads else []
+        loss, parts = percepnet_loss(gain, strength, vad, target, over=options.over)
+        if old_gain is not None:
+            congruence, good = congruence_loss(gain, old_gain, target, options.alpha, options.beta, options.good_within)
+            loss = loss + congruence
+            parts |= {"congruence": congruence.detach(), "good": good}
+        if on_body:
+            losses, heads = zip(*(percepnet_loss(*given, target, over=options.over) for given in on_body), strict=True)
+            loss = loss + options.old_heads * torch.stack(losses).mean()
+            parts["old_heads"] = torch.stack([own["gain"] for own in heads]).mean()
         self.network.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -129,11 +163,10 @@ class Trainer:
     def agree(self, budget: float) -> None:
         """Take the mean of all processes' weights and progress."""
         if distributed.is_initialized():
-            trained = [p for p in self.network.parameters() if p.requires_grad]
-            flat = torch.nn.utils.parameters_to_vector([*trained, torch.tensor([self.spent])])
+            flat = torch.nn.utils.parameters_to_vector([*self.network.parameters(), torch.tensor([self.spent])])
             distributed.all_reduce(flat)
             flat /= distributed.get_world_size()
-            torch.nn.utils.vector_to_parameters(flat[:-1], trained)
+            torch.nn.utils.vector_to_parameters(flat[:-1], self.network.parameters())
             self.spent = float(flat[-1])
         self.progress = self.spent / budget
 
@@ -155,14 +188,16 @@ class Trainer:
         os.replace(part, path)
 
     def _shape(self) -> dict[str, str]:
-        return {"signal": self.stream.signal.to_json(), "layers": self.network.spec.to_json()}
+        facts = {"signal": self.stream.signal.to_json(), "layers": self.network.spec.to_json()}
+        return facts | {"old": " ".join(self.old.sums)}
 
     def load(self, path: Path) -> None:
         """Resume from a checkpoint of the same network and signal path."""
         saved = torch.load(path, map_location=self.device, weights_only=True)
         for name, value in self._shape().items():
-            if saved.get(name) != value:
-                raise ValueError(f"{path} holds {name} {saved.get(name)}; this run has {value}")
+            found = saved.get(name, "")  # a checkpoint that does not say was made without
+            if found != value:
+                raise ValueError(f"{path} holds {name} {found or '(none)'}; this run has {value or '(none)'}")
         self.network.load_state_dict(saved["network"])
         self.average.load_state_dict(saved["average"])
         for optimiser, state in zip(self.optimisers, saved["optimisers"], strict=True):
@@ -176,9 +211,9 @@ def _optimisers(network: Network, options: TrainOptions) -> list[torch.optim.Opt
     After six minutes on one core Muon had reached a gain loss a tenth lower than AdamW alone.
     """
     heads = ("gain.", "strength.", "vad.")
-    trained = {n: p for n, p in network.named_parameters() if p.requires_grad}
-    matrices = [p for n, p in trained.items() if p.ndim == 2 and not n.startswith(heads)]
-    others = [p for n, p in trained.items() if p.ndim != 2 or n.startswith(heads)]
+    hidden = {n for n, p in network.named_parameters() if p.ndim == 2 and not n.startswith(heads)}
+    matrices = [p for n, p in network.named_parameters() if n in hidden]
+    others = [p for n, p in network.named_parameters() if n not in hidden]
     optimisers: list[torch.optim.Optimizer] = [torch.optim.AdamW(others, lr=options.rate, betas=(0.9, 0.98))]
     if matrices:
         optimisers.insert(0, Muon(matrices, options.rate, options.dtype))
@@ -242,6 +277,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
     parser.add_argument("--warm-up", type=int, default=100, help="steps")
     parser.add_argument("--over", type=float, default=OVER, help="weight of gains that are too high")
+    parser.add_argument("--old", nargs="+", default=[], metavar="MODEL", help="stay near it; several: near their mean")
+    parser.add_argument("--alpha", type=float, default=1.0, help="how near everywhere")
+    parser.add_argument("--beta", type=float, default=5.0, help="how much nearer where the old gain is good")
+    parser.add_argument(
+        "--good-within", type=float, default=GOOD_WITHIN, help="largest error of a good gain, as loudness"
+    )
+    parser.add_argument("--old-heads", type=float, default=0.0, help="weight of the old heads' loss on the new body")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=0, help="of the CPU (0: torch's choice)")
     parser.add_argument("--max-gb", type=float, default=12, help="of shards in memory, all processes together")
@@ -322,9 +364,9 @@ def main(argv: list[str] | None = None) -> None:
         stream = open_stream(arguments, rank, world)
         try:
             network = starting_network(stream.signal, arguments.shape, arguments.start, arguments.seed)
+            trainer = Trainer(network, stream, options_of(arguments), [load_model(name) for name in arguments.old])
         except ValueError as error:
             parser.error(str(error))
-        trainer = Trainer(network, stream, options_of(arguments))
         run(trainer, arguments.out, length_of(arguments), report=rank == 0, log=arguments.log)
 
 

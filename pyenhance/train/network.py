@@ -1,10 +1,13 @@
 """The network in torch, with int8 simulated on demand, so that what is trained is what will run."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..model import Model
+from ..model.heads import HEADS
 from ..nn import INPUT, KINDS, LayerSpec, NetworkSpec
 
 ACTIVATION_LEVELS = 127
@@ -208,24 +211,36 @@ class Network(nn.Module):
         """
         outputs = {INPUT: features.transpose(0, 1)}
         for layer in self.spec.layers:
-            seen = [outputs[source] for source in layer.sources]
-            x = getattr(self, layer.name)(seen[0] if len(seen) == 1 else torch.cat(seen, -1), self.quantise)
+            x = self._output(layer, outputs)
             hidden = layer.activation in _ACTIVATIONS
             outputs[layer.name] = fake_quantise_activation(x) if hidden and self.quantise else x
         return outputs
 
+    def _output(self, layer: LayerSpec, outputs: Mapping[str, Tensor]) -> Tensor:
+        seen = [outputs[source] for source in layer.sources]
+        return getattr(self, layer.name)(seen[0] if len(seen) == 1 else torch.cat(seen, -1), self.quantise)
+
+    def heads_on(self, body: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """What this network's heads answer to another's layers, which fit (`check_heads`); see `answers`."""
+        heads = {layer.name: self._output(layer, body) for layer in self.spec.layers if layer.name in HEADS}
+        return answers(heads)
+
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Gain and strength, shape (B, T, bands), and vad, shape (B, T), all logits; see `run`."""
-        outputs = self.run(features)
-        gain, strength, vad = (outputs[head].transpose(0, 1) for head in ("gain", "strength", "vad"))
-        return gain, strength, vad.squeeze(-1)
+        """Logits of gain and strength, shape (B, T, bands), and of vad, shape (B, T); see `run`."""
+        return answers(self.run(features))
 
     @torch.no_grad()
     def limit_weights(self) -> None:
         """Clip matrices to +- WEIGHT_LIMIT."""
         for parameter in self.parameters():
-            if parameter.ndim == 2 and parameter.requires_grad:
+            if parameter.ndim == 2:
                 parameter.clamp_(-WEIGHT_LIMIT, WEIGHT_LIMIT)
+
+
+def answers(outputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits of gain and strength, shape (B, T, bands), and of vad, shape (B, T), among what `Network.run` returns."""
+    gain, strength, vad = (outputs[head].transpose(0, 1) for head in HEADS)
+    return gain, strength, vad.squeeze(-1)
 
 
 def load_int8(model: Model, *, freeze_scales: bool = False) -> Network:

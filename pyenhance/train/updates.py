@@ -1,11 +1,12 @@
 """An experiment: updates in a row, each for new speakers and noises, as diffs and as models that are retrained fully.
 
-    python -m pyenhance.train.updates --base default --shards PART... --test DIR --steps 300 -o RUNS
+    python -m pyenhance.train.updates --base default --shards PART... --tests TEST... --steps 300 -o RUNS
 
-Each folder of shards is an update: `pyenhance train dataset --part K/N` makes them of speakers and noises that no two
-of them share. A chain of full models and a chain of diffs for each kind and share go through all of them, each update
-from the int8 model that the one before it left. The table tells each chain's gain loss on the test's shards, int8, and
-how much more that is than the full chain's. What was done is kept in RUNS and not done again: a run can be cut off.
+Each folder of shards is an update, and has a folder of other mixes of its recordings to be tested on: `pyenhance train
+dataset --part K/N` makes both, of speakers and noises that no two parts share. A chain of full models and a chain of
+diffs for each kind and share go through all of them, each update from the int8 model that the one before it left. The
+table tells each chain's gain loss, int8, the mean over the tests of the updates so far, and how much more that is than
+the full chain's. What was done is kept in RUNS and not done again: a run can be cut off.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from .network import Network, load_int8
 
 FULL = "full"
 SHARES = (0.1, 0.02, 0.014)
+_FREE = ("output", "kinds", "shares", "device", "threads", "max_gb", "log")  # these leave a chain's figures as they are
 _BATCH = 16  # sequences that are tested at once
 
 
@@ -90,7 +92,7 @@ def run_chain(chain: Chain, base: bytes, arguments: argparse.Namespace) -> list[
     Returns
     -------
     list of dict
-        Of each update: loss, gain, strength and vad on the test's shards; bytes; share of the weights that changed.
+        Of each update: gain, the gain loss on the tests so far, their mean; bytes; share of the weights that changed.
     """
     folder = arguments.output / chain.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,7 +101,7 @@ def run_chain(chain: Chain, base: bytes, arguments: argparse.Namespace) -> list[
         facts, weights, checkpoint = (folder / f"{number}.{kind}" for kind in ("json", "safetensors", "pt"))
         if not facts.exists():
             stream = ShardStream(shards, arguments.batch, arguments.seed + number, arguments.max_gb)
-            trainer = _trainer(chain, base, stream, fit.options_of(arguments))
+            trainer = _trainer(chain, base, stream, arguments)
             fit.run(trainer, checkpoint, fit.length_of(arguments))
             if isinstance(trainer, DiffTrainer):
                 new, update = trainer.result()
@@ -107,38 +109,44 @@ def run_chain(chain: Chain, base: bytes, arguments: argparse.Namespace) -> list[
             else:
                 new = update = export.weights_bytes(stream.signal, trainer.average.module, {})
             write_whole(weights, new, force=True)
-            row = shards_loss(load_int8(load_model(new)), arguments.test, arguments.over)
+            row = {"gain": _gain_loss(new, arguments.tests[:number], arguments.over)}
             row |= {"bytes": len(update), "share": changed_share(base, new)}
             write_whole(facts, json.dumps(row).encode())
-            checkpoint.unlink()
+            checkpoint.unlink(missing_ok=True)
             print(f"{chain.name} {number}: {json.dumps(row)}", file=sys.stderr, flush=True)
         base = weights.read_bytes()
         rows.append(json.loads(facts.read_text()))
     return rows
 
 
-def _trainer(chain: Chain, base: bytes, stream: ShardStream, options: fit.TrainOptions) -> fit.Trainer:
-    torch.manual_seed(options.seed)
+def _trainer(chain: Chain, base: bytes, stream: ShardStream, arguments: argparse.Namespace) -> fit.Trainer:
+    options, old = fit.options_of(arguments), [load_model(name) for name in arguments.old]
     if chain.plan:
-        return DiffTrainer(base, stream, chain.plan, options)
-    return fit.Trainer(load_int8(load_model(base)), stream, replace(options, quantise_from=0))
+        return DiffTrainer(base, stream, chain.plan, options, old)
+    return fit.Trainer(load_int8(load_model(base)), stream, replace(options, quantise_from=0), old)
 
 
-def table(before: float, chains: dict[str, Sequence[dict[str, Any]]]) -> str:
+def _gain_loss(weights: bytes, tests: Sequence[Path], over: float) -> float:
+    network = load_int8(load_model(weights), freeze_scales=True)
+    return float(np.mean([shards_loss(network, shards, over)["gain"] for shards in tests]))
+
+
+def table(before: Sequence[float], chains: dict[str, Sequence[dict[str, Any]]]) -> str:
     """Markdown: the gain loss of each chain after each update, and how far it is from the full one's.
 
     Parameters
     ----------
-    before : float
-        Gain loss of the base.
+    before : sequence of float
+        Gain loss of the base on the tests of the first update, of the first two, and so on.
     chains : dict of str to sequence of dict
         What `run_chain` returns, by the chain's name; `FULL` among them.
     """
     full = [row["gain"] for row in chains[FULL]]
-    heads = ["chain", "base", *map(str, range(1, len(full) + 1)), "bytes an update", "weights changed"]
+    heads = ["chain", *map(str, range(1, len(full) + 1)), "bytes an update", "weights changed"]
     lines = ["| " + " | ".join(heads) + " |", "| " + " | ".join(["---"] * len(heads)) + " |"]
+    lines.append("| " + " | ".join(["base", *(f"{loss:.4f}" for loss in before), "", ""]) + " |")
     for name, rows in chains.items():
-        cells = [name, f"{before:.4f}"]
+        cells = [name]
         for row, reference in zip(rows, full, strict=True):
             relative = "" if name == FULL else f" ({row['gain'] / reference - 1:+.1%})"
             cells.append(f"{row['gain']:.4f}{relative}")
@@ -157,7 +165,7 @@ def main(argv: list[str] | None = None) -> None:
         "--shards", type=Path, nargs="+", required=True, help="a folder for each update, in their order"
     )
     parser.add_argument("--base", default="default", metavar="MODEL", help="a shipped model's name or a weights file")
-    parser.add_argument("--test", type=Path, required=True, help="folder of shards that no update is trained on")
+    parser.add_argument("--tests", type=Path, nargs="+", required=True, help="a folder for each update, not trained on")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--shares", nargs="+", type=float, default=list(SHARES))
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of what was done")
@@ -165,22 +173,23 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     base = weights_bytes(arguments.base)
+    if len(arguments.tests) != len(arguments.shards):
+        parser.error(f"{len(arguments.tests)} tests of {len(arguments.shards)} updates; accepted: one of each")
     try:
         plans = [DiffPlan(kind, share, arguments.seed) for kind in arguments.kinds for share in arguments.shares]
         arguments.output.mkdir(parents=True, exist_ok=True)
         _keep_settings(arguments.output / "settings.json", base, arguments)
     except ValueError as error:
         parser.error(str(error))
-    before = shards_loss(load_int8(load_model(base)), arguments.test, arguments.over)
+    before = [_gain_loss(base, arguments.tests[:n], arguments.over) for n in range(1, len(arguments.tests) + 1)]
     chains = {chain.name: run_chain(chain, base, arguments) for chain in (Chain(None), *map(Chain, plans))}
-    print(table(before["gain"], chains), end="")
+    print(table(before, chains), end="")
 
 
 def _keep_settings(path: Path, base: bytes, arguments: argparse.Namespace) -> None:
     """What all chains of a folder have in common; ValueError where it holds what was done with other settings."""
-    names = ("minutes", "steps", "batch", "frames", "rate", "warm_up", "over", "seed", "test")
-    settings = {name: str(getattr(arguments, name)) for name in names}
-    settings |= {"shards": " ".join(map(str, arguments.shards)), "base": hashlib.sha256(base).hexdigest()}
+    settings = {name: str(value) for name, value in vars(arguments).items() if name not in _FREE}
+    settings["base"] = hashlib.sha256(base).hexdigest()
     if not path.exists():
         write_whole(path, json.dumps(settings).encode())
         return
