@@ -84,7 +84,7 @@ def gate(
     Parameters
     ----------
     old, new : str
-        A shipped model's name or a weights file; `old` may be "noisy", the untouched clip.
+        A shipped model's name or a weights file, or "noisy", the untouched clip.
     pairs : sequence of Pair, at least `LEAST_PAIRS`
     limits : Limits, optional
     dnsmos, workers, on_progress
@@ -94,7 +94,7 @@ def gate(
     -------
     dict
         What `judge` returns, and old and new as {"name", "model", "sha256"}: without its folder, and as it was given.
-        heads, but for "noisy": see `compare_heads`; it is told and decides nothing.
+        heads, of two models: see `compare_heads`; it is told and decides nothing.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def gate(
         pairs, systems, dnsmos=dnsmos, pesq_starts=PESQ_STARTS, workers=workers, on_progress=on_progress
     )
     result = models | judge(clips, old, new, limits)
-    if old != "noisy":
+    if "noisy" not in (old, new):
         result["heads"] = compare_heads(pairs, old, new, workers=workers)
     return result
 

@@ -56,9 +56,9 @@ def compare_heads(pairs: Sequence[Pair], old: str, new: str, *, workers: int | N
     Returns
     -------
     dict
-        {"old", "new", "old_heads", "loss", "compatible"}: gain losses (`measure.gain_loss`), the mean over the clips; how
-        much larger that of the old heads on the new body is than that of the old model, relative to it; and whether that
-        is at most `COMPATIBLE_WITHIN`. Or {"refused": str}: why the heads do not fit the body.
+        {"old", "new", "old_heads", "loss", "compatible"}: gain losses (`measure.gain_loss`), the mean over the clips;
+        how much larger that of the old heads on the new body is than that of the old model, relative to it; and
+        whether that is at most `COMPATIBLE_WITHIN`. Or {"refused": str}: why the heads do not fit the body.
 
     Raises
     ------

@@ -109,7 +109,7 @@ def run_chain(chain: Chain, base: bytes, arguments: argparse.Namespace) -> list[
             else:
                 new = update = export.weights_bytes(stream.signal, trainer.average.module, {})
             write_whole(weights, new, force=True)
-            row = {"gain": _gain_loss(new, arguments.tests[:number], arguments.over)}
+            row = {"gain": gain_loss(new, arguments.tests[:number], arguments.over)}
             row |= {"bytes": len(update), "share": changed_share(base, new)}
             write_whole(facts, json.dumps(row).encode())
             checkpoint.unlink(missing_ok=True)
@@ -123,10 +123,12 @@ def _trainer(chain: Chain, base: bytes, stream: ShardStream, arguments: argparse
     options, old = fit.options_of(arguments), [load_model(name) for name in arguments.old]
     if chain.plan:
         return DiffTrainer(base, stream, chain.plan, options, old)
-    return fit.Trainer(load_int8(load_model(base)), stream, replace(options, quantise_from=0), old)
+    options = replace(options, quantise_from=0, rate=arguments.full_rate or options.rate)
+    return fit.Trainer(load_int8(load_model(base)), stream, options, old)
 
 
-def _gain_loss(weights: bytes, tests: Sequence[Path], over: float) -> float:
+def gain_loss(weights: bytes, tests: Sequence[Path], over: float) -> float:
+    """Gain loss of a weights file, int8, the mean over folders of shards; see `shards_loss`."""
     network = load_int8(load_model(weights), freeze_scales=True)
     return float(np.mean([shards_loss(network, shards, over)["gain"] for shards in tests]))
 
@@ -168,6 +170,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--tests", type=Path, nargs="+", required=True, help="a folder for each update, not trained on")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--shares", nargs="+", type=float, default=list(SHARES))
+    parser.add_argument("--full-rate", type=float, help="highest learning rate of the full chain (default: --rate)")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of what was done")
     arguments = parser.parse_args(argv)
     if arguments.threads:
@@ -181,7 +184,8 @@ def main(argv: list[str] | None = None) -> None:
         _keep_settings(arguments.output / "settings.json", base, arguments)
     except ValueError as error:
         parser.error(str(error))
-    before = [_gain_loss(base, arguments.tests[:n], arguments.over) for n in range(1, len(arguments.tests) + 1)]
+    alone = [gain_loss(base, [shards], arguments.over) for shards in arguments.tests]
+    before = [float(np.mean(alone[:number])) for number in range(1, len(alone) + 1)]
     chains = {chain.name: run_chain(chain, base, arguments) for chain in (Chain(None), *map(Chain, plans))}
     print(table(before, chains), end="")
 
