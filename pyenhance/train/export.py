@@ -27,7 +27,7 @@ def int8_tensors(network: Network) -> dict[str, np.ndarray]:
             continue
         layer_name, own = name.split(".")
         layer = getattr(network, layer_name)
-        values = getattr(layer, own).float()
+        values = getattr(layer, own).float().cpu()
         if kind != "I8":
             tensors[name] = values.numpy()
             continue
@@ -35,6 +35,7 @@ def int8_tensors(network: Network) -> dict[str, np.ndarray]:
         if scale is None:
             tensors[name], tensors[f"{name}_scale"] = quantize_weight(values.numpy())
         else:
+            scale = scale.cpu()
             tensors[name], tensors[f"{name}_scale"] = int8_steps(values, scale).to(torch.int8).numpy(), scale.numpy()
     return tensors
 
