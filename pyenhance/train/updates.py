@@ -3,10 +3,11 @@
     python -m pyenhance.train.updates --base default --shards PART... --tests TEST... --steps 300 -o RUNS
 
 Each folder of shards is an update, and has a folder of other mixes of its recordings to be tested on: `pyenhance train
-dataset --part K/N` makes both, of speakers and noises that no two parts share. A chain of full models and a chain of
-diffs for each kind and share go through all of them, each update from the int8 model that the one before it left. The
-table tells each chain's gain loss, int8, the mean over the tests of the updates so far, and how much more that is than
-the full chain's. What was done is kept in RUNS and not done again: a run can be cut off.
+dataset --part K/N` makes both, of speakers and noises that no two parts share. An update's folder may hold, as links,
+the shards of those before it as well; without them the model forgets. A chain of full models and a chain of diffs for
+each kind and share go through all of them, each update from the int8 model that the one before it left. The table tells
+each chain's gain loss, int8, the mean over the tests of the updates so far, and how much more that is than the full
+chain's. What was done is kept in RUNS and not done again: a run can be cut off.
 """
 
 import argparse
