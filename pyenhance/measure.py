@@ -1,9 +1,19 @@
-"""How near an enhanced sound comes to its clean reference: what the playable article, training and evaluation share."""
+"""How near an enhanced sound, or a gain, comes to what it should be: what the playable article, training and evaluation
+share."""
 
 import math
 from typing import Any
 
 import numpy as np
+
+GAMMA = 0.5
+"""Power of the gain error: loudness, not amplitude (y in PercepNet, section 6)."""
+
+QUARTIC = 10.0
+"""C4: weight of the fourth power, which punishes audible mistakes."""
+
+SMALL_GAIN = 1e-3
+"""Added to gains, so that the power's slope is finite at zero."""
 
 _TINY = 1e-10
 
@@ -33,3 +43,14 @@ def si_sdr(clean: Any, enhanced: Any) -> float:
         return math.nan
     target = (x @ y) / (x @ x) * x
     return float(10 * np.log10((target @ target + _TINY) / ((y - target) @ (y - target) + _TINY)))
+
+
+def gain_loss(gain: np.ndarray, ideal: np.ndarray) -> float:
+    """How far band gains are from the ideal ones (PercepNet, equation 19), the mean over frames and bands.
+
+    Parameters
+    ----------
+    gain, ideal : ndarray, shape (K, bands), in [0, 1]
+    """
+    error = (ideal + SMALL_GAIN) ** GAMMA - (gain + SMALL_GAIN) ** GAMMA
+    return float(np.mean(error**2 + QUARTIC * error**4))

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..model.diff import weights_bytes
 from .groups import MIN_CLIPS, compare_all, interval
+from .heads import compare_heads, in_words
 from .pairs import Pair
 from .run import score_clips
 
@@ -83,7 +84,7 @@ def gate(
     Parameters
     ----------
     old, new : str
-        A shipped model's name or a weights file; `old` may be "noisy", the untouched clip.
+        A shipped model's name or a weights file, or "noisy", the untouched clip.
     pairs : sequence of Pair, at least `LEAST_PAIRS`
     limits : Limits, optional
     dnsmos, workers, on_progress
@@ -93,6 +94,7 @@ def gate(
     -------
     dict
         What `judge` returns, and old and new as {"name", "model", "sha256"}: without its folder, and as it was given.
+        heads, of two models: see `compare_heads`; it is told and decides nothing.
 
     Raises
     ------
@@ -109,7 +111,10 @@ def gate(
     clips = score_clips(
         pairs, systems, dnsmos=dnsmos, pesq_starts=PESQ_STARTS, workers=workers, on_progress=on_progress
     )
-    return models | judge(clips, old, new, limits)
+    result = models | judge(clips, old, new, limits)
+    if "noisy" not in (old, new):
+        result["heads"] = compare_heads(pairs, old, new, workers=workers)
+    return result
 
 
 def judge(clips: Sequence[Mapping[str, Any]], old: str, new: str, limits: Limits | None = None) -> dict[str, Any]:
@@ -228,6 +233,8 @@ def as_text(result: Mapping[str, Any]) -> str:
             f"{NAMES[measure]:>12}{facts['clips']:>9}{facts['old']:>9.2f}{facts['new']:>9.2f}{facts['gain']:>+9.3f}"
             f"{span:>18}{facts['margin']:>7g}{facts['negative_flips']:>9}{facts['positive_flips']:>9}"
         )
+    if "heads" in result:
+        lines += ["", in_words(result["heads"])]
     lines += ["", f"{NAMES[DECIDING]} by group (in brackets: fewer than {MIN_CLIPS} clips, too few to judge)"]
     for kind, compared in result["groups"].items():
         cells = []
@@ -267,7 +274,7 @@ def record(result: Mapping[str, Any], path: Path, pairs: str) -> None:
     """
     history = read_record(path) if path.exists() else {"verdicts": []}
     kept = {side: {key: result[side][key] for key in ("name", "sha256")} for side in ("old", "new")}
-    kept |= {key: result[key] for key in ("passed", "verdict", "limits", "measures")}
+    kept |= {key: result[key] for key in ("passed", "verdict", "limits", "measures", "heads") if key in result}
     judged = sorted((row for row in result["clips"] if DECIDING in row["gain"]), key=lambda row: row["name"])
     clips = {row["name"]: [round(row[side][DECIDING], 3) for side in ("old", "new")] for row in judged}
     history["verdicts"].append({"pairs": pairs} | kept | {"clips": clips})

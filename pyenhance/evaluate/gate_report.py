@@ -13,6 +13,7 @@ from ..dsp import SAMPLE_RATE
 from ..threads import one_thread
 from .gate import DECIDING, MARGINS, NAMES, PESQ_STARTS, worst_clips
 from .groups import MIN_CLIPS
+from .heads import in_words
 from .pairs import Pair, read_pair
 from .report import as_json, page, spectrograms
 from .systems import system
@@ -47,6 +48,8 @@ def as_html(result: Mapping[str, Any], pairs: Sequence[Pair]) -> str:
             f"<p>{side}: {_text(result[side]['name'])}{f', sha256 <code>{digest}</code>' if digest else ''}</p>"
         )
     parts += ["<h2>Measures</h2>", _measures(result), _rules(result["limits"])]
+    if "heads" in result:
+        parts += ["<h2>Compatibility</h2>", f"<p>{_text(in_words(result['heads']))}</p>"]
     parts += [f"<h2>{NAMES[DECIDING]} by group</h2>", _groups(result["groups"])]
     parts.append("<h2>Worst clips</h2>")
     files = {pair.name: pair for pair in pairs}

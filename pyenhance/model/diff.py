@@ -207,6 +207,18 @@ def weights_bytes(model: str | Path) -> bytes:
     return path.read_bytes()
 
 
+def write_whole(path: Path, data: bytes, *, force: bool = False) -> None:
+    """Write a file whole or not at all; FileExistsError where there is one and `force` is not set."""
+    if path.exists() and not force:
+        raise FileExistsError(f"{path} exists; --force overwrites it")
+    waiting = path.with_name(f".{path.name}.part")
+    try:
+        waiting.write_bytes(data)
+        waiting.replace(path)
+    finally:
+        waiting.unlink(missing_ok=True)
+
+
 def changed_share(base: bytes, new: bytes) -> float:
     """Share of a model's int8 weights that differ from the base's, in [0, 1]; of tensors that both have."""
     old, tensors = (_tensors(data)[1] for data in (base, new))

@@ -4,17 +4,18 @@
     dataset   mix corpora into feature shards              --data CORPUS... --out SHARDS --hours 40
     fit       train on the shards                         --shards SHARDS --out RUN.pt --minutes 60
     export    turn the checkpoint into an int8 model      RUN.pt -o model.safetensors
+    diff      train an update of a few percent of a model --base MODEL --shards SHARDS --minutes 60 -o UPDATE.diff
 
 Each step tells its options with --help. A corpus is a folder with manifest_speech.csv (file, speaker, eff_bw, group,
-split), manifest_noise.csv and manifest_rir.csv (file, group, split); `split` is train or valid. dataset and fit resume
-where they stopped. The result is used by path, pyenhance denoise --model model.safetensors, and scored by pyenhance
-evaluate.
+split), manifest_noise.csv and manifest_rir.csv (file, group, split); `split` is train or valid. dataset, fit and diff
+resume where they stopped. The result is used by path, pyenhance denoise --model model.safetensors, and scored by
+pyenhance evaluate.
 """
 
 import sys
 from importlib import import_module
 
-STEPS = ("debian", "dataset", "fit", "export")
+STEPS = ("debian", "dataset", "fit", "export", "diff")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -18,6 +18,7 @@ from ..audio import read_audio
 from ..dsp import SAMPLE_RATE
 
 KINDS = ("speech", "noise", "rir")
+SPLITS = ("train", "valid")
 
 
 @dataclass(frozen=True)
@@ -38,29 +39,37 @@ class Corpus:
     directories : sequence of Path
         Each has at least one manifest; together they have all three.
     split : str
-        "train" or "valid".
+        One of `SPLITS`.
     groups : tuple of str
         Licence groups to use.
     cache : Path
         Where the decoded audio is kept.
     workers : int
         Processes that decode.
+    part : (int, int)
+        (k, n): the k-th of n parts, from 1. No two parts share a speaker or a noise; rooms are in all of them.
 
     Raises
     ------
     ValueError
-        A manifest is missing, or nothing in it fits.
+        A manifest is missing, nothing in it fits, or there is no such part.
     """
 
     def __init__(
-        self, directories: Sequence[Path], split: str, groups: tuple[str, ...], cache: Path, workers: int = 2
+        self,
+        directories: Sequence[Path],
+        split: str,
+        groups: tuple[str, ...],
+        cache: Path,
+        workers: int = 2,
+        part: tuple[int, int] = (1, 1),
     ) -> None:
         self.speakers: dict[str, list[Clip]] = defaultdict(list)
         self.noises: list[Clip] = []
         self.rooms: list[Clip] = []
         self._audio: dict[str, np.ndarray] = {}
         for kind in KINDS:
-            rows = _rows(directories, kind, split, groups)
+            rows = _of_part(kind, _rows(directories, kind, split, groups), part)
             clips = self._load(kind, rows, cache, workers)
             if kind == "speech":
                 for clip in clips:
@@ -108,6 +117,21 @@ def _rows(directories: Sequence[Path], kind: str, split: str, groups: tuple[str,
     if not rows:
         raise ValueError(f"{name} of {', '.join(map(str, found))} has no rows of split {split!r} in groups {groups}")
     return rows
+
+
+def _of_part(kind: str, rows: list[dict], part: tuple[int, int]) -> list[dict]:
+    """The rows of a part. What stands side by side by name, such as noises of one sort, goes into the same part."""
+    k, n = part
+    if not 1 <= k <= n:
+        raise ValueError(f"part {k} of {n}; accepted: 1 of n to n of n")
+    column = {"speech": "speaker", "noise": "file"}.get(kind)
+    if column is None:
+        return rows
+    names = sorted({row[column] for row in rows})
+    if len(names) < n:
+        raise ValueError(f"{n} parts of {len(names)} ({column} of manifest_{kind}.csv); accepted: at most as many")
+    own = set(names[(k - 1) * len(names) // n : k * len(names) // n])
+    return [row for row in rows if row[column] in own]
 
 
 def _decode(path: Path) -> np.ndarray:

@@ -7,6 +7,7 @@ features.
 
 import argparse
 import os
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -16,7 +17,7 @@ import numpy as np
 
 from .. import dsp
 from ..dsp import SignalSpec
-from .corpus import Corpus
+from .corpus import SPLITS, Corpus
 from .mixing import Mixer, active_rms
 
 SEQUENCES_PER_SHARD = 48
@@ -153,11 +154,39 @@ class ShardStream:
                 self.rescan()
             shards = list(self._shards.values())
             picks = [(s := shards[i], rng.integers(len(s["vad"]))) for i in rng.integers(len(shards), size=self.batch)]
-            batch = {name: np.stack([shard[name][row] for shard, row in picks]).astype(np.float32) for name in ARRAYS}
-            batch["gain"] /= 255
-            batch["strength"] /= 255
             self.step += 1
-            yield batch
+            yield _as_batch({name: np.stack([shard[name][row] for shard, row in picks]) for name in ARRAYS})
+
+
+def all_sequences(directory: Path, batch: int) -> Iterator[dict[str, np.ndarray]]:
+    """Every sequence of a folder of shards once, whole and in order, in batches such as `ShardStream` yields.
+
+    Raises
+    ------
+    ValueError
+        There is no shard.
+    """
+    paths = sorted(directory.glob("shard-*.npz"))
+    if not paths:
+        raise ValueError(f"{directory} holds no shard-*.npz; make some with pyenhance train dataset")
+    for shard in map(_read_shard, paths):
+        for first in range(0, len(shard["vad"]), batch):
+            yield _as_batch({name: shard[name][first : first + batch] for name in ARRAYS})
+
+
+def _as_batch(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """float32, gains and strengths in [0, 1]."""
+    batch = {name: array.astype(np.float32) for name, array in arrays.items()}
+    batch["gain"] /= 255
+    batch["strength"] /= 255
+    return batch
+
+
+def _part(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", text)
+    if not match or int(match[1]) > int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text!r}; accepted: K/N with 1 <= K <= N, such as 2/5")
+    return int(match[1]), int(match[2])
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -170,6 +199,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--groups", nargs="+", default=["permissive", "gpl", "restricted"], help="licences")
+    parser.add_argument("--split", choices=SPLITS, default="train", help="of the recordings")
+    parser.add_argument(
+        "--part", type=_part, default=(1, 1), metavar="K/N", help="the K-th of N parts, which share no speaker or noise"
+    )
     parser.add_argument("--num-bands", type=int, default=SignalSpec.num_bands)
     parser.add_argument("--lookahead-frames", type=int, default=SignalSpec.lookahead_frames)
     parser.add_argument("--cache", type=Path, help="decoded audio (default: OUT/audio)")
@@ -183,7 +216,14 @@ def main(argv: list[str] | None = None) -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / SIGNAL_FILE).write_text(signal.to_json())
     cache = arguments.cache or arguments.out / "audio"
-    corpus_arguments = (arguments.data, "train", tuple(arguments.groups), cache, arguments.workers)
+    corpus_arguments = (
+        arguments.data,
+        arguments.split,
+        tuple(arguments.groups),
+        cache,
+        arguments.workers,
+        arguments.part,
+    )
     Corpus(*corpus_arguments)  # decode once, before the workers share it
     count = max(1, round(arguments.hours * 3600 / arguments.seconds / SEQUENCES_PER_SHARD))
     missing = [i for i in range(count) if not (arguments.out / f"shard-{i:05d}.npz").exists()]

@@ -10,23 +10,33 @@ import torch
 
 from ..dsp import SignalSpec
 from ..model import write_weights
+from ..model.heads import HEADS
 from ..nn import quantize_weight
 from .fit import averaged_network
-from .network import Network
+from .network import Network, int8_steps
 
 GOLDEN_FRAMES = 120
-HEADS = ("gain", "strength", "vad")
 
 
+@torch.no_grad()
 def int8_tensors(network: Network) -> dict[str, np.ndarray]:
     """Tensors of a weights file, named as `NetworkSpec.tensors` says, from a torch network."""
     tensors: dict[str, np.ndarray] = {}
-    for name, parameter in network.named_parameters():
-        values = parameter.detach().float().numpy()
-        if values.ndim == 2:
-            tensors[name], tensors[f"{name}_scale"] = quantize_weight(values)
+    for name, (kind, _) in network.spec.tensors.items():
+        if name in tensors:  # a scale, which came with its matrix
+            continue
+        layer_name, own = name.split(".")
+        layer = getattr(network, layer_name)
+        values = getattr(layer, own).float().cpu()
+        if kind != "I8":
+            tensors[name] = values.numpy()
+            continue
+        scale = getattr(layer, f"{own}_scale")
+        if scale is None:
+            tensors[name], tensors[f"{name}_scale"] = quantize_weight(values.numpy())
         else:
-            tensors[name] = values
+            scale = scale.cpu()
+            tensors[name], tensors[f"{name}_scale"] = int8_steps(values, scale).to(torch.int8).numpy(), scale.numpy()
     return tensors
 
 
@@ -57,6 +67,12 @@ def golden_vectors(network: Network, seed: int = 0) -> dict[str, np.ndarray]:
     return golden
 
 
+def training_facts(data: str) -> dict[str, str]:
+    """What a weights file says of its making: the commit, and the data as they are described."""
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    return {"training_commit": commit, "training_data": data}
+
+
 def main(argv: list[str] | None = None) -> None:
     """Export: ``pyenhance train export CHECKPOINT -o WEIGHTS.safetensors --golden VECTORS.npz``."""
     parser = argparse.ArgumentParser(prog="pyenhance train export", description=__doc__)
@@ -66,8 +82,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--data", default="", help="what it was trained on, for the metadata")
     arguments = parser.parse_args(argv)
     signal, network = averaged_network(arguments.checkpoint)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    data = weights_bytes(signal, network, {"training_commit": commit, "training_data": arguments.data})
+    data = weights_bytes(signal, network, training_facts(arguments.data))
     arguments.output.write_bytes(data)
     if arguments.golden:
         np.savez_compressed(arguments.golden, **golden_vectors(network))

@@ -12,7 +12,9 @@ import math
 import os
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +23,17 @@ import torch
 from torch import distributed
 
 from ..dsp import HOP, SAMPLE_RATE, SignalSpec
-from ..model import SHAPES, load_model, named_shape
+from ..model import SHAPES, Model, load_model, named_shape
 from ..nn import NetworkSpec
 from .dataset import ShardStream
-from .loss import OVER, percepnet_loss
+from .loss import GOOD_WITHIN, OVER, congruence_loss, percepnet_loss
 from .muon import Muon
-from .network import Network, load_int8
+from .network import Network, answers, load_int8
+from .old import OldModels
 from .precision import fastest_dtype
 
 SYNC_STEPS = 10
-_AVERAGE_DECAY = 0.98  # each SYNC_STEPS steps
+_AVERAGE_DECAY = 0.98  # each SYNC_STEPS steps, once there are enough of them
 _BEGINNINGS = 0.3  # share of the batches that start where their sequences do
 
 
@@ -52,6 +55,10 @@ class TrainOptions:
         Number type of the large products.
     device : str
     seed : int
+    alpha, beta, good_within : float
+        See `congruence_loss`; where there are old models.
+    old_heads : float
+        Weight of the loss of the old models' heads on the new body.
     """
 
     rate: float = 2e-3
@@ -61,6 +68,10 @@ class TrainOptions:
     dtype: torch.dtype = torch.float32
     device: str = "cpu"
     seed: int = 0
+    alpha: float = 1.0
+    beta: float = 5.0
+    good_within: float = GOOD_WITHIN
+    old_heads: float = 0.0
 
 
 class Trainer:
@@ -72,19 +83,31 @@ class Trainer:
         Fresh, or one to begin from (see `load_int8`).
     stream : ShardStream
     options : TrainOptions
+    old : sequence of Model
+        Models near which the new one stays; see `OldModels`.
+
+    Raises
+    ------
+    ValueError
+        An old model of another signal path than the shards', or heads that do not fit the network.
     """
 
-    def __init__(self, network: Network, stream: ShardStream, options: TrainOptions | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        stream: ShardStream,
+        options: TrainOptions | None = None,
+        old: Sequence[Model] = (),
+    ) -> None:
         self.options = options = options or TrainOptions()
         self.device = torch.device(options.device)
         self.network = network.to(self.device)
-        self.average = torch.optim.swa_utils.AveragedModel(
-            self.network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(_AVERAGE_DECAY)
-        )
+        self.average = torch.optim.swa_utils.AveragedModel(self.network, multi_avg_fn=_move_average)
+        self.old = OldModels(old, stream.signal, network.spec if options.old_heads else None).to(self.device)
         self.optimisers = _optimisers(self.network, options)
         self.stream = stream
         self.progress = 0.0  # share of the run that is done, by time or by steps
-        self.spent = 0.0
+        self.spent = 0.0  # of the run's budget
 
     @property
     def step(self) -> int:
@@ -102,8 +125,19 @@ class Trainer:
                 group["lr"] = options.rate * warm * (0.02 + 0.98 * decay)
         self.network.quantise = self.progress >= options.quantise_from
         with torch.autocast(self.device.type, options.dtype, enabled=options.dtype != torch.float32):
-            outputs = self.network(target["features"])
-        loss, parts = percepnet_loss(*outputs, target, over=options.over)
+            outputs = self.network.run(target["features"])
+            gain, strength, vad = answers(outputs)
+            old_gain = self.old.gain(target["features"])
+            on_body = self.old.heads_on(outputs) if options.old_heads else []
+        loss, parts = percepnet_loss(gain, strength, vad, target, over=options.over)
+        if old_gain is not None:
+            congruence, good = congruence_loss(gain, old_gain, target, options.alpha, options.beta, options.good_within)
+            loss = loss + congruence
+            parts |= {"congruence": congruence.detach(), "good": good}
+        if on_body:
+            losses, heads = zip(*(percepnet_loss(*given, target, over=options.over) for given in on_body), strict=True)
+            loss = loss + options.old_heads * torch.stack(losses).mean()
+            parts["old_heads"] = torch.stack([own["gain"] for own in heads]).mean()
         self.network.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -114,15 +148,20 @@ class Trainer:
         self.network.limit_weights()
         return {"loss": loss.item()} | {name: part.item() for name, part in parts.items()}
 
-    @torch.no_grad()
     def synchronise(self, budget: float) -> None:
         """Agree with the other processes on weights and progress, and go into the moving average.
 
         Parameters
         ----------
         budget : float
-            Length of the run in seconds.
+            Length of the run in the units of `spent`: see `Length`.
         """
+        self.agree(budget)
+        self.average.update_parameters(self.network)
+
+    @torch.no_grad()
+    def agree(self, budget: float) -> None:
+        """Take the mean of all processes' weights and progress."""
         if distributed.is_initialized():
             flat = torch.nn.utils.parameters_to_vector([*self.network.parameters(), torch.tensor([self.spent])])
             distributed.all_reduce(flat)
@@ -130,7 +169,6 @@ class Trainer:
             torch.nn.utils.vector_to_parameters(flat[:-1], self.network.parameters())
             self.spent = float(flat[-1])
         self.progress = self.spent / budget
-        self.average.update_parameters(self.network)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint from which `load` resumes exactly."""
@@ -150,14 +188,16 @@ class Trainer:
         os.replace(part, path)
 
     def _shape(self) -> dict[str, str]:
-        return {"signal": self.stream.signal.to_json(), "layers": self.network.spec.to_json()}
+        facts = {"signal": self.stream.signal.to_json(), "layers": self.network.spec.to_json()}
+        return facts | {"old": " ".join(self.old.sums)}
 
     def load(self, path: Path) -> None:
         """Resume from a checkpoint of the same network and signal path."""
         saved = torch.load(path, map_location=self.device, weights_only=True)
         for name, value in self._shape().items():
-            if saved[name] != value:
-                raise ValueError(f"{path} holds {name} {saved[name]}; this run has {value}")
+            found = saved.get(name, "")  # a checkpoint that does not say was made without
+            if found != value:
+                raise ValueError(f"{path} holds {name} {found or '(none)'}; this run has {value or '(none)'}")
         self.network.load_state_dict(saved["network"])
         self.average.load_state_dict(saved["average"])
         for optimiser, state in zip(self.optimisers, saved["optimisers"], strict=True):
@@ -174,15 +214,24 @@ def _optimisers(network: Network, options: TrainOptions) -> list[torch.optim.Opt
     hidden = {n for n, p in network.named_parameters() if p.ndim == 2 and not n.startswith(heads)}
     matrices = [p for n, p in network.named_parameters() if n in hidden]
     others = [p for n, p in network.named_parameters() if n not in hidden]
-    return [
-        Muon(matrices, options.rate, options.dtype),
-        torch.optim.AdamW(others, lr=options.rate, betas=(0.9, 0.98)),
-    ]
+    optimisers: list[torch.optim.Optimizer] = [torch.optim.AdamW(others, lr=options.rate, betas=(0.9, 0.98))]
+    if matrices:
+        optimisers.insert(0, Muon(matrices, options.rate, options.dtype))
+    return optimisers
+
+
+@torch.no_grad()
+def _move_average(averages: list[torch.Tensor], weights: list[torch.Tensor], count: torch.Tensor | int) -> None:
+    """A moving average that is short while little was averaged, so that a short run is not held at its start."""
+    decay = min(_AVERAGE_DECAY, (1 + int(count)) / (10 + int(count)))
+    torch._foreach_lerp_(averages, weights, 1 - decay)
 
 
 def averaged_network(path: Path) -> tuple[SignalSpec, Network]:
     """The moving average of a checkpoint's weights, ready for evaluation with simulated int8, and its signal path."""
     saved = torch.load(path, map_location="cpu", weights_only=True)
+    if "base" in saved:
+        raise ValueError(f"{path} is the checkpoint of a diff, which train diff writes itself")
     signal = SignalSpec.from_json(saved["signal"])
     network = Network(NetworkSpec.from_json(saved["layers"], signal.num_features))
     prefix = "module."
@@ -219,55 +268,106 @@ def _crop(batch: dict[str, Any], frames: int, step: int) -> dict[str, Any]:
     return {k: v if k == "band_mask" else v[:, start : start + frames] for k, v in batch.items()}
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Train: ``pyenhance train fit --shards DIR --out CHECKPOINT``."""
-    parser = argparse.ArgumentParser(prog="pyenhance train fit", description=__doc__)
-    parser.add_argument("--shards", type=Path, required=True, help="folder written by pyenhance.train.dataset")
-    parser.add_argument("--out", type=Path, required=True, help="checkpoint; resumed when it is there")
-    parser.add_argument("--shape", choices=SHAPES, default="default", help="of a fresh network")
-    parser.add_argument("--start", metavar="MODEL", help="begin from the weights of a model instead")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that trains."""
     parser.add_argument("--minutes", type=float, default=60, help="length of the run; the schedule follows it")
+    parser.add_argument("--steps", type=int, default=0, help="its length in steps instead: the same on any machine")
     parser.add_argument("--batch", type=int, default=8, help="sequences a step and process")
     parser.add_argument("--frames", type=int, default=250, help="frames of each sequence a step")
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
     parser.add_argument("--warm-up", type=int, default=100, help="steps")
-    parser.add_argument("--quantise-from", type=float, default=0.6, help="share of the run before int8 is simulated")
     parser.add_argument("--over", type=float, default=OVER, help="weight of gains that are too high")
+    parser.add_argument("--old", nargs="+", default=[], metavar="MODEL", help="stay near it; several: near their mean")
+    parser.add_argument("--alpha", type=float, default=1.0, help="how near everywhere")
+    parser.add_argument("--beta", type=float, default=5.0, help="how much nearer where the old gain is good")
+    parser.add_argument(
+        "--good-within", type=float, default=GOOD_WITHIN, help="largest error of a good gain, as loudness"
+    )
+    parser.add_argument("--old-heads", type=float, default=0.0, help="weight of the old heads' loss on the new body")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=0, help="of the CPU (0: torch's choice)")
     parser.add_argument("--max-gb", type=float, default=12, help="of shards in memory, all processes together")
     parser.add_argument("--log", type=Path, help="folder for TensorBoard")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="of products (default: the faster one here)")
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args(argv)
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
+
+
+def options_of(arguments: argparse.Namespace) -> TrainOptions:
+    """What the options of `add_arguments`, and others of the same names, say."""
+    given = {field.name: getattr(arguments, field.name) for field in fields(TrainOptions) if field.name in arguments}
+    name = arguments.dtype
+    return TrainOptions(**given | {"dtype": getattr(torch, name) if name else fastest_dtype(arguments.device)})
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a run is, and its sequences.
+
+    Attributes
+    ----------
+    minutes : float
+    steps : int
+        In the place of minutes, unless it is 0.
+    frames : int
+        Of each sequence a step.
+    """
+
+    minutes: float = 60
+    steps: int = 0
+    frames: int = 250
+
+    @property
+    def budget(self) -> float:
+        """Seconds, or steps."""
+        return self.steps or 60 * self.minutes
+
+    def left(self, spent: float) -> str:
+        """What is left of the budget, in words."""
+        left = max(self.budget - spent, 0)
+        return f"{left:.0f} steps" if self.steps else f"{left / 60:.1f} min"
+
+
+def length_of(arguments: argparse.Namespace) -> Length:
+    """What the options of `add_arguments` say of the length of the run."""
+    return Length(arguments.minutes, arguments.steps, arguments.frames)
+
+
+@contextmanager
+def processes() -> Iterator[tuple[int, int]]:
+    """The number of this process and of all that torchrun started, which can talk to one another inside."""
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if world > 1:
         distributed.init_process_group("gloo")
-    stream = ShardStream(arguments.shards, arguments.batch, arguments.seed, arguments.max_gb / world, (rank, world))
-    try:
-        network = starting_network(stream.signal, arguments.shape, arguments.start, arguments.seed)
-    except ValueError as error:
-        parser.error(str(error))
-    dtype = getattr(torch, arguments.dtype) if arguments.dtype else fastest_dtype(arguments.device)
-    options = TrainOptions(
-        rate=arguments.rate,
-        warm_up=arguments.warm_up,
-        quantise_from=arguments.quantise_from,
-        over=arguments.over,
-        dtype=dtype,
-        device=arguments.device,
-        seed=arguments.seed,
-    )
-    trainer = Trainer(network, stream, options)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    if arguments.out.exists():
-        trainer.load(arguments.out)
-        print(f"resumed at step {trainer.step}", file=sys.stderr)
-    _run(trainer, arguments, report=rank == 0)
+    yield rank, world
     if world > 1:
         distributed.destroy_process_group()
+
+
+def open_stream(arguments: argparse.Namespace, rank: int, world: int) -> ShardStream:
+    """This process' share of the shards."""
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    return ShardStream(arguments.shards, arguments.batch, arguments.seed, arguments.max_gb / world, (rank, world))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Train: ``pyenhance train fit --shards DIR --out CHECKPOINT``."""
+    parser = argparse.ArgumentParser(prog="pyenhance train fit", description=__doc__)
+    add_arguments(parser)
+    parser.add_argument("--shards", type=Path, required=True, help="folder written by pyenhance.train.dataset")
+    parser.add_argument("--out", type=Path, required=True, help="checkpoint; resumed when it is there")
+    parser.add_argument("--shape", choices=SHAPES, default="default", help="of a fresh network")
+    parser.add_argument("--start", metavar="MODEL", help="begin from the weights of a model instead")
+    parser.add_argument("--quantise-from", type=float, default=0.6, help="share of the run before int8 is simulated")
+    arguments = parser.parse_args(argv)
+    with processes() as (rank, world):
+        stream = open_stream(arguments, rank, world)
+        try:
+            network = starting_network(stream.signal, arguments.shape, arguments.start, arguments.seed)
+            trainer = Trainer(network, stream, options_of(arguments), [load_model(name) for name in arguments.old])
+        except ValueError as error:
+            parser.error(str(error))
+        run(trainer, arguments.out, length_of(arguments), report=rank == 0, log=arguments.log)
 
 
 def _tensorboard(folder: Path) -> Any:
@@ -278,19 +378,37 @@ def _tensorboard(folder: Path) -> Any:
     return SummaryWriter(folder)
 
 
-def _run(trainer: Trainer, arguments: argparse.Namespace, report: bool) -> None:
-    """Train until the time is over; the process that reports also saves."""
-    budget = arguments.minutes * 60
+def run(trainer: Trainer, checkpoint: Path, length: Length, *, report: bool = True, log: Path | None = None) -> None:
+    """Train until the run is over, from where the checkpoint stands if there is one.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    checkpoint : Path
+        Written every two minutes and at the end.
+    length : Length
+    report : bool
+        Tell progress on standard error, and save: one process of several does.
+    log : Path, optional
+        Folder for TensorBoard.
+    """
+    budget = length.budget
+    if checkpoint.exists():
+        trainer.load(checkpoint)
+        print(f"resumed at step {trainer.step}", file=sys.stderr)
+        if trainer.spent >= budget:
+            return
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
     begin = last = saved = time.monotonic()
     first = trainer.step
     mean: dict[str, float] = {}
-    log = _tensorboard(arguments.log) if report and arguments.log else None
+    board = _tensorboard(log) if report and log else None
     waited, asked = 0.0, begin
     for batch in trainer.stream:
         waited += time.monotonic() - asked
-        losses = trainer.train_step(_crop(batch, arguments.frames, trainer.step))
+        losses = trainer.train_step(_crop(batch, length.frames, trainer.step))
         now = time.monotonic()
-        trainer.spent += now - last
+        trainer.spent += 1 if length.steps else now - last
         last = now
         asked = now
         mean = {k: 0.99 * mean.get(k, v) + 0.01 * v for k, v in losses.items()}
@@ -301,19 +419,18 @@ def _run(trainer: Trainer, arguments: argparse.Namespace, report: bool) -> None:
         if report and trainer.step % (10 * SYNC_STEPS) == 0:
             text = " ".join(f"{k} {v:.4f}" for k, v in mean.items())
             speed = (trainer.step - first) / (now - begin)
-            hours = speed * arguments.batch * arguments.frames * HOP / SAMPLE_RATE  # of audio, an hour
-            left = max(budget - trainer.spent, 0) / 60
+            hours = speed * trainer.stream.batch * length.frames * HOP / SAMPLE_RATE  # of audio, an hour
             print(
                 f"step {trainer.step} {text} int8 {trainer.network.quantise} "
                 f"{speed:.2f} steps/s, {hours:.1f} h of audio an hour, "
-                f"{waited / (now - begin):.1%} of the time waiting for data, {left:.1f} min left",
+                f"{waited / (now - begin):.1%} of the time waiting for data, {length.left(trainer.spent)} left",
                 file=sys.stderr,
                 flush=True,
             )
-            for name, value in mean.items() if log else ():
-                log.add_scalar(name, value, trainer.step)
+            for name, value in mean.items() if board else ():
+                board.add_scalar(name, value, trainer.step)
         if report and (over or now - saved > 120):
-            trainer.save(arguments.out)
+            trainer.save(checkpoint)
             saved = now
         if over:
             break

@@ -4,21 +4,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-GAMMA = 0.5
-"""Power of the gain error: loudness, not amplitude (y in the paper)."""
-
-QUARTIC = 10.0
-"""C4: weight of the fourth power, which punishes audible mistakes."""
+from ..measure import GAMMA, QUARTIC, SMALL_GAIN
 
 OVER = 2.0
 """Weight of a gain that is too high against one that is too low: noise that is left is heard more than speech that is a
 little softer. (Ours; see EXPERIMENTS.md.)"""
 
-_SMALL = 1e-3  # keeps the power's slope finite at zero
+GOOD_WITHIN = 0.1
+"""Largest error of an old model's gain, |sqrt(g) - sqrt(g_old)|, that counts as good: some 2 dB at gains near 1."""
 
 
 def _power(x: Tensor) -> Tensor:
-    return (x + _SMALL) ** GAMMA
+    return (x + SMALL_GAIN) ** GAMMA
 
 
 def percepnet_loss(
@@ -61,3 +58,39 @@ def percepnet_loss(
     loss = gain_loss + strength_weight * strength_loss + vad_weight * vad_loss
     parts = {"gain": gain_loss.detach(), "strength": strength_loss.detach(), "vad": vad_loss.detach()}
     return loss, parts
+
+
+def congruence_loss(
+    gain_logit: Tensor,
+    old_gain: Tensor,
+    target: dict[str, Tensor],
+    alpha: float = 1.0,
+    beta: float = 5.0,
+    good_within: float = GOOD_WITHIN,
+) -> tuple[Tensor, Tensor]:
+    """Focal distillation: stay near an old model, most of all where it is good (Yan et al., CVPR 2021, equation 6).
+
+    (alpha + beta [old is good here]) (sqrt(g) - sqrt(g_old))^2, the mean over frames and bands. A gain is good when its
+    own error, sqrt(g_target) - sqrt(g_old), is within a bound: what a right answer is for classes.
+
+    Parameters
+    ----------
+    gain_logit : Tensor, shape (B, T, bands)
+    old_gain : Tensor, shape (B, T, bands), in [0, 1]
+    target : dict
+        As for `percepnet_loss`.
+    alpha, beta : float
+        Weight everywhere, and what is added where the old gain is good.
+    good_within : float
+
+    Returns
+    -------
+    loss : Tensor, scalar
+    good : Tensor, scalar: share of the gains that are good
+    """
+    mask = target["band_mask"][:, None]
+    total = mask.sum() * gain_logit.shape[1]
+    old = _power(old_gain)
+    good = ((_power(target["gain"]) - old).abs() <= good_within) * mask
+    distance = (_power(torch.sigmoid(gain_logit.float())) - old) ** 2
+    return ((alpha * mask + beta * good) * distance).sum() / total, good.sum() / total

@@ -1,14 +1,20 @@
 """The network in torch, with int8 simulated on demand, so that what is trained is what will run."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..model import Model
-from ..nn import INPUT, LayerSpec, NetworkSpec
+from ..model.heads import HEADS
+from ..nn import INPUT, KINDS, LayerSpec, NetworkSpec
 
 ACTIVATION_LEVELS = 127
 """Steps between 0 and 1 of an int8 activation."""
+
+WEIGHT_LEVELS = 127
+"""Steps between 0 and a row's largest int8 weight."""
 
 WEIGHT_LIMIT = 1.0
 """Weights are kept within +- this, so that eight bits resolve them."""
@@ -18,10 +24,30 @@ def _straight_through(x: Tensor, quantised: Tensor) -> Tensor:
     return x + (quantised - x).detach()
 
 
-def fake_quantise_weight(weight: Tensor) -> Tensor:
-    """Weight as int8 times its row's scale (symmetric, per output channel); the gradient passes straight through."""
-    scale = weight.detach().abs().amax(1, keepdim=True).clamp_min(1e-8) / ACTIVATION_LEVELS
-    return _straight_through(weight, torch.round(weight / scale) * scale)
+def int8_steps(weight: Tensor, scale: Tensor) -> Tensor:
+    """Weight in whole steps of its row's scale, within int8; shape (outputs, inputs), float32.
+
+    Parameters
+    ----------
+    weight : Tensor, shape (outputs, inputs)
+    scale : Tensor, shape (outputs,)
+    """
+    steps = torch.round(weight / scale.clamp_min(torch.finfo(scale.dtype).tiny)[:, None])
+    return steps.clamp(-WEIGHT_LEVELS, WEIGHT_LEVELS)
+
+
+def fake_quantise_weight(weight: Tensor, scale: Tensor | None = None) -> Tensor:
+    """Weight as int8 times its row's scale (symmetric, per output channel); the gradient passes straight through.
+
+    Parameters
+    ----------
+    weight : Tensor, shape (outputs, inputs)
+    scale : Tensor, shape (outputs,), optional
+        Where it is frozen; by default a row's largest weight is on the grid's edge.
+    """
+    if scale is None:
+        scale = weight.detach().abs().amax(1).clamp_min(1e-8) / WEIGHT_LEVELS
+    return _straight_through(weight, int8_steps(weight.detach(), scale) * scale[:, None])
 
 
 def fake_quantise_activation(x: Tensor) -> Tensor:
@@ -32,18 +58,32 @@ def fake_quantise_activation(x: Tensor) -> Tensor:
 _ACTIVATIONS = {"clamp": lambda x: torch.clamp(x, 0, 1), "tanh": torch.tanh}  # of hidden layers; heads stay logits
 
 
-class Dense(nn.Module):
-    """activation(W x + b); a head's activation is left to the loss."""
+class Layer(nn.Module):
+    """What the kinds of layers share: their matrices, each with the scales of its rows where these are frozen."""
 
     def __init__(self, spec: LayerSpec, inputs: int) -> None:
         super().__init__()
+        self.spec = spec
+        for name in KINDS[spec.kind].matrices(spec, inputs):
+            self.register_buffer(f"{name}_scale", None)  # None: they follow the weights
+
+    def matrix(self, name: str, quantise: bool) -> Tensor:
+        """A matrix as it is computed with, shape (outputs, inputs)."""
+        weight = getattr(self, name)
+        return fake_quantise_weight(weight, getattr(self, f"{name}_scale")) if quantise else weight
+
+
+class Dense(Layer):
+    """activation(W x + b); a head's activation is left to the loss."""
+
+    def __init__(self, spec: LayerSpec, inputs: int) -> None:
+        super().__init__(spec, inputs)
         drawn = nn.Linear(inputs * spec.frames, spec.units)  # as PyTorch initialises it
-        self.spec, self.weight, self.bias = spec, drawn.weight, drawn.bias
+        self.weight, self.bias = drawn.weight, drawn.bias
 
     def forward(self, x: Tensor, quantise: bool) -> Tensor:
         """x (T, B, inputs) -> (T, B, units)."""
-        weight = fake_quantise_weight(self.weight) if quantise else self.weight
-        y = F.linear(x, weight, self.bias)
+        y = F.linear(x, self.matrix("weight", quantise), self.bias)
         activation = _ACTIVATIONS.get(self.spec.activation)
         return activation(y.float()) if activation else y
 
@@ -58,11 +98,11 @@ class Conv(Dense):
         return super().forward(torch.cat([padded[k : k + len(x)] for k in range(frames)], -1), quantise)
 
 
-class GRU(nn.Module):
+class GRU(Layer):
     """PyTorch's GRU (gates r, z, n) with the input product of the whole sequence in one go."""
 
     def __init__(self, spec: LayerSpec, inputs: int) -> None:
-        super().__init__()
+        super().__init__(spec, inputs)
         units = spec.units
         bound = units**-0.5
         self.weight_ih = nn.Parameter(torch.empty(3 * units, inputs).uniform_(-bound, bound))
@@ -72,14 +112,11 @@ class GRU(nn.Module):
 
     def forward(self, x: Tensor, quantise: bool) -> Tensor:
         """x (T, B, inputs) -> h (T, B, units), float32, from a zero state."""
-        weight_ih, weight_hh = self.weight_ih, self.weight_hh
-        if quantise:
-            weight_ih, weight_hh = fake_quantise_weight(weight_ih), fake_quantise_weight(weight_hh)
-        projected = F.linear(x, weight_ih, self.bias_ih)
-        return Recurrence.apply(projected, weight_hh, self.bias_hh, quantise)
+        projected = F.linear(x, self.matrix("weight_ih", quantise), self.bias_ih)
+        return Recurrence.apply(projected, self.matrix("weight_hh", quantise), self.bias_hh, quantise)
 
 
-LAYERS: dict[str, type[nn.Module]] = {"dense": Dense, "conv": Conv, "gru": GRU}
+LAYERS: dict[str, type[Layer]] = {"dense": Dense, "conv": Conv, "gru": GRU}
 """The class of each kind of `nn.KINDS`."""
 
 
@@ -174,17 +211,23 @@ class Network(nn.Module):
         """
         outputs = {INPUT: features.transpose(0, 1)}
         for layer in self.spec.layers:
-            seen = [outputs[source] for source in layer.sources]
-            x = getattr(self, layer.name)(seen[0] if len(seen) == 1 else torch.cat(seen, -1), self.quantise)
+            x = self._output(layer, outputs)
             hidden = layer.activation in _ACTIVATIONS
             outputs[layer.name] = fake_quantise_activation(x) if hidden and self.quantise else x
         return outputs
 
+    def _output(self, layer: LayerSpec, outputs: Mapping[str, Tensor]) -> Tensor:
+        seen = [outputs[source] for source in layer.sources]
+        return getattr(self, layer.name)(seen[0] if len(seen) == 1 else torch.cat(seen, -1), self.quantise)
+
+    def heads_on(self, body: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """What this network's heads answer to another's layers, which fit (`check_heads`); see `answers`."""
+        heads = {layer.name: self._output(layer, body) for layer in self.spec.layers if layer.name in HEADS}
+        return answers(heads)
+
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Gain and strength, shape (B, T, bands), and vad, shape (B, T), all logits; see `run`."""
-        outputs = self.run(features)
-        gain, strength, vad = (outputs[head].transpose(0, 1) for head in ("gain", "strength", "vad"))
-        return gain, strength, vad.squeeze(-1)
+        """Logits of gain and strength, shape (B, T, bands), and of vad, shape (B, T); see `run`."""
+        return answers(self.run(features))
 
     @torch.no_grad()
     def limit_weights(self) -> None:
@@ -194,18 +237,26 @@ class Network(nn.Module):
                 parameter.clamp_(-WEIGHT_LIMIT, WEIGHT_LIMIT)
 
 
-def load_int8(model: Model) -> Network:
+def answers(outputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits of gain and strength, shape (B, T, bands), and of vad, shape (B, T), among what `Network.run` returns."""
+    gain, strength, vad = (outputs[head].transpose(0, 1) for head in HEADS)
+    return gain, strength, vad.squeeze(-1)
+
+
+def load_int8(model: Model, *, freeze_scales: bool = False) -> Network:
     """The torch network with a model's int8 weights: where fine-tuning begins.
 
     Parameters
     ----------
     model : Model
+    freeze_scales : bool
+        Keep the model's scales whatever the weights become, so that they can move by whole steps alone.
 
     Returns
     -------
     Network
         Its simulated int8 is what the model computes: a row's largest weight is on the grid's edge, so that quantising
-        again gives the same integers.
+        again gives the same integers. (Of a row whose largest is not, such as a diff leaves, frozen scales alone do.)
     """
     network = Network(model.network.spec)
     tensors = model.tensors
@@ -215,4 +266,9 @@ def load_int8(model: Model) -> Network:
         if not name.endswith("_scale")
     }
     network.load_state_dict(state)
+    if freeze_scales:
+        for layer in network.spec.layers:
+            own = getattr(network, layer.name)
+            for name in KINDS[layer.kind].matrices(layer, network.spec.inputs_of(layer)):
+                setattr(own, f"{name}_scale", torch.from_numpy(tensors[f"{layer.name}.{name}_scale"].copy()))
     return network

@@ -15,8 +15,10 @@ from pyenhance.cli import main
 from pyenhance.evaluate import load_pairs
 from pyenhance.evaluate.gate import MARGINS, PESQ_STARTS, Limits, gate, judge, read_record, record
 from pyenhance.evaluate.groups import bucket, bucket_order, compare_all, compare_groups, interval, measured_groups
+from pyenhance.evaluate.heads import COMPATIBLE_WITHIN, compare_heads, in_words
 from pyenhance.evaluate.run import score_clips
-from pyenhance.model import available_models
+from pyenhance.measure import gain_loss
+from pyenhance.model import available_models, load_model, write_weights
 from pyenhance.model.diff import weights_bytes
 
 from ..conftest import ROOT, voiced
@@ -208,6 +210,60 @@ def test_command_and_reports(few: Path, tmp_path: Path, capsys: pytest.CaptureFi
     worse = json.loads(capsys.readouterr().out)
     assert not worse["passed"] and "noisy may not replace tiny" in worse["verdict"]
     assert [verdict["passed"] for verdict in read_record(history)["verdicts"]] == [True, False]
+
+
+@pytest.fixture
+def other_body(tmp_path: Path) -> Path:
+    """tiny, every weight of a layer of its body moved by a step or two: other heads would fit it better."""
+    model = load_model("tiny")
+    tensors = dict(model.tensors)
+    moved = tensors["gru3.weight_ih"] + np.random.default_rng(0).integers(-9, 10, tensors["gru3.weight_ih"].shape)
+    tensors["gru3.weight_ih"] = np.clip(moved, -127, 127).astype(np.int8)
+    path = tmp_path / "other.safetensors"
+    path.write_bytes(write_weights(model.signal, model.network.spec, tensors))
+    return path
+
+
+def test_old_heads_on_a_new_body(few: Path, other_body: Path) -> None:
+    pairs = load_pairs(few)[:2]
+    same = compare_heads(pairs, "tiny", "tiny", workers=1)
+    assert same["old"] == same["new"] == same["old_heads"] > 0 and same["loss"] == 0 and same["compatible"]
+    other = compare_heads(pairs, "tiny", str(other_body), workers=1)
+    assert other["old"] == same["old"] and other["old_heads"] == pytest.approx(
+        other["new"], rel=1e-12
+    )  # its heads stayed
+    assert other["loss"] == pytest.approx(other["new"] / other["old"] - 1) != 0
+    assert other["compatible"] == (other["loss"] <= COMPATIBLE_WITHIN)
+    assert f"{other['loss']:+.1%}" in in_words(other)
+    for new, match in (
+        ("default", "head 'gain' sees 'conv2': 64 units, tanh; the other body has 256"),
+        ("low-delay", ""),
+    ):
+        refused = compare_heads(pairs, "tiny", new, workers=1)
+        assert match in refused["refused"] and refused["refused"] in in_words(refused)
+
+
+def test_what_is_compatible() -> None:
+    facts = {"old": 0.1, "new": 0.09, "old_heads": 0.103, "loss": 0.03, "compatible": False}
+    assert "0.1030, +3.0% against their own" in in_words(facts) and "not compatible" in in_words(facts)
+    assert "not compatible" not in in_words(facts | {"compatible": True})
+
+
+def test_gain_loss_by_hand() -> None:
+    ideal, gain = np.array([[0.25, 1.0]]), np.array([[0.25, 0.36]])
+    error = math.sqrt(1.001) - math.sqrt(0.361)
+    assert gain_loss(gain, ideal) == pytest.approx((error**2 + 10 * error**4) / 2)
+    assert gain_loss(ideal, ideal) == 0
+
+
+def test_the_gate_tells_of_heads(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    page, history = tmp_path / "report.html", tmp_path / "history.json"
+    argv = ["model", "gate", "tiny", "tiny", "--pairs", str(few), "--workers", "1", "-o", str(page)]
+    assert main([*argv, "--record", str(history)]) == 0
+    text = capsys.readouterr().out
+    assert "The old heads on the new body: gain loss" in text and "+0.0% against their own" in text
+    assert "<h2>Compatibility</h2>" in page.read_text()
+    assert read_record(history)["verdicts"][0]["heads"]["compatible"]
 
 
 def test_bad_requests(few: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -15,6 +15,7 @@ from pyenhance.train.corpus import Corpus
 from pyenhance.train.mixing import Mixer, active_rms
 
 from ..conftest import voiced
+from .shards import make_shard
 
 SIGNAL = SignalSpec()
 
@@ -192,3 +193,52 @@ def test_stream_draws_the_same_batch_at_the_same_step(
         np.testing.assert_array_equal(batches[2][name], resumed[name])
     assert not np.array_equal(batches[0]["features"], batches[1]["features"])
     shutil.rmtree(tmp_path / "shards")
+
+
+def test_parts_share_no_speaker_and_no_noise(corpus_folder: Path, tmp_path: Path) -> None:
+    whole, *parts = (
+        Corpus([corpus_folder], "train", ("permissive",), tmp_path, 1, part) for part in ((1, 1), (1, 2), (2, 2))
+    )
+    assert [sorted(part.speakers) for part in parts] == [["anna"], ["bert"]] and len(whole.speakers) == 2
+    noises = [[part.read("noise", clip) for clip in part.noises] for part in parts]
+    assert [len(own) for own in noises] == [1, 1] and not np.array_equal(noises[0][0], noises[1][0])
+    assert all(len(part.rooms) == len(whole.rooms) == 1 for part in parts)
+    for part, match in (((3, 2), "part 3 of 2; accepted"), ((0, 2), "part 0 of 2"), ((1, 3), "3 parts of 2")):
+        with pytest.raises(ValueError, match=match):
+            Corpus([corpus_folder], "train", ("permissive",), tmp_path, 1, part)
+
+
+def test_shards_of_a_part_and_a_split(
+    corpus_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(dataset, "SEQUENCES_PER_SHARD", 2)
+    corpora: list[Corpus] = []
+    make = dataset.Corpus
+    monkeypatch.setattr(dataset, "Corpus", lambda *given: corpora.append(make(*given)) or corpora[-1])
+    arguments = ["--data", str(corpus_folder), "--hours", str(2 / 3600), "--seconds", "1", "--workers", "1"]
+    arguments += ["--cache", str(tmp_path / "audio")]
+    dataset.main([*arguments, "--out", str(tmp_path / "two"), "--part", "2/2"])
+    assert sorted(corpora[0].speakers) == ["bert"]
+    assert len(list(dataset.all_sequences(tmp_path / "two", 2))) == 1
+    for others, message in (
+        (["--part", "3/2"], "'3/2'; accepted: K/N"),
+        (["--part", "half"], "'half'; accepted: K/N"),
+        (["--split", "test"], "'test'"),
+    ):
+        with pytest.raises(SystemExit):
+            dataset.main([*arguments, "--out", str(tmp_path / "none"), *others])
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_every_sequence_once(tmp_path: Path) -> None:
+    folder = make_shard(tmp_path / "shards", SIGNAL, sequences=5)
+    with np.load(folder / "shard-00000.npz") as shard:
+        batches = list(dataset.all_sequences(folder, 2))
+        assert [len(batch["vad"]) for batch in batches] == [2, 2, 1]
+        for name in dataset.ARRAYS:
+            joined = np.concatenate([batch[name] for batch in batches])
+            levels = 255 if name in ("gain", "strength") else 1
+            np.testing.assert_allclose(joined * levels, shard[name], atol=1e-3)
+    with pytest.raises(ValueError, match="holds no shard"):
+        next(dataset.all_sequences(tmp_path, 2))
