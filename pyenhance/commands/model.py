@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..evaluate.gate import MARGINS, Limits
 from ..model.diff import KINDS
+from .terminal import write_whole
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -107,7 +108,7 @@ def _diff(arguments: argparse.Namespace) -> int:
 
     old, new = weights_bytes(arguments.old), weights_bytes(arguments.new)
     diff = make_diff(old, new, kind=arguments.kind, buckets=arguments.buckets, seed=arguments.seed)
-    _write(arguments.output, diff, force=arguments.force)
+    write_whole(arguments.output, diff, force=arguments.force)
     share = f"{changed_share(old, new):.1%} of the weights change"
     print(f"{arguments.output}: {len(diff):,} bytes, {len(diff) / len(new):.1%} of the model; {share}")
     return 0
@@ -117,21 +118,9 @@ def _apply(arguments: argparse.Namespace) -> int:
     from ..model.diff import apply_diffs, weights_bytes
 
     new = apply_diffs(weights_bytes(arguments.base), [path.read_bytes() for path in arguments.diffs])
-    _write(arguments.output, new, force=arguments.force)
+    write_whole(arguments.output, new, force=arguments.force)
     print(f"{arguments.output}: sha256 {hashlib.sha256(new).hexdigest()}")
     return 0
-
-
-def _write(path: Path, data: bytes, *, force: bool) -> None:
-    """Write a file whole or not at all."""
-    if path.exists() and not force:
-        raise FileExistsError(f"{path} exists; --force overwrites it")
-    waiting = path.with_name(f".{path.name}.part")
-    try:
-        waiting.write_bytes(data)
-        waiting.replace(path)
-    finally:
-        waiting.unlink(missing_ok=True)
 
 
 def _gate(arguments: argparse.Namespace) -> int:

@@ -4,6 +4,8 @@
     dataset   mix corpora into feature shards              --data CORPUS... --out SHARDS --hours 40
     fit       train on the shards                         --shards SHARDS --out RUN.pt --minutes 60
     export    turn the checkpoint into an int8 model      RUN.pt -o model.safetensors
+    summary   what pyenhance adapt must know of the data    --shards SHARDS --model NAME -o NAME.summary
+    trial     users of a corpus adapt, and are scored       --data CORPUS -o trial.json
 
 Each step tells its options with --help. A corpus is a folder with manifest_speech.csv (file, speaker, eff_bw, group,
 split), manifest_noise.csv and manifest_rir.csv (file, group, split); `split` is train or valid. dataset and fit resume
@@ -14,7 +16,7 @@ evaluate.
 import sys
 from importlib import import_module
 
-STEPS = ("debian", "dataset", "fit", "export")
+STEPS = ("debian", "dataset", "fit", "export", "summary", "trial")
 
 
 def main(argv: list[str] | None = None) -> int:

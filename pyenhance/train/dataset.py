@@ -16,8 +16,9 @@ import numpy as np
 
 from .. import dsp
 from ..dsp import SignalSpec
+from ..samples import active_rms
 from .corpus import Corpus
-from .mixing import Mixer, active_rms
+from .mixing import Mixer
 
 SEQUENCES_PER_SHARD = 48
 SIGNAL_FILE = "signal.json"
@@ -84,6 +85,12 @@ def _read_shard(path: Path) -> dict[str, np.ndarray]:
         return {name: file[name] for name in ARRAYS}
 
 
+def _values(stored: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Stored arrays as the numbers that they stand for, float32."""
+    values = {name: array.astype(np.float32) for name, array in stored.items()}
+    return values | {name: values[name] / 255 for name in ("gain", "strength")}
+
+
 def read_signal(directory: Path) -> SignalSpec:
     """The signal path that a folder of shards was made with; older folders, which do not say, have the default one."""
     path = directory / SIGNAL_FILE
@@ -145,6 +152,11 @@ class ShardStream:
         # In the order of their numbers, whenever they appeared: a resumed run must draw what this one draws.
         self._shards = {path: self._shards.get(path) or _read_shard(path) for path in reversed(kept)}
 
+    def sequences(self, most: int) -> list[dict[str, np.ndarray]]:
+        """The first sequences of the shards, at most so many; the arrays of one batch, without its first axis."""
+        rows = [(shard, row) for shard in self._shards.values() for row in range(len(shard["vad"]))][:most]
+        return [_values({name: shard[name][row] for name in ARRAYS}) for shard, row in rows]
+
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         """Yield dicts: features (B, T, F), gain, strength (B, T, bands), vad (B, T), band_mask (B, bands); float32."""
         while True:
@@ -153,11 +165,8 @@ class ShardStream:
                 self.rescan()
             shards = list(self._shards.values())
             picks = [(s := shards[i], rng.integers(len(s["vad"]))) for i in rng.integers(len(shards), size=self.batch)]
-            batch = {name: np.stack([shard[name][row] for shard, row in picks]).astype(np.float32) for name in ARRAYS}
-            batch["gain"] /= 255
-            batch["strength"] /= 255
             self.step += 1
-            yield batch
+            yield _values({name: np.stack([shard[name][row] for shard, row in picks]) for name in ARRAYS})
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -4,21 +4,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-GAMMA = 0.5
-"""Power of the gain error: loudness, not amplitude (y in the paper)."""
-
-QUARTIC = 10.0
-"""C4: weight of the fourth power, which punishes audible mistakes."""
-
-OVER = 2.0
-"""Weight of a gain that is too high against one that is too low: noise that is left is heard more than speech that is a
-little softer. (Ours; see EXPERIMENTS.md.)"""
-
-_SMALL = 1e-3  # keeps the power's slope finite at zero
+from ..measure import GAMMA, OVER, QUARTIC, SMALL
 
 
 def _power(x: Tensor) -> Tensor:
-    return (x + _SMALL) ** GAMMA
+    return (x + SMALL) ** GAMMA
 
 
 def percepnet_loss(
