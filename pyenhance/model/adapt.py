@@ -114,7 +114,7 @@ def adapt(
     voice, noise = check_voice(voice), check_noise(noise)
     base = bytes(model) if isinstance(model, bytes) else weights_bytes(model)
     shipped = load_model(base if isinstance(model, bytes) else model)
-    public = _summary_of(base, shipped_summary(str(model)) if summary is None else summary)
+    public = _summary_of(base, shipped_summary(shipped.name) if summary is None else summary)
     (voice, held_voice), (noise, held_noise) = split(voice), split(noise)
     steps = _Steps(len(TRAIN_SNRS_DB) + len(HELD_OUT_SNRS_DB) + len(ANCHOR_FRAMES), progress)
     parts = [_examples(shipped, public, mix, steps) for mix in make_mixes(voice, noise, TRAIN_SNRS_DB)]

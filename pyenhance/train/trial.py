@@ -41,17 +41,20 @@ class User(NamedTuple):
 
 
 def users(data: Path, count: int, voice_s: float, groups: tuple[str, ...], seed: int = 5) -> Iterator[User]:
-    """So many users, or as many as there are speakers with enough speech."""
+    """So many users, or as many as there are speakers with enough speech; ValueError where there is but one noise."""
     speakers = _grouped(manifest_rows([data], "speech", "valid", groups), "speaker", MIN_SPEECH_S)
     speakers = {name: rows for name, rows in speakers.items() if len(rows) > 1}
     noises = list(_grouped(manifest_rows([data], "noise", "valid", groups), "src_file", MIN_NOISE_S).values())
+    if len(noises) < 2:
+        raise ValueError(f"{data} has {len(noises)} noises of {MIN_NOISE_S:g} s; accepted: two or more")
     order = np.random.default_rng(seed).permutation(len(speakers))[:count]
     for i, which in enumerate(order.tolist()):
         name, rows = list(speakers.items())[which]
         clips = [read_audio(row["path"]) for row in rows]
         bandwidth_hz = min(float(row["eff_bw"] or SAMPLE_RATE / 2) for row in rows)
+        shift = (2 + i // len(noises)) % (len(noises) - 1)
         # Every noise is some user's own room, and its neighbours, one after the other, are the others.
-        rooms = {"own": noises[i % len(noises)], "other": noises[(i + 3 + i // len(noises)) % len(noises)]}
+        rooms = {"own": noises[i % len(noises)], "other": noises[(i + 1 + shift) % len(noises)]}
         sounds = {room: _limited(rows, bandwidth_hz) for room, rows in rooms.items()}
         yield User(
             name,
