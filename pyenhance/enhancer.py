@@ -7,8 +7,9 @@ import numpy as np
 
 from . import dsp
 from .backend import BLOCK_HOPS, CompiledStream, StreamState
-from .dsp import HOP, LOUDEST, SAMPLE_RATE
+from .dsp import HOP, SAMPLE_RATE
 from .model import HopFacts, Model, ModelStream, load_model
+from .samples import checked_samples
 
 _RISE = np.linspace(0, 1, HOP, dtype=np.float32)
 _HOLD_DECAY = np.float32(0.98)  # a hop: on the lean path held gains drift to one, so that no stale gain mutes speech
@@ -319,19 +320,3 @@ def _go_over(leaving: np.ndarray | None, out: np.ndarray) -> None:
     """The first hop goes over from the sound of the model before, if there was one, to that of the next."""
     if leaving is not None:
         out[0] = leaving + _RISE * (out[0] - leaving)
-
-
-def checked_samples(x: Any, shape: str = "(n,)") -> np.ndarray:
-    """One channel of finite float32 samples, or a ValueError that names what was given."""
-    x = np.asarray(x)
-    if x.dtype not in (np.float32, np.float64):
-        raise ValueError(f"dtype is {x.dtype}; accepted: float32, float64")
-    if x.ndim != 1:
-        raise ValueError(f"shape is {x.shape}; accepted: {shape}")
-    good = np.abs(x) <= LOUDEST  # which NaN is not
-    if not good.all():
-        where = int(np.flatnonzero(~good)[0])
-        raise ValueError(
-            f"sample {where} is {x[where]}; accepted: finite numbers of at most {LOUDEST:.0e}, where full scale is 1"
-        )
-    return x.astype(np.float32, copy=False)

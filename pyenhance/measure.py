@@ -1,4 +1,4 @@
-"""How near an enhanced sound, or a gain, comes to what it should be: what the playable article, training and evaluation
+"""How near gains and an enhanced sound come to their clean reference: what article, training, adaptation and evaluation
 share."""
 
 import math
@@ -12,10 +12,44 @@ GAMMA = 0.5
 QUARTIC = 10.0
 """C4: weight of the fourth power, which punishes audible mistakes."""
 
-SMALL_GAIN = 1e-3
-"""Added to gains, so that the power's slope is finite at zero."""
+OVER = 2.0
+"""Weight of a gain that is too high against one that is too low: noise that is left is heard more than speech that is a
+little softer. (Ours; see train/EXPERIMENTS.md.)"""
+
+SMALL = 1e-3
+"""Added before the power, whose slope at zero it keeps finite."""
+
+SI_SDR_MARGIN_DB = 0.5
+"""What a clip may fall by before it counts as a negative flip."""
+
+NFR = 0.05
+"""Largest negative flip rate (share of such clips) of what may replace a model."""
 
 _TINY = 1e-10
+
+
+def gain_loss(gain: np.ndarray, target: np.ndarray, heard: np.ndarray | None = None) -> float:
+    """Loss of band gains, L_g (PercepNet, equation 19); what `train.loss` makes small, in numpy.
+
+    Parameters
+    ----------
+    gain, target : ndarray, shape (K, bands), in [0, 1]
+    heard : ndarray, shape (K, bands), bool, optional
+        What counts; all by default.
+
+    Returns
+    -------
+    float
+    """
+    error = (target + SMALL) ** GAMMA - (gain + SMALL) ** GAMMA
+    loss = (error**2 + QUARTIC * error**4) * np.where(error < 0, OVER, 1)
+    return float(loss.mean() if heard is None else loss[heard].mean())
+
+
+def strength_loss(strength: np.ndarray, target: np.ndarray, gain_target: np.ndarray) -> float:
+    """Loss of comb strengths, L_r (PercepNet, equation 20), each as far as its band is heard; arguments as above."""
+    error = (1 - target + SMALL) ** GAMMA - (1 - strength + SMALL) ** GAMMA
+    return float((error**2 * gain_target).sum() / (gain_target.sum() + 1))
 
 
 def si_sdr(clean: Any, enhanced: Any) -> float:
@@ -43,14 +77,3 @@ def si_sdr(clean: Any, enhanced: Any) -> float:
         return math.nan
     target = (x @ y) / (x @ x) * x
     return float(10 * np.log10((target @ target + _TINY) / ((y - target) @ (y - target) + _TINY)))
-
-
-def gain_loss(gain: np.ndarray, ideal: np.ndarray) -> float:
-    """How far band gains are from the ideal ones (PercepNet, equation 19), the mean over frames and bands.
-
-    Parameters
-    ----------
-    gain, ideal : ndarray, shape (K, bands), in [0, 1]
-    """
-    error = (ideal + SMALL_GAIN) ** GAMMA - (gain + SMALL_GAIN) ** GAMMA
-    return float(np.mean(error**2 + QUARTIC * error**4))

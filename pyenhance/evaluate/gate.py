@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from ..measure import NFR, SI_SDR_MARGIN_DB
 from ..model.diff import weights_bytes
 from .groups import MIN_CLIPS, compare_all, interval
 from .heads import compare_heads, in_words
 from .pairs import Pair
 from .run import score_clips
 
-MARGINS = {"pesq_wb": 0.05, "si_sdr": 0.5, "ovrl": 0.1}
+MARGINS = {"pesq_wb": 0.05, "si_sdr": SI_SDR_MARGIN_DB, "ovrl": 0.1}
 """What a clip may fall by before it counts as a negative flip, of each measure that the gate looks at."""
 
 DECIDING = "pesq_wb"
@@ -54,7 +55,7 @@ class Limits:
     """
 
     margins: Mapping[str, float] = field(default_factory=lambda: dict(MARGINS))
-    nfr: float = 0.05
+    nfr: float = NFR
     clip_fall: float = 0.3
     group_fall: float = 0.02
 

@@ -10,7 +10,7 @@ from .. import dsp
 from ..align import padded
 from ..measure import gain_loss
 from ..model import Model, load_model
-from ..model.heads import check_heads, heads_on
+from ..model.compatible import check_heads, heads_on
 from ..threads import one_thread
 from .pairs import Pair, read_pair
 

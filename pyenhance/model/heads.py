@@ -1,54 +1,165 @@
-"""The heads of one model on the body of another: whether a new network still means what an old one meant.
+"""The heads of a model as what they are, linear functions of hidden layers, refitted in closed form.
 
-A new body on which the old heads work is a backward-compatible representation (Shen et al., CVPR 2020): heads that were
-refitted for a user, or an update of heads alone, hold on both sides of an update.
+After LQF (Achille et al., CVPR 2021): the network is linearised about the shipped weights and fitted by preconditioned
+least squares. Here only heads change, which are linear already, so what is linearised is the sigmoid and the power of
+the loss. The least squares are over the strongest directions of a head's inputs (`HeadSummary`).
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-from ..nn import KINDS, Network, NetworkSpec
+from ..measure import GAMMA, OVER, QUARTIC, SMALL
+from ..nn import ACTIVATION_LEVELS, multiply
+from .registry import Model
+from .summary import HEADS, HeadSummary, Summary
 
-HEADS = ("gain", "strength", "vad")
-"""The layers that answer. All before them is the body."""
+_ROUNDS = 2  # linearised about the shipped head, then about what came of it
+_RIDGE = 1e-6
+_LARGEST_STEP = 127
 
 
-def check_heads(old: NetworkSpec, new: NetworkSpec) -> None:
-    """ValueError, which names the layer, unless the old network's heads can see the new one's body.
+class Slopes(NamedTuple):
+    """The loss of a head, linearised: sum of weight * (error - slope * change of logit)^2; shapes (K, bands)."""
 
-    A head must remember nothing, and what it sees must be in the new network: as wide, and with the same activation.
+    error: np.ndarray
+    slope: np.ndarray
+    weight: np.ndarray
+
+
+class Examples(NamedTuple):
+    """What a head saw, said and should have said.
+
+    Attributes
+    ----------
+    values : ndarray, shape (K, k + 1), float32
+        Its inputs as `HeadSummary.directions`.
+    logit, target : ndarray, shape (K, bands), float32
+    heard : ndarray, shape (K, bands), float32 in [0, 1]
+        How much each counts.
     """
-    old_layers, new_layers = ({layer.name: layer for layer in spec.layers} for spec in (old, new))
-    for head in (old_layers[name] for name in HEADS):
-        if KINDS[head.kind].memory(head, old.inputs_of(head)) != (0,):
-            raise ValueError(f"head {head.name!r} is a {head.kind}, which remembers; accepted: dense")
-        for source in head.sources:
-            wanted, found = (
-                f"{layer.units} units, {layer.activation}" if layer else "no such layer"
-                for layer in (old_layers.get(source), new_layers.get(source))
-            )
-            if source in HEADS or wanted != found:
-                raise ValueError(f"head {head.name!r} sees {source!r}: {wanted}; the other body has {found}")
+
+    values: np.ndarray
+    logit: np.ndarray
+    target: np.ndarray
+    heard: np.ndarray
 
 
-def heads_on(old: Network, body: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What a network's heads answer to another's layers.
+def head_inputs(model: Model, features: np.ndarray) -> dict[str, np.ndarray]:
+    """What each of `HEADS` sees of a stream's features (K, num_features); shapes (K, inputs), float32, in [-1, 1]."""
+    layers = {layer.name: layer for layer in model.network.spec.layers}
+    wanted = tuple(dict.fromkeys(source for name in HEADS for source in layers[name].sources))
+    outputs = model.runner.layers(features, model.network.new_memory(), wanted)
+    return {
+        name: np.concatenate([outputs[source] for source in layers[name].sources], 1) / ACTIVATION_LEVELS
+        for name in HEADS
+    }
+
+
+def head_logit(tensors: Mapping[str, np.ndarray], name: str, x: np.ndarray) -> np.ndarray:
+    """A head before its sigmoid, for inputs (K, inputs) in [-1, 1]; shape (K, bands), float32.
+
+    `tensors` are a model's, see `NetworkSpec.tensors`.
+    """
+    weight = np.ascontiguousarray(tensors[f"{name}.weight"].T, np.float32)
+    return multiply(x, weight) * tensors[f"{name}.weight_scale"] + tensors[f"{name}.bias"]
+
+
+def slopes(name: str, logit: np.ndarray, target: np.ndarray, heard: np.ndarray) -> Slopes:
+    """Errors of the training's loss (`measure.gain_loss`, `strength_loss`) and how a logit moves them.
 
     Parameters
     ----------
-    old : Network
-    body : mapping of str to ndarray, shape (K, units), float32
-        Outputs of the layers of a network that fits (`check_heads`); hidden ones as whole numbers in [-127, 127].
+    name : str, of `HEADS`
+    logit, target, heard : ndarray, shape (K, bands)
+        As in `Examples`.
+    """
+    value = 0.5 + 0.5 * np.tanh(0.5 * logit)
+    sign = 1 if name == "gain" else -1  # strengths count by what they leave: 1 - r
+    kept, wanted = (value, target) if name == "gain" else (1 - value, 1 - target)
+    power = (kept + SMALL) ** GAMMA
+    error = (wanted + SMALL) ** GAMMA - power
+    slope = sign * GAMMA * power / (kept + SMALL) * value * (1 - value)
+    weight = heard
+    if name == "gain":
+        weight = heard * np.where(error < 0, OVER, 1) * (1 + 2 * QUARTIC * error**2)
+    return Slopes(error, slope, weight)
+
+
+def anchors(summary: Summary) -> dict[str, np.ndarray]:
+    """How much a change of each band's logit costs on public data, on the mean; shapes (bands,)."""
+    means = {}
+    heard = summary.heard.astype(np.float32)
+    for name, head in summary.heads.items():
+        counts = heard if name == "gain" else heard * summary.heads["gain"].target
+        _, slope, weight = slopes(name, head.logit, head.target, counts)
+        mean = (weight * slope**2).sum(0) / np.maximum(heard.sum(0), 1)
+        means[name] = np.maximum(mean, mean[mean > 0].min(initial=1))  # a band that no recording reaches is held too
+    return means
+
+
+def refit(name: str, examples: Examples, gram: np.ndarray, anchor: np.ndarray) -> np.ndarray:
+    """Change of a head that makes its linearised loss least, with what it says of public data held.
+
+    For each band a (k + 1) x (k + 1) system, (sum w s^2 y y' + anchor G) a = sum w s e y: y the directions, e, s and w
+    the `Slopes`. The right-hand side of the public part is nothing: there the shipped head is what is wanted.
+
+    Parameters
+    ----------
+    name : str, of `HEADS`
+    examples : Examples
+    gram : ndarray, shape (k + 1, k + 1)
+        G, of public data.
+    anchor : ndarray, shape (bands,)
+        Of each band, how much the public data weigh: frames times `anchors`.
 
     Returns
     -------
-    gain, strength : ndarray, shape (K, bands), float32, in [0, 1]
-    vad : ndarray, shape (K,), float32, in [0, 1]
+    ndarray, shape (k + 1, bands), float64
+        To be added to the head, as seen from the directions.
     """
-    nothing = np.zeros(0, np.float32)
-    gain, strength, vad = (
-        old.layers[head](np.concatenate([body[source] for source in old.layers[head].spec.sources], 1), nothing)
-        for head in HEADS
-    )
-    return gain, strength, vad[:, 0]
+    values = examples.values
+    change = np.zeros((values.shape[1], examples.logit.shape[1]))
+    ridge = _RIDGE * np.eye(len(change))
+    for _ in range(_ROUNDS):
+        now = examples.logit + multiply(values, change.astype(np.float32))
+        error, slope, weight = slopes(name, now, examples.target, examples.heard)
+        for band in range(change.shape[1]):
+            pull = weight[:, band] * slope[:, band]
+            weighted = np.ascontiguousarray((values * (pull * slope[:, band])[:, None]).T)
+            system = multiply(weighted, values) + anchor[band] * (gram + ridge)
+            right = np.einsum("nk,n->k", values, pull * error[:, band]) - anchor[band] * (gram @ change[:, band])
+            change[:, band] += np.linalg.solve(system, right)
+    return change
+
+
+def changed_head(
+    tensors: Mapping[str, np.ndarray], name: str, head: HeadSummary, change: np.ndarray, share: float = 1.0
+) -> dict[str, np.ndarray]:
+    """A head's tensors after a change, in whole int8 steps under the scales that they have.
+
+    Parameters
+    ----------
+    tensors : mapping of str to ndarray
+        The shipped model's.
+    name : str, of `HEADS`
+    head : HeadSummary
+    change : ndarray, shape (k + 1, bands)
+    share : float in (0, 1]
+        Of the entries that would change, those are kept that move the output most.
+
+    Returns
+    -------
+    dict of str to ndarray: weight and bias
+    """
+    weight, scale = tensors[f"{name}.weight"], tensors[f"{name}.weight_scale"]
+    wanted = np.einsum("kb,ik->bi", change[:-1], head.projection) / scale[:, None]
+    steps = np.rint(wanted).astype(np.int64)
+    if share < 1:
+        moved = np.abs(steps) * scale[:, None]
+        least = np.quantile(moved[steps != 0], 1 - share) if steps.any() else 0
+        steps[moved < least] = 0
+    new = np.clip(weight + steps, -_LARGEST_STEP, _LARGEST_STEP).astype(np.int8)
+    bias = (tensors[f"{name}.bias"] + change[-1]).astype(np.float32)
+    return {f"{name}.weight": new, f"{name}.bias": bias}

@@ -1,6 +1,6 @@
 """Int8 inference in numpy: a list of layers that reduce to exact integer matrix products. Knows no audio."""
 
-from .layers import GRU, LAYERS, Affine, Conv, Dense, Layer
+from .layers import GRU, LAYERS, Affine, Conv, Dense, Layer, multiply
 from .network import Network
 from .quantize import ACTIVATION_LEVELS, quantize_activation, quantize_weight
 from .spec import ACTIVATIONS, INPUT, KINDS, LayerSpec, NetworkSpec
@@ -19,6 +19,7 @@ __all__ = [
     "LayerSpec",
     "Network",
     "NetworkSpec",
+    "multiply",
     "quantize_activation",
     "quantize_weight",
 ]

@@ -37,11 +37,11 @@ class _Product:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         if len(self._parts) == 1:
-            return _multiply(x, self._parts[0])
+            return multiply(x, self._parts[0])
         total = np.zeros((len(x), self._outputs))
         start = 0
         for part in self._parts:
-            total += _multiply(np.ascontiguousarray(x[:, start : start + len(part)]), part)
+            total += multiply(np.ascontiguousarray(x[:, start : start + len(part)]), part)
             start += len(part)
         return total.astype(np.float32)
 
@@ -51,7 +51,7 @@ def _einsum(x: np.ndarray, transposed: np.ndarray) -> np.ndarray:
 
 
 # numpy for Pyodide has no BLAS: its matmul is a plain loop there, and einsum over rows is several times faster.
-_multiply = _einsum if sys.platform == "emscripten" else np.matmul
+multiply = _einsum if sys.platform == "emscripten" else np.matmul
 
 
 class _FloatProduct:

@@ -5,6 +5,8 @@
     fit       train on the shards                         --shards SHARDS --out RUN.pt --minutes 60
     export    turn the checkpoint into an int8 model      RUN.pt -o model.safetensors
     diff      train an update of a few percent of a model --base MODEL --shards SHARDS --minutes 60 -o UPDATE.diff
+    summary   what pyenhance adapt must know of the data    --shards SHARDS --model NAME -o NAME.summary
+    trial     users of a corpus adapt, and are scored       --data CORPUS -o trial.json
 
 Each step tells its options with --help. A corpus is a folder with manifest_speech.csv (file, speaker, eff_bw, group,
 split), manifest_noise.csv and manifest_rir.csv (file, group, split); `split` is train or valid. dataset, fit and diff
@@ -15,7 +17,7 @@ pyenhance evaluate.
 import sys
 from importlib import import_module
 
-STEPS = ("debian", "dataset", "fit", "export", "diff")
+STEPS = ("debian", "dataset", "fit", "export", "diff", "summary", "trial")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -69,7 +69,7 @@ class Corpus:
         self.rooms: list[Clip] = []
         self._audio: dict[str, np.ndarray] = {}
         for kind in KINDS:
-            rows = _of_part(kind, _rows(directories, kind, split, groups), part)
+            rows = _of_part(kind, manifest_rows(directories, kind, split, groups), part)
             clips = self._load(kind, rows, cache, workers)
             if kind == "speech":
                 for clip in clips:
@@ -102,7 +102,7 @@ class Corpus:
         return self._audio[kind][clip.start : clip.start + clip.length].astype(np.float32) / 32768
 
 
-def _rows(directories: Sequence[Path], kind: str, split: str, groups: tuple[str, ...]) -> list[dict]:
+def manifest_rows(directories: Sequence[Path], kind: str, split: str, groups: tuple[str, ...]) -> list[dict]:
     """Fitting rows of all manifests of a kind, each with the `path` of its recording."""
     name = f"manifest_{kind}.csv"
     found = [directory for directory in directories if (directory / name).exists()]

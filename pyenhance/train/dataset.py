@@ -17,8 +17,9 @@ import numpy as np
 
 from .. import dsp
 from ..dsp import SignalSpec
+from ..samples import active_rms
 from .corpus import SPLITS, Corpus
-from .mixing import Mixer, active_rms
+from .mixing import Mixer
 
 SEQUENCES_PER_SHARD = 48
 SIGNAL_FILE = "signal.json"
@@ -85,6 +86,12 @@ def _read_shard(path: Path) -> dict[str, np.ndarray]:
         return {name: file[name] for name in ARRAYS}
 
 
+def _values(stored: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Stored arrays as the numbers that they stand for, float32."""
+    values = {name: array.astype(np.float32) for name, array in stored.items()}
+    return values | {name: values[name] / 255 for name in ("gain", "strength")}
+
+
 def read_signal(directory: Path) -> SignalSpec:
     """The signal path that a folder of shards was made with; older folders, which do not say, have the default one."""
     path = directory / SIGNAL_FILE
@@ -146,6 +153,11 @@ class ShardStream:
         # In the order of their numbers, whenever they appeared: a resumed run must draw what this one draws.
         self._shards = {path: self._shards.get(path) or _read_shard(path) for path in reversed(kept)}
 
+    def sequences(self, most: int) -> list[dict[str, np.ndarray]]:
+        """The first sequences of the shards, at most so many; the arrays of one batch, without its first axis."""
+        rows = [(shard, row) for shard in self._shards.values() for row in range(len(shard["vad"]))][:most]
+        return [_values({name: shard[name][row] for name in ARRAYS}) for shard, row in rows]
+
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         """Yield dicts: features (B, T, F), gain, strength (B, T, bands), vad (B, T), band_mask (B, bands); float32."""
         while True:
@@ -155,7 +167,7 @@ class ShardStream:
             shards = list(self._shards.values())
             picks = [(s := shards[i], rng.integers(len(s["vad"]))) for i in rng.integers(len(shards), size=self.batch)]
             self.step += 1
-            yield _as_batch({name: np.stack([shard[name][row] for shard, row in picks]) for name in ARRAYS})
+            yield _values({name: np.stack([shard[name][row] for shard, row in picks]) for name in ARRAYS})
 
 
 def all_sequences(directory: Path, batch: int) -> Iterator[dict[str, np.ndarray]]:
@@ -171,15 +183,7 @@ def all_sequences(directory: Path, batch: int) -> Iterator[dict[str, np.ndarray]
         raise ValueError(f"{directory} holds no shard-*.npz; make some with pyenhance train dataset")
     for shard in map(_read_shard, paths):
         for first in range(0, len(shard["vad"]), batch):
-            yield _as_batch({name: shard[name][first : first + batch] for name in ARRAYS})
-
-
-def _as_batch(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """float32, gains and strengths in [0, 1]."""
-    batch = {name: array.astype(np.float32) for name, array in arrays.items()}
-    batch["gain"] /= 255
-    batch["strength"] /= 255
-    return batch
+            yield _values({name: shard[name][first : first + batch] for name in ARRAYS})
 
 
 def _part(text: str) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .mixing import active_rms
+from ..samples import active_rms
 
 MIN_SECONDS, MIN_RANGE_DB, LEVEL_DB = 0.4, 35.0, -26.0
 """Accepted: at least so long and with so much between its loudest and its quietest frames; written at this level."""

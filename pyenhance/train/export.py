@@ -10,7 +10,7 @@ import torch
 
 from ..dsp import SignalSpec
 from ..model import write_weights
-from ..model.heads import HEADS
+from ..model.compatible import HEADS
 from ..nn import quantize_weight
 from .fit import averaged_network
 from .network import Network, int8_steps

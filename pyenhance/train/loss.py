@@ -4,18 +4,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..measure import GAMMA, QUARTIC, SMALL_GAIN
-
-OVER = 2.0
-"""Weight of a gain that is too high against one that is too low: noise that is left is heard more than speech that is a
-little softer. (Ours; see EXPERIMENTS.md.)"""
+from ..measure import GAMMA, OVER, QUARTIC, SMALL
 
 GOOD_WITHIN = 0.1
 """Largest error of an old model's gain, |sqrt(g) - sqrt(g_old)|, that counts as good: some 2 dB at gains near 1."""
 
 
 def _power(x: Tensor) -> Tensor:
-    return (x + SMALL_GAIN) ** GAMMA
+    return (x + SMALL) ** GAMMA
 
 
 def percepnet_loss(

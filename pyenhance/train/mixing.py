@@ -7,6 +7,7 @@ import numpy as np
 from scipy.signal import butter, lfilter, oaconvolve, sosfilt
 
 from ..dsp import HOP, SAMPLE_RATE
+from ..samples import active_rms
 from .corpus import Corpus
 
 _CODECS = (("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"))
@@ -32,14 +33,6 @@ class Mix:
     clean: np.ndarray
     bandwidth_hz: float
     snr_db: float
-
-
-def active_rms(x: np.ndarray) -> float:
-    """Root mean square over the 20 ms frames within 30 dB of the loudest; 0 for silence."""
-    frames = x[: len(x) // 960 * 960].reshape(-1, 960)
-    rms = np.sqrt(np.einsum("kn,kn->k", frames, frames) / 960)
-    top = rms.max(initial=0)
-    return float(np.sqrt((rms[rms >= top * 10**-1.5] ** 2).mean())) if top > 0 else 0.0
 
 
 class Mixer:

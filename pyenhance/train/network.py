@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..model import Model
-from ..model.heads import HEADS
+from ..model.compatible import HEADS
 from ..nn import INPUT, KINDS, LayerSpec, NetworkSpec
 
 ACTIVATION_LEVELS = 127

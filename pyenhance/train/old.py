@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..dsp import SignalSpec
 from ..model import Model
-from ..model.heads import check_heads
+from ..model.compatible import check_heads
 from ..nn import NetworkSpec
 from .network import load_int8
 

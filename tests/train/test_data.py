@@ -10,9 +10,10 @@ from scipy.signal import butter, sosfilt
 
 from pyenhance import dsp
 from pyenhance.dsp import SignalSpec
+from pyenhance.samples import active_rms
 from pyenhance.train import dataset, debian, mixing
 from pyenhance.train.corpus import Corpus
-from pyenhance.train.mixing import Mixer, active_rms
+from pyenhance.train.mixing import Mixer
 
 from ..conftest import voiced
 from .shards import make_shard

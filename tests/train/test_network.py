@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pyenhance import nn
 from pyenhance.cli import main
 from pyenhance.dsp import SignalSpec
+from pyenhance.measure import gain_loss, strength_loss
 from pyenhance.model import SHAPES, available_models, load_model, named_shape, write_weights
 from pyenhance.nn import KINDS, LayerSpec, NetworkSpec
 from pyenhance.train import export, fit
@@ -27,6 +28,19 @@ from ..networks import assert_agree, every_layer, network_specs, random_features
 
 SIGNAL = SignalSpec()
 NUM_BANDS, NUM_FEATURES = SIGNAL.num_bands, SIGNAL.num_features
+
+
+def test_the_loss_is_the_one_that_numpy_measures() -> None:
+    torch.manual_seed(1)
+    logits = [torch.randn(2, 9, NUM_BANDS, dtype=torch.float64) * 3 for _ in range(2)]
+    target = {name: torch.rand(2, 9, NUM_BANDS, dtype=torch.float64) for name in ("gain", "strength")}
+    target |= {"vad": torch.ones(2, 9), "band_mask": torch.ones(2, NUM_BANDS)}
+    _, parts = percepnet_loss(*logits, torch.zeros(2, 9), target)
+    gain, strength = (torch.sigmoid(logit).numpy() for logit in logits)
+    wanted = {name: target[name].numpy() for name in ("gain", "strength")}
+    assert gain_loss(gain, wanted["gain"]) == pytest.approx(float(parts["gain"]), rel=1e-4)
+    found = strength_loss(strength, wanted["strength"], wanted["gain"])
+    assert found == pytest.approx(float(parts["strength"]), rel=1e-4)
 
 
 def test_recurrence_is_pytorchs_gru_with_its_gradient() -> None:

@@ -8,7 +8,7 @@ import torch
 
 from pyenhance.dsp import SignalSpec
 from pyenhance.model import Model, load_model, named_shape, percepnet, write_weights
-from pyenhance.model.heads import check_heads, heads_on
+from pyenhance.model.compatible import check_heads, heads_on
 from pyenhance.nn import LayerSpec, NetworkSpec
 from pyenhance.train import fit
 from pyenhance.train.dataset import ShardStream

@@ -1,0 +1,252 @@
+"""Fit a model to one user's voice and room, on the user's own machine: two recordings in, a diff of some kilobytes out.
+
+The voice is mixed into the noise, and the heads for gains and strengths are refitted to these mixes (`heads`), held by
+a summary of public data (`summary`). A third of both recordings is held out: the result is kept only where it is better
+there and costs little on the public frames of the summary.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import dsp
+from ..dsp import SAMPLE_RATE, SignalState
+from ..measure import NFR, SI_SDR_MARGIN_DB, gain_loss, si_sdr
+from ..nn.activations import sigmoid
+from .diff import make_diff, weights_bytes
+from .heads import Examples, anchors, changed_head, head_inputs, head_logit, refit
+from .recordings import HELD_OUT_SNRS_DB, TRAIN_SNRS_DB, Mix, check_noise, check_voice, make_mixes, split
+from .registry import Model, load_model
+from .summary import HEADS, Summary, read_summary, shipped_summary
+from .weights import read_weights, write_weights
+
+DIFF_LIMIT_BYTES = 45_000
+
+ANCHOR_FRAMES = (10_000, 30_000, 100_000)
+"""So many public frames are weighed against the user's, the next number where the one before holds too little."""
+
+PUBLIC_RISE = 0.1
+"""Most that the gain loss of the summary's public frames may rise by, as a share of itself."""
+
+CLIP_S = 2.0
+"""Length of the pieces in which the held-out mixes are judged."""
+
+_EVERY = 2  # neighbouring frames say nearly the same
+_KEPT_METADATA = ("training_commit", "training_data")
+
+
+class NotBetter(ValueError):
+    """The shipped model stays: what was learnt is not better on what was held out."""
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """A model that was fitted to a user.
+
+    Attributes
+    ----------
+    diff : bytes
+        From the shipped weights file to this one, at most `DIFF_LIMIT_BYTES`; see `apply_diffs`.
+    weights : bytes
+        The weights file.
+    anchor_frames : int
+        Of `ANCHOR_FRAMES`.
+    figures : dict
+        {"gain_loss", "si_sdr" (dB), "public_gain_loss": (before, after)}, means over the held-out clips.
+    clips : list of dict
+        Of each held-out clip: snr_db, gain_loss and si_sdr as (before, after).
+    """
+
+    diff: bytes
+    weights: bytes
+    anchor_frames: int
+    figures: dict[str, tuple[float, float]]
+    clips: list[dict[str, Any]]
+
+
+class _HeldOut(NamedTuple):
+    snr_db: float
+    clean: np.ndarray
+    frames: dsp.Frames
+    inputs: dict[str, np.ndarray]
+    gain: np.ndarray  # the ideal one
+
+
+def adapt(
+    model: str | Path | bytes,
+    voice: Any,
+    noise: Any,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    summary: bytes | None = None,
+) -> Adaptation:
+    """Fit a model to a voice and a room. The same arguments give the same bytes.
+
+    Parameters
+    ----------
+    model : str, path or bytes
+        A shipped model's name, a weights file, or its bytes.
+    voice : ndarray, shape (n,), float32 or float64, 48 kHz
+        The user, reading in quiet, with the microphone that will be used: half a minute is good.
+    noise : ndarray, shape (n,), float32 or float64, 48 kHz
+        The room while nobody speaks.
+    progress : callable, optional
+        Called with steps done and steps in all.
+    summary : bytes, optional
+        The model's summary; by default the one that ships with it.
+
+    Returns
+    -------
+    Adaptation
+
+    Raises
+    ------
+    NotBetter
+        The result would not be better: the message has the figures.
+    ValueError
+        A recording that is silent, clipped, too short or too noisy, with what was measured and what is accepted; an
+        unknown model; a summary that is not this model's.
+    """
+    voice, noise = check_voice(voice), check_noise(noise)
+    base = bytes(model) if isinstance(model, bytes) else weights_bytes(model)
+    shipped = load_model(base if isinstance(model, bytes) else model)
+    public = _summary_of(base, shipped_summary(shipped.name) if summary is None else summary)
+    (voice, held_voice), (noise, held_noise) = split(voice), split(noise)
+    steps = _Steps(len(TRAIN_SNRS_DB) + len(HELD_OUT_SNRS_DB) + len(ANCHOR_FRAMES), progress)
+    parts = [_examples(shipped, public, mix, steps) for mix in make_mixes(voice, noise, TRAIN_SNRS_DB)]
+    examples = {
+        name: Examples(*map(np.concatenate, zip(*(part[name] for part in parts), strict=True))) for name in HEADS
+    }
+    mixes = make_mixes(held_voice, held_noise, HELD_OUT_SNRS_DB)
+    held = [_hold_out(shipped, mix, snr_db, steps) for mix, snr_db in zip(mixes, HELD_OUT_SNRS_DB, strict=True)]
+    before = _judge(shipped, shipped.tensors, held)
+    costs, reasons = anchors(public), []
+    for frames in ANCHOR_FRAMES:
+        changes = {
+            name: refit(name, examples[name], public.heads[name].gram, frames / _EVERY * costs[name]) for name in HEADS
+        }
+        weights, diff = _in_whole_steps(shipped, base, public, changes)
+        after = _judge(shipped, read_weights(weights).tensors, held)
+        figures, clips = _figures(before, after, public, changes)
+        reason = _reason(figures, clips)
+        if reason is None:
+            steps.done(steps.total)
+            return Adaptation(diff, weights, frames, figures, clips)
+        reasons.append(reason)
+        steps.done()
+    raise NotBetter(f"the shipped model stays: {reasons[-1]}")
+
+
+class _Steps:
+    """Counts what is done."""
+
+    def __init__(self, total: int, progress: Callable[[int, int], None] | None) -> None:
+        self.total, self._progress, self._count = total, progress, 0
+
+    def done(self, count: int | None = None) -> None:
+        """One more step, or so many in all."""
+        self._count = self._count + 1 if count is None else count
+        if self._progress is not None:
+            self._progress(self._count, self.total)
+
+
+def _summary_of(base: bytes, data: bytes) -> Summary:
+    summary, digest = read_summary(data), hashlib.sha256(base).hexdigest()
+    if summary.base != digest:
+        raise ValueError(f"the summary is of model {summary.base[:12]}; accepted for this one: {digest[:12]}")
+    return summary
+
+
+def _examples(model: Model, public: Summary, mix: Mix, steps: _Steps) -> dict[str, Examples]:
+    frames, gain, strength = dsp.ideal(model.signal, mix.noisy, mix.clean)
+    inputs, rows = head_inputs(model, frames.features), slice(None, None, _EVERY)
+    targets = {"gain": (gain, np.ones_like(gain)), "strength": (strength, gain)}
+    found = {}
+    for name, (target, heard) in targets.items():
+        x = np.ascontiguousarray(inputs[name][rows])
+        values = public.heads[name].directions(x)
+        found[name] = Examples(values, head_logit(model.tensors, name, x), target[rows], heard[rows])
+    steps.done()
+    return found
+
+
+def _hold_out(model: Model, mix: Mix, snr_db: float, steps: _Steps) -> _HeldOut:
+    tail = (0, model.signal.latency_samples)  # so that the last clip comes out whole
+    frames, gain, _ = dsp.ideal(model.signal, np.pad(mix.noisy, tail), np.pad(mix.clean, tail))
+    steps.done()
+    return _HeldOut(snr_db, mix.clean, frames, head_inputs(model, frames.features), gain)
+
+
+def _judge(model: Model, tensors: dict[str, np.ndarray], held: list[_HeldOut]) -> list[tuple[float, float, float]]:
+    """SNR, gain loss and SI-SDR of each clip, with such heads."""
+    signal, size = model.signal, int(CLIP_S * SAMPLE_RATE)
+    clips = []
+    for mix in held:
+        gain, strength = (sigmoid(head_logit(tensors, name, mix.inputs[name])) for name in HEADS)
+        out = dsp.synthesise(signal, SignalState(signal), mix.frames, gain, strength).ravel()[signal.latency_samples :]
+        for begin in range(0, len(out) - size + 1, size):
+            clean, rows = mix.clean[begin : begin + size], slice(begin // dsp.HOP, (begin + size) // dsp.HOP)
+            if np.any(clean):
+                ratio = si_sdr(clean, out[begin : begin + size])
+                clips.append((mix.snr_db, gain_loss(gain[rows], mix.gain[rows]), ratio))
+    return clips
+
+
+def _in_whole_steps(model: Model, base: bytes, public: Summary, changes: dict[str, np.ndarray]) -> tuple[bytes, bytes]:
+    """Weights file and diff of changed heads; where the diff is too large, fewer entries change."""
+    share, metadata = 1.0, {key: model.metadata[key] for key in _KEPT_METADATA if key in model.metadata}
+    while True:
+        tensors = dict(model.tensors)
+        for name, change in changes.items():
+            tensors |= changed_head(model.tensors, name, public.heads[name], change, share)
+        weights = write_weights(model.signal, model.network.spec, tensors, metadata)
+        diff = make_diff(base, weights)
+        if len(diff) <= DIFF_LIMIT_BYTES:
+            return weights, diff
+        share *= 0.8
+
+
+def _figures(
+    before: list[tuple[float, float, float]],
+    after: list[tuple[float, float, float]],
+    public: Summary,
+    changes: dict[str, np.ndarray],
+) -> tuple[dict[str, tuple[float, float]], list[dict[str, Any]]]:
+    """Means and clips, before and after."""
+    clips: list[dict[str, Any]] = [
+        {"snr_db": old[0], "gain_loss": (old[1], new[1]), "si_sdr": (old[2], new[2])}
+        for old, new in zip(before, after, strict=True)
+    ]
+    head = public.heads["gain"]
+    moved = head.logit + np.einsum("nk,kb->nb", head.values, changes["gain"])
+    losses = [gain_loss(sigmoid(logit.copy()), head.target, public.heard) for logit in (head.logit, moved)]
+    figures = {
+        name: (float(np.mean([clip[name][0] for clip in clips])), float(np.mean([clip[name][1] for clip in clips])))
+        for name in ("gain_loss", "si_sdr")
+    }
+    return figures | {"public_gain_loss": (losses[0], losses[1])}, clips
+
+
+def _reason(figures: dict[str, tuple[float, float]], clips: list[dict[str, Any]]) -> str | None:
+    """Why a result is not kept; None where it is. The gate's rule, with what numpy can measure."""
+    loss, ratio, public = (figures[name] for name in ("gain_loss", "si_sdr", "public_gain_loss"))
+    if loss[1] >= loss[0]:
+        return f"the gain loss of the held-out mixes goes from {loss[0]:.3f} to {loss[1]:.3f}"
+    if ratio[1] < ratio[0]:
+        return f"SI-SDR of the held-out mixes goes from {ratio[0]:.1f} to {ratio[1]:.1f} dB"
+    falls = sum(clip["si_sdr"][1] < clip["si_sdr"][0] - SI_SDR_MARGIN_DB for clip in clips)
+    if falls > NFR * len(clips):
+        return (
+            f"{falls} of {len(clips)} held-out clips fall by more than {SI_SDR_MARGIN_DB:g} dB of SI-SDR; "
+            f"accepted: {NFR:.0%}"
+        )
+    if public[1] > public[0] * (1 + PUBLIC_RISE):
+        return (
+            f"the gain loss of other voices and rooms goes from {public[0]:.3f} to {public[1]:.3f}; "
+            f"accepted: {PUBLIC_RISE:.0%} more"
+        )
+    return None
