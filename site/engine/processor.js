@@ -92,7 +92,7 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     this.here = null;
     /** @type {Arrival | null} the next model's stream, as it comes */
     this.arrival = null;
-    this.hopsHere = this.slowHops = 0;
+    this.hopsHere = this.judged = this.slowHops = 0;
     this.later = 0; // samples that what is played is to be late by, more than so far
     /** @type {Float32Array<ArrayBuffer>[]} */
     this.spare = [];
@@ -182,11 +182,11 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     } catch (error) {
       return this.leave(messageOf(error));
     }
-    if (hops && Date.now() - begin >= SLOW_MS) this.slowHops++;
-    if (hops && this.hopsHere % JUDGED_HOPS === 0) {
-      if (this.slowHops > SLOW_HOPS) this.leave(`${this.slowHops} of ${JUDGED_HOPS} hops took too long`);
-      this.slowHops = 0;
-    }
+    if (hops && Date.now() - begin >= SLOW_MS * hops) this.slowHops += hops;
+    this.judged += hops;
+    if (this.judged < JUDGED_HOPS) return;
+    if (this.slowHops > SLOW_HOPS) this.leave(`${this.slowHops} of ${this.judged} hops took too long`);
+    this.judged = this.slowHops = 0;
   }
 
   // Without shared memory: enhanced hops arrive as messages, their buffers are used again.
