@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .terminal import EXIT_OK, Progress, Signals, write_whole
+from .terminal import EXIT_OK, Progress, Signals
 
 
 def add(commands: Any) -> None:
@@ -30,6 +30,7 @@ def add(commands: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from ..audio import read_audio
     from ..model.adapt import adapt
+    from ..model.diff import write_whole
 
     if arguments.output.exists() and not arguments.force:  # told before half a minute of work
         raise FileExistsError(f"{arguments.output} exists; --force overwrites it")

@@ -4,7 +4,6 @@ written whole, and being interrupted."""
 import os
 import signal
 import sys
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -20,18 +19,6 @@ def _escaped(c: str) -> str:
     if 0xDC80 <= ord(c) <= 0xDCFF:  # a byte that is no text (PEP 383)
         return f"\\x{ord(c) - 0xDC00:02x}"
     return c.encode("unicode_escape").decode("ascii")
-
-
-def write_whole(path: Path, data: bytes, *, force: bool) -> None:
-    """Write a file whole or not at all."""
-    if path.exists() and not force:
-        raise FileExistsError(f"{path} exists; --force overwrites it")
-    waiting = path.with_name(f".{path.name}.part")
-    try:
-        waiting.write_bytes(data)
-        waiting.replace(path)
-    finally:
-        waiting.unlink(missing_ok=True)
 
 
 class Progress:
