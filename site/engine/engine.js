@@ -1,10 +1,8 @@
 // The engine as the page sees it: a worker of live streams, and one with Python in it for recordings and all else.
 import { checked } from "./checked.js";
-import * as kept from "./kept.js";
 import { lasting } from "./lasting.js";
 import { TO_LIVE, TO_PAGE, TO_WORKER, messageOf, received, send, unreadable } from "./protocol.js";
 import { HOP } from "./ring.js";
-import { chain, download, listed } from "./updates.js";
 
 /** @typedef {import("./pyenhance.d.ts").EngineFacts} EngineFacts */
 /** @typedef {import("./pyenhance.d.ts").LiveFacts} LiveFacts */
@@ -25,6 +23,9 @@ export function hundredthsOfDb(strengthDb) {
   if (!(value >= 0)) throw new RangeError(`strengthDb is ${strengthDb}; accepted: null or a number >= 0`);
   return Math.min(2e9, Math.round(100 * value));
 }
+
+// Not needed for the page to be there.
+const updates = () => import("./updates.js");
 
 /** An event with more to it. @param {string} type @param {object} [more] */
 export const event = (type, more) => Object.assign(new Event(type), more);
@@ -47,7 +48,7 @@ export class Engine extends lasting(EventTarget) {
 
   /**
    * onProgress({stage, done, total}): stage download (in bytes), python, numpy, model
-   * remember: keep some 45 MB on this device, from which the next start takes a third of the time
+   * remember: keep some 50 MB on this device, from which the next start takes a third of the time
    * kernel: "numpy" has Python compute live sound too, by numpy alone; "simd" and "relaxed" by compiled code of that name
    * @param {{ model?: string, onProgress?: (progress: Progress) => void, remember?: boolean, kernel?: string | null }} [options]
    */
@@ -249,30 +250,10 @@ export class Engine extends lasting(EventTarget) {
   }
 
   // A version that was undone is not taken again, unless that is asked for.
-  /** @param {boolean} asked @returns {Promise<Update>} */
+  /** @param {boolean} asked */
   async #update(asked) {
-    await this.live;
-    const { sha256: from } = /** @type {LiveFacts} */ (this.liveFacts);
-    const { model } = this;
-    const all = await listed();
-    if (!Object.hasOwn(all, model)) throw new RangeError(`model ${model}; accepted: ${Object.keys(all).join(", ")}`);
-    const newest = all[model];
-    const { sha256: to } = newest;
-    const code = kept.codeOf(await this.#manifest);
-    const held = from === to ? null : await kept.read(model, code, BASE);
-    if (from === to || (held?.declined === to && !asked)) return { from, to: from, bytes: 0, verified: true };
-    const diffs = chain(model, newest, from);
-    const parts = await Promise.all((diffs ?? [{ file: newest.weights, bytes: newest.bytes }]).map(download));
-    const made = diffs
-      ? await this.#ask("update", { model, diffs: parts })
-      : { weights: parts[0], ...(await this.#ask("image", { weights: parts[0] })) };
-    if (made.sha256 !== to) throw new Error(`model ${model}: the sum is ${made.sha256}; accepted: ${to}`);
-    const before = held?.sha256 === from ? { sha256: from, weights: held.weights } : null;
-    const files = { sha256: to, weights: made.weights, image: made.image };
-    await this.#goOnWith(model, files);
-    if (this.#remember) await kept.write(model, { ...files, before, declined: null, code }, BASE);
-    const update = { from, to, bytes: parts.reduce((sum, { length }) => sum + length, 0), verified: true };
-    this.last(event("update", { update }));
+    const update = await (await updates()).update(await this.#versions(), asked);
+    if (update.from !== update.to) this.last(event("update", { update }));
     return update;
   }
 
@@ -281,23 +262,25 @@ export class Engine extends lasting(EventTarget) {
    * @returns {Promise<Update>}
    */
   undo() {
-    return this.#inTurn(async () => {
-      await this.live;
-      const { model } = this;
-      const code = kept.codeOf(await this.#manifest);
-      const held = await kept.read(model, code, BASE);
-      if (!held?.before) throw new Error(`model ${model}: there is no update to undo`);
-      const { sha256, weights } = held.before;
-      const { image } = await this.#ask("image", { weights });
-      await this.#goOnWith(model, { sha256, weights, image });
-      await kept.write(model, { sha256, weights, image, before: null, declined: held.sha256, code }, BASE);
-      return { from: held.sha256, to: sha256, bytes: 0, verified: true };
-    });
+    return this.#inTurn(async () => (await updates()).undo(await this.#versions()));
   }
 
   /** The site's models as they are now, by name. @returns {Promise<Record<string, import("./updates.js").Listed>>} */
-  models() {
-    return listed();
+  async models() {
+    return (await updates()).listed();
+  }
+
+  /** What updates.js needs of an engine. @returns {Promise<import("./updates.js").Versions>} */
+  async #versions() {
+    await this.live;
+    return {
+      model: this.model,
+      sha256: /** @type {LiveFacts} */ (this.liveFacts).sha256,
+      manifest: await this.#manifest,
+      remember: this.#remember,
+      ask: (type, fields) => this.#ask(type, fields),
+      goOnWith: (files) => this.#goOnWith(this.model, files),
+    };
   }
 
   // One change after the other.

@@ -1,11 +1,19 @@
 // Which models the site has in which version, and how a model is brought forward: by diffs, one after the other.
 import { checked } from "./checked.js";
+import * as kept from "./kept.js";
 
 /**
  * What make_site.py writes into models/models.json. sha256, bytes: of the newest weights file. verdict: the release gate's, in words.
  * @typedef {{ sha256: string, bytes: number, weights: string, verdict: string, diffs: Diff[] }} Listed
  */
 /** @typedef {{ file: string, from: string, to: string, bytes: number }} Diff */
+
+/** @typedef {{ sha256: string, weights: Uint8Array, image: Uint8Array }} Files */
+/** @typedef {import("./pyenhance.d.ts").Update} Update */
+/**
+ * An engine: its model and that one's version; `ask` asks Python, `goOnWith` has sound go on with another version.
+ * @typedef {{ model: string, sha256: string, manifest: import("./loader.js").Manifest, remember: boolean, ask(type: string, fields: object): Promise<any>, goOnWith(files: Files): Promise<unknown> }} Versions
+ */
 
 const BASE = new URL("./", import.meta.url);
 
@@ -15,12 +23,51 @@ export async function listed() {
 }
 
 /**
+ * See Engine.update. asked: also to a version that was undone.
+ * @param {Versions} engine
+ * @param {boolean} asked
+ * @returns {Promise<Update>}
+ */
+export async function update({ model, sha256: from, manifest, remember, ask, goOnWith }, asked) {
+  const all = await listed();
+  if (!Object.hasOwn(all, model)) throw new RangeError(`model ${model}; accepted: ${Object.keys(all).join(", ")}`);
+  const newest = all[model];
+  const { sha256: to } = newest;
+  const code = kept.codeOf(manifest);
+  const held = from === to ? null : await kept.read(model, code, BASE);
+  if (from === to || (held?.declined === to && !asked)) return { from, to: from, bytes: 0, verified: true };
+  const diffs = chain(model, newest, from);
+  const parts = await Promise.all((diffs ?? [{ file: newest.weights, bytes: newest.bytes }]).map(download));
+  const made = diffs
+    ? await ask("update", { model, diffs: parts })
+    : { weights: parts[0], ...(await ask("image", { weights: parts[0] })) };
+  if (made.sha256 !== to) throw new Error(`model ${model}: the sum is ${made.sha256}; accepted: ${to}`);
+  const files = { sha256: to, weights: made.weights, image: made.image };
+  await goOnWith(files);
+  const before = held?.sha256 === from ? { sha256: from, weights: held.weights } : null;
+  if (remember) await kept.write(model, { ...files, before, declined: null, code }, BASE);
+  return { from, to, bytes: parts.reduce((sum, { length }) => sum + length, 0), verified: true };
+}
+
+/** See Engine.undo. @param {Versions} engine @returns {Promise<Update>} */
+export async function undo({ model, manifest, ask, goOnWith }) {
+  const code = kept.codeOf(manifest);
+  const held = await kept.read(model, code, BASE);
+  if (!held?.before) throw new Error(`model ${model}: there is no update to undo`);
+  const { sha256, weights } = held.before;
+  const { image } = await ask("image", { weights });
+  await goOnWith({ sha256, weights, image });
+  await kept.write(model, { sha256, weights, image, before: null, declined: held.sha256, code }, BASE);
+  return { from: held.sha256, to: sha256, bytes: 0, verified: true };
+}
+
+/**
  * The diffs that lead from a version to the newest; null where none begins there, so that all of it must be loaded.
  * @param {string} model
  * @param {Listed} listed
  * @param {string} from its sum
  */
-export function chain(model, { sha256, diffs }, from) {
+function chain(model, { sha256, diffs }, from) {
   const by = new Map(diffs.map((diff) => [diff.from, diff]));
   if (!by.has(from)) return null;
   /** @type {Diff[]} */
@@ -36,7 +83,7 @@ export function chain(model, { sha256, diffs }, from) {
 }
 
 /** A file of the list. What a diff says is checked where it is applied. @param {{ file: string, bytes: number }} wanted */
-export async function download({ file, bytes }) {
+async function download({ file, bytes }) {
   const reply = checked(await fetch(new URL(file, BASE), { cache: "no-cache" }));
   const found = new Uint8Array(await reply.arrayBuffer());
   if (found.length !== bytes) throw new Error(`${file} has ${found.length} bytes; accepted: ${bytes}`);

@@ -2,7 +2,7 @@
 import { Choice } from "./choice.js";
 import { Engine, SAMPLE_RATE, createDenoiser } from "./engine/pyenhance.js";
 import { addResult, watchFiles } from "./files.js";
-import { $, explainMicrophone, openEngine } from "./page.js";
+import { $, explainMicrophone, loadVerified, openEngine } from "./page.js";
 import { Pictures } from "./pictures.js";
 import { Recorder } from "./recorder.js";
 import { listDevices, microphone, noisySample } from "./sources.js";
@@ -39,7 +39,10 @@ const recorder = new Recorder(keepRecording);
 const choice = new Choice(
   () => engine,
   (text, isProblem) => (isProblem ? warn : say)(text),
+  () => version?.show(),
 );
+/** @type {import("./version.js").Version | undefined} */
+let version;
 
 let problem = false; // a problem is shown, which news of the loading must not cover
 
@@ -65,6 +68,7 @@ function loadEngine() {
     ({ load_ms }) => {
       document.body.dataset.engine = "ready";
       keepOffline();
+      showVersion(engine);
       sayLoading(TEXT.ready(load_ms));
       announce();
     },
@@ -74,6 +78,12 @@ function loadEngine() {
       $("retry-row").hidden = false;
     },
   );
+}
+
+/** @param {Engine} engine */
+async function showVersion(engine) {
+  version ??= new (await loadVerified("version.js")).Version();
+  version?.follow(engine);
 }
 
 // From now on the page opens without a network, too.

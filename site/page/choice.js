@@ -13,13 +13,15 @@ const TIMES = 8; // statistics in a row that say so, a quarter of a second apart
 export class Choice {
   #engine;
   #say;
+  #changed;
   #slow = 0;
   #wanted = BEST;
   #shown = AUTOMATIC;
 
-  /** @param {() => Engine} engine the one in use @param {(text: string, problem?: boolean) => void} say */
-  constructor(engine, say) {
+  /** @param {() => Engine} engine the one in use @param {(text: string, problem?: boolean) => void} say @param {() => void} changed */
+  constructor(engine, say, changed) {
     this.#engine = engine;
+    this.#changed = changed;
     this.#say = say;
     $("model").replaceChildren(...Object.entries(TEXT.models).map(([name, text]) => new Option(text, name)));
     $("model").addEventListener("change", () => {
@@ -52,6 +54,7 @@ export class Choice {
     this.#wanted = model;
     try {
       await this.#engine().setModel(model);
+      this.#changed();
       if (this.#wanted !== model) return;
       this.#shown = $("model").value;
       this.#say(news(TEXT.models[model]));

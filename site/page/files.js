@@ -1,8 +1,7 @@
 // Recordings: decoded by the browser, enhanced in the worker, given back as WAV. All piece by piece, so that length costs no memory.
 import { HOP, SAMPLE_RATE } from "./engine/pyenhance.js";
-import { $ } from "./page.js";
+import { $, loadVerified } from "./page.js";
 import { drawLevels } from "./palette.js";
-import { openRecording } from "./recording.js";
 import { TEXT } from "./strings.js";
 import { WavWriter } from "./wav.js";
 import { zip } from "./zip.js";
@@ -53,10 +52,18 @@ class Frames {
 /** @param {number} share of the work, as far as it is known */
 const showProgress = (share) => ($("file-progress").value = Number.isFinite(share) ? Math.min(1, share) : 0);
 
+// What takes recordings apart, fetched with the first of them: the page is there sooner.
+/** @returns {Promise<typeof import("./recording.js").openRecording>} */
+async function recordings() {
+  await loadVerified("gapless.js"); // which the next one imports
+  return (await loadVerified("recording.js")).openRecording;
+}
+
 /** @param {Task} task @param {Engine} engine @param {AbortSignal} signal */
 async function enhanceFile({ file, strengthDb, say }, engine, signal) {
   say(TEXT.decoding(file.name));
   showProgress(0);
+  const openRecording = await recordings();
   let recording;
   try {
     recording = await openRecording(file);

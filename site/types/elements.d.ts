@@ -63,5 +63,10 @@ export interface Elements {
   strength: HTMLInputElement;
   "strength-value": HTMLOutputElement;
   toggle: HTMLButtonElement;
+  undo: HTMLButtonElement;
+  update: HTMLButtonElement;
+  "update-note": HTMLParagraphElement;
+  version: HTMLDetailsElement;
+  "version-note": HTMLParagraphElement;
   zip: HTMLButtonElement;
 }

@@ -58,6 +58,15 @@ export interface Text {
   models: Record<string, string>;
   modelChanged: (text: string) => string;
   modelTooSlow: string;
+  version: (model: string, sha256: string) => string;
+  lastUpdate: (bytes: number) => string;
+  verdict: (text: string) => string;
+  newerWaits: string;
+  lookForUpdate: string;
+  undoUpdate: string;
+  newest: string;
+  updated: (update: Pick<import("../engine/pyenhance.d.ts").Update, "from" | "to" | "bytes">) => string;
+  notUpdated: (why: string) => string;
   failed: (why: string) => string;
   before: string;
   after: string;

@@ -119,8 +119,9 @@ NEWEST = weights_bytes("default")
 OLDER = changed(NEWEST, 0.004, seed=1)
 OLDEST = changed(OLDER, 0.004, seed=2)
 DIFFS = [make_diff(OLDEST, OLDER), make_diff(OLDER, NEWEST)]
-UPDATED = """() => new Promise((resolve) =>
-  pyenhance.engine.addEventListener("update", ({ update, error }) => resolve(update ?? error.message)))"""
+LISTEN = """() => pyenhance.engine.addEventListener("update", ({ update, error }) => {
+  window.updated = update ?? error.message;
+})"""
 
 
 def _sum(data: bytes) -> str:
@@ -131,25 +132,29 @@ class Sites:
     """One address whose site may be another one from one visit to the next; what it sends is counted."""
 
     def __init__(self, folder: Path, site: Path) -> None:
-        self.folder, self.site = folder, site
+        self.folder, self.built, self.site = folder, site, site
         self.sent: dict[str, int] = {}
         self.server = tap.offer(make_server(site, 0, quiet=True))
         self.address = f"http://127.0.0.1:{self.server.server_port}/"
         sites, handler = self, self.server.RequestHandlerClass.func
 
         class Counting(handler):
+            def translate_path(self, path: str) -> str:
+                self.directory = str(sites.site)  # connections live longer than a visit
+                return super().translate_path(path)
+
             def copyfile(self, source, outputfile) -> None:
                 data = source.read()
                 sites.sent[self.path] = sites.sent.get(self.path, 0) + len(data)
                 outputfile.write(data)
 
-        self.handler = Counting
+        self.server.RequestHandlerClass = partial(Counting, directory=str(site))
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def make(self, name: str, weights: bytes, diffs: list[bytes]) -> Path:
         """The built site with such a default model and diffs to it."""
         made = self.folder / name
-        shutil.copytree(self.site, made)  # with the files' times: browsers ask by them
+        shutil.copytree(self.built, made)  # with the files' times: browsers ask by them
         about = json.loads((made / "engine" / "manifest.json").read_text())
         models = {model: weights_bytes(model) for model in about["models"]} | {"default": weights}
         about["models"] = make_site.write_models(made / "engine", models, {"default": diffs})
@@ -163,7 +168,7 @@ class Sites:
         return made
 
     def offer(self, site: Path) -> None:
-        self.server.RequestHandlerClass = partial(self.handler, directory=str(site))
+        self.site = site
         self.sent.clear()
 
 
@@ -189,6 +194,12 @@ def _visit(profile: BrowserContext, address: str) -> Page:
     return page
 
 
+def _updated(page: Page) -> dict | str:
+    """What came of the update that the engine makes by itself."""
+    page.evaluate(LISTEN)
+    return until(page, "window.updated")
+
+
 def _version(page: Page) -> str:
     return page.evaluate("pyenhance.engine.liveFacts.sha256")
 
@@ -211,7 +222,7 @@ def test_a_returning_visitor_loads_the_diffs_alone(sites: Sites, profile: Browse
     page.goto(sites.address)
     until(page, "window.pyenhance?.engine.liveFacts !== undefined")
     assert _version(page) == _sum(OLDEST)
-    update = page.evaluate(UPDATED)
+    update = _updated(page)
     assert update == {"from": _sum(OLDEST), "to": _sum(NEWEST), "bytes": sum(map(len, DIFFS)), "verified": True}
     page.wait_for_selector("body[data-engine=ready]")
     until(
@@ -294,7 +305,7 @@ def test_an_update_that_fails_leaves_the_old_version(
     page = watched(profile)
     page.goto(sites.address)
     until(page, "window.pyenhance?.engine.liveFacts !== undefined")
-    assert told in page.evaluate(UPDATED)
+    assert told in _updated(page)
     assert _version(page) == _sum(OLDEST)
     _call(page)
     message = page.evaluate("pyenhance.engine.update().catch(({ message }) => message)")

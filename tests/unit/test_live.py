@@ -1,6 +1,8 @@
 """The browser's door to Python, as CPython sees it."""
 
+import itertools
 import json
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -9,10 +11,11 @@ import pytest
 from pyenhance import Enhancer, enhance, load_model
 from pyenhance.dsp import LOUDEST
 from pyenhance.live import CALLS, LiveEngine, answer
-from pyenhance.model.diff import weights_bytes
+from pyenhance.model.diff import make_diff, weights_bytes
 from pyenhance.model.image import write_image
 
 from ..conftest import noisy_voice, voiced
+from .test_diff import changed
 
 
 @pytest.mark.parametrize("model", ["default", "tiny"])
@@ -69,6 +72,18 @@ def test_the_image_of_a_weights_file() -> None:
     assert made["model"] == model.name and made["image"].tobytes() == write_image(model)
     with pytest.raises(ValueError, match="weights-"):
         answer("write_image", {"weights": memoryview(weights[:-1])})
+
+
+def test_diffs_lead_to_the_newest_version() -> None:
+    base = weights_bytes("tiny")
+    versions = [base, changed(base, 0.01, seed=1), changed(base, 0.02, seed=2)]
+    diffs = [make_diff(*pair) for pair in itertools.pairwise(versions)]
+    given = {"base": memoryview(base), "diffs": [memoryview(diff) for diff in diffs]}
+    made = answer("apply_diffs", given)
+    assert made["weights"].tobytes() == versions[-1] and made["sha256"] == sha256(versions[-1]).hexdigest()
+    assert made["image"].tobytes() == write_image(load_model(versions[-1]))
+    with pytest.raises(ValueError, match="another base, or a gap"):
+        answer("apply_diffs", {**given, "diffs": given["diffs"][1:]})
 
 
 def test_a_file_that_was_replaced_is_read_anew() -> None:

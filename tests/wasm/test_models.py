@@ -1,0 +1,61 @@
+"""The models that a site lists: versions, verdicts, and the diffs that lead to the newest."""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from pyenhance.model import apply_diffs, available_models, load_model, make_diff
+from pyenhance.model.diff import weights_bytes
+from pyenhance.model.image import write_image
+
+from ..conftest import ROOT
+from ..unit.test_diff import changed
+
+sys.path.insert(0, str(ROOT / "wasm"))
+import make_site
+
+NEWEST = weights_bytes("tiny")
+OLDER = changed(NEWEST, 0.01, seed=1)
+OLDEST = changed(OLDER, 0.01, seed=2)
+DIFFS = [make_diff(OLDER, NEWEST), make_diff(OLDEST, OLDER)]
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Path:
+    (tmp_path / "models").mkdir()
+    return tmp_path
+
+
+def test_the_list_leads_from_each_version_to_the_newest(engine: Path) -> None:
+    models = make_site.write_models(engine, {"tiny": NEWEST}, {"tiny": DIFFS})
+    listed = json.loads((engine / "models" / "models.json").read_text())["tiny"]
+    assert listed["sha256"] == hashlib.sha256(NEWEST).hexdigest() and listed["bytes"] == len(NEWEST)
+    assert (engine / listed["weights"]).read_bytes() == NEWEST and models["tiny"]["weights"] == listed["weights"]
+    assert (engine / models["tiny"]["image"]).read_bytes() == write_image(load_model(NEWEST, "numpy"))
+    by = {entry["from"]: entry for entry in listed["diffs"]}
+    for start, steps in ((OLDEST, 2), (OLDER, 1)):
+        at, chain = hashlib.sha256(start).hexdigest(), []
+        while at != listed["sha256"]:
+            chain.append((engine / by[at]["file"]).read_bytes())
+            assert len(chain[-1]) == by[at]["bytes"]
+            at = by[at]["to"]
+        assert len(chain) == steps and apply_diffs(start, chain) == NEWEST
+
+
+@pytest.mark.parametrize("diffs", [DIFFS[1:], [make_diff(NEWEST, OLDER)], [make_diff(NEWEST, OLDER), DIFFS[0]]])
+def test_diffs_that_do_not_lead_to_the_newest_are_refused(engine: Path, diffs: list[bytes]) -> None:
+    with pytest.raises(SystemExit, match="model tiny: from"):
+        make_site.write_models(engine, {"tiny": NEWEST}, {"tiny": diffs})
+
+
+def test_the_site_lists_what_ships(site: Path) -> None:
+    listed = json.loads((site / "engine" / "models" / "models.json").read_text())
+    assert sorted(listed) == available_models()
+    for name, entry in listed.items():
+        assert entry["sha256"] == hashlib.sha256(weights_bytes(name)).hexdigest()
+        assert (site / "engine" / entry["weights"]).stat().st_size == entry["bytes"]
+    assert listed["default"]["verdict"].startswith("default may replace tiny: over 120 clips")
+    assert listed["tiny"]["verdict"] == ""
