@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -214,7 +214,9 @@ def _first_visit(sites: Sites, profile: BrowserContext, weights: bytes, diffs: l
     page.close()
 
 
-def test_a_returning_visitor_loads_the_diffs_alone(sites: Sites, profile: BrowserContext) -> None:
+def test_a_returning_visitor_loads_the_diffs_alone(
+    sites: Sites, profile: BrowserContext, screenshot: Callable[[Page, str], None]
+) -> None:
     """During a call, without a click; the next visit begins with the newest version, also without a network."""
     _first_visit(sites, profile, OLDEST, [])
     sites.offer(sites.make("now", NEWEST, DIFFS))
@@ -234,6 +236,17 @@ def test_a_returning_visitor_loads_the_diffs_alone(sites: Sites, profile: Browse
     assert _version(page) == _sum(NEWEST)
     whole = "pyenhance.engine.update()"
     assert page.evaluate(whole) == {"from": _sum(NEWEST), "to": _sum(NEWEST), "bytes": 0, "verified": True}
+    page.click("#version summary")
+    for told in (_sum(NEWEST)[:8], f"{sum(map(len, DIFFS)) / 1000:.1f} kB", "may replace tiny"):
+        page.wait_for_selector(f"#version-note:has-text('{told}')")
+    screenshot(page, "version")
+    page.click("#undo")
+    page.wait_for_selector(f"#update-note:has-text('Back from {_sum(NEWEST)[:8]}')")
+    page.wait_for_selector("#version-note:has-text('newer version')")
+    assert _version(page) == _sum(OLDEST)
+    page.click("#update:not([disabled])")
+    page.wait_for_selector("#version-note:has-text('may replace tiny')")
+    assert _version(page) == _sum(NEWEST)
     page.close()
     profile.set_offline(True)
     page = _visit(profile, sites.address)
