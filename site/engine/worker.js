@@ -51,12 +51,12 @@ const ANSWERS = {
   },
 
   image({ id, weights }) {
-    report("image", { id, ...python().call("write_image", { weights }) });
+    report("image", { id, ...read("write_image", { weights }) });
   },
 
   async update({ id, model, diffs }) {
     const base = await python().models.weights(model);
-    report("update", { id, ...python().call("apply_diffs", { base, diffs }) });
+    report("update", { id, ...read("apply_diffs", { base, diffs }) });
   },
 
   attach: ({ stream, model, buffer }) => streams.attach(stream, () => open(model), { buffer }),
@@ -121,6 +121,21 @@ const ANSWERS = {
     report("lab-edit", { id });
   },
 };
+
+// Files that came from somewhere: what is wrong with them is said in one line, the last of Python's account.
+/** @param {string} name @param {Record<string, unknown>} given */
+function read(name, given) {
+  try {
+    return python().call(name, given);
+  } catch (error) {
+    throw new Error(
+      messageOf(error)
+        .trim()
+        .replace(/^[^]*\n/, "")
+        .replace(/^ValueError: /, ""),
+    );
+  }
+}
 
 /** @param {string} model */
 async function open(model) {
