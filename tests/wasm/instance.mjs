@@ -1,15 +1,10 @@
 // A model's stream by an instance of its own and by Python in Pyodide: the same bits, and either goes on where the other stopped.
 //   node instance.mjs SITE MODEL      prints JSON
-import { openSite } from "./site.mjs";
+import { open as openEngine } from "./engine_in_node.mjs";
 
 const [site, model] = process.argv.slice(2);
-const { engine, load, models } = await openSite(site);
-const { Python } = await load("python.js");
+const { load, models, python } = await openEngine(site);
 const { Succession } = await load("succession.js");
-const { loadPyodide } = await load("pyodide/pyodide.mjs");
-const pyodide = await loadPyodide({ indexURL: `${engine}/pyodide/`, packageBaseUrl: `${engine}/pyodide/` });
-await pyodide.loadPackage("pyenhance", { messageCallback: () => {} });
-const python = new Python(pyodide, models);
 await python.ensure(model);
 const { kernel, open } = await models.instances(model);
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from pyenhance.model import apply_diffs, available_models, load_model, make_diff
 from pyenhance.model.diff import weights_bytes
 from pyenhance.model.image import write_image
 
-from ..conftest import ROOT
+from ..conftest import PATIENCE_S, ROOT
 from ..unit.test_diff import changed
 
 sys.path.insert(0, str(ROOT / "wasm"))
@@ -49,6 +50,24 @@ def test_the_list_leads_from_each_version_to_the_newest(engine: Path) -> None:
 def test_diffs_that_do_not_lead_to_the_newest_are_refused(engine: Path, diffs: list[bytes]) -> None:
     with pytest.raises(SystemExit, match="model tiny: from"):
         make_site.write_models(engine, {"tiny": NEWEST}, {"tiny": diffs})
+
+
+def test_the_browser_s_python_applies_them_or_says_why_not(site: Path, node: str, tmp_path: Path) -> None:
+    flipped = bytearray(DIFFS[1])
+    flipped[300] ^= 4
+    files = {"base": OLDEST, "second": DIFFS[0], "first": DIFFS[1], "flipped": bytes(flipped), "cut": DIFFS[1][:-9]}
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    chains = ["first,second", "first", "second", "flipped,second", "cut,second", "second,first"]
+    places = [",".join(str(tmp_path / name) for name in chain.split(",")) for chain in chains]
+    command = [node, Path(__file__).with_name("update.mjs"), site, tmp_path / "base", *places]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 0, done.stderr
+    whole, first, *refused = json.loads(done.stdout)
+    assert whole["sha256"] == whole["sum"] == hashlib.sha256(NEWEST).hexdigest() and whole["latency"] == 1440
+    assert first["sha256"] == first["sum"] == hashlib.sha256(OLDER).hexdigest()
+    for told, expected in zip(refused, ("another base", "changed or cut", "changed or cut", "a gap"), strict=True):
+        assert told.startswith("ValueError: diff") and expected in told
 
 
 def test_the_site_lists_what_ships(site: Path) -> None:
