@@ -85,8 +85,6 @@ export const TEXT = {
   verdict: (text) =>
     text ? `The release gate: ${text}` : "It is the first of its name, so the release gate had none to compare.",
   newerWaits: "There is a newer version.",
-  lookForUpdate: "Look for a newer version",
-  undoUpdate: "Back to the version before",
   newest: "It is the newest version.",
   updated: ({ from, to, bytes }) =>
     bytes > 0

@@ -24,8 +24,6 @@ export class Version {
   #listed = {};
 
   constructor() {
-    $("update").textContent = TEXT.lookForUpdate;
-    $("undo").textContent = TEXT.undoUpdate;
     $("update").addEventListener("click", () => this.#press((engine) => engine.update()));
     $("undo").addEventListener("click", () => this.#press((engine) => engine.undo()));
   }

@@ -62,8 +62,6 @@ export interface Text {
   lastUpdate: (bytes: number) => string;
   verdict: (text: string) => string;
   newerWaits: string;
-  lookForUpdate: string;
-  undoUpdate: string;
   newest: string;
   updated: (update: Pick<import("../engine/pyenhance.d.ts").Update, "from" | "to" | "bytes">) => string;
   notUpdated: (why: string) => string;
