@@ -323,6 +323,7 @@ def test_an_update_that_fails_leaves_the_old_version(
     _call(page)
     message = page.evaluate("pyenhance.engine.update().catch(({ message }) => message)")
     assert told in message and len(message) < 200
+    time.sleep(1)
     _unbroken(*tap.collect(page))
     listed.write_text(right)
     file.write_bytes(diff)
