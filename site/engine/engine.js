@@ -11,6 +11,7 @@ import { HOP } from "./ring.js";
 /** @typedef {import("./pyenhance.d.ts").Update} Update */
 
 const BASE = new URL("./", import.meta.url);
+const SETTLED_MS = 2000;
 export const PIECE_SAMPLES = 1000 * HOP; // of a recording: ten seconds
 
 /**
@@ -233,11 +234,18 @@ export class Engine extends lasting(EventTarget) {
   /**
    * A stream of a model, to enhance on the audio thread; null where Python must do that.
    * @param {string} model
-   * @returns {Promise<import("./instance.js").Carried & { trial: import("./instance.js").Trial } | null>}
+   * @returns {Promise<import("./instance.js").Carried & import("./instance.js").Trial | null>}
    */
   async carry(model) {
     await this.live;
     return this.#live && this.#question((id) => this.sendLive("carry", { id, model }));
+  }
+
+  /** What a hop of a model takes while nothing else starts. @param {string} model @returns {Promise<import("./instance.js").Trial>} */
+  async trial(model) {
+    await this.ready.catch(() => {}); // of Python, whose start takes the machine
+    await new Promise((resolve) => setTimeout(resolve, SETTLED_MS));
+    return this.#question((id) => this.sendLive("trial", { id, model }));
   }
 
   /**

@@ -48,7 +48,11 @@ const ANSWERS = {
     const instance = await open(model);
     const trial = instance.trial();
     const carried = instance.carried();
-    report("carry", { id, trial, ...carried }, [carried.memory]);
+    report("carry", { id, ...trial, ...carried }, [carried.memory]);
+  },
+
+  async trial({ id, model }) {
+    report("trial", { id, ...(await open(model)).trial() });
   },
 
   attach: ({ stream, model, buffer }) => streams.attach(stream, () => begin(model), { buffer }),

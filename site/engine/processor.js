@@ -116,9 +116,9 @@ class DenoiserProcessor extends AudioWorkletProcessor {
   }
 
   /** @param {any} message */
-  receive({ type, field, value, port, samples, trial, ...carried }) {
+  receive({ type, field, value, port, samples, ...carried }) {
     if (type === "control") this.ring.set(H[/** @type {keyof typeof H} */ (field)], value);
-    if (type === "enhance") this.welcome(carried, trial);
+    if (type === "enhance") this.welcome(carried);
     if (type === "wait") {
       if (this.here) this.leave("the model is too slow for the audio thread");
       this.later = Math.max(0, samples - this.least);
@@ -135,17 +135,13 @@ class DenoiserProcessor extends AudioWorkletProcessor {
   }
 
   // What is to enhance here begins to arrive.
-  /** @param {import("./instance.js").Carried} carried @param {import("./instance.js").Trial} trial */
-  welcome(carried, trial) {
+  /** @param {import("./instance.js").Carried} carried */
+  welcome(carried) {
     try {
       this.arrival = new Arrival(carried);
     } catch (error) {
       return this.leave(messageOf(error));
     }
-    this.ring.set(H.US_MEAN, trial.us_p50); // of a trial while a page starts the mean says little
-    this.ring.set(H.US_P50, trial.us_p50);
-    this.ring.set(H.US_P99, trial.us_p99);
-    this.ring.set(H.US_MAX, trial.us_max);
   }
 
   // Nothing is enhanced here any more: a worker may.

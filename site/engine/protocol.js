@@ -46,7 +46,8 @@ const library = kind(
 const buffer = kind("an ArrayBuffer", (v) => Object.prototype.toString.call(v) === "[object ArrayBuffer]");
 const port = kind("a MessagePort", (v) => typeof (/** @type {MessagePort} */ (v)?.postMessage) === "function");
 const state = oneOf(Object.values(STATE));
-const carried = { library, header: object, memory: buffer, trial: object }; // an Instance, and what a hop took it, microseconds
+const carried = { library, header: object, memory: buffer }; // an Instance
+const trial = { us_min: whole, us_p50: whole, us_p99: whole, us_max: whole }; // what hops took it
 const control = { field: oneOf(FIELDS.page), value: whole };
 const picture = { data: bytes, shape: integers };
 
@@ -63,6 +64,7 @@ export const TO_LIVE = way("to the live worker", {
   load: { model: text, manifest: object, remember: flag },
   model: { id: whole, model: text, files: optional(files) }, // to have at hand
   carry: { id: whole, model: text }, // a stream of it, for the audio thread
+  trial: { id: whole, model: text }, // what a hop takes
   ...ofStreams,
 });
 
@@ -110,7 +112,8 @@ export const TO_PAGE = way("from the worker", {
   overload: { stream: whole },
   recovered: { stream: whole },
   model: { id: whole, ...modelFacts },
-  carry: { id: whole, ...carried },
+  carry: { id: whole, ...carried, ...trial },
+  trial: { id: whole, ...trial },
   image: { id: whole, model: text, sha256: text, image: bytes },
   update: { id: whole, sha256: text, weights: bytes, image: bytes },
   piece: { id: whole, channels },

@@ -54,7 +54,7 @@ export const FIELDS = /** @type {const} */ ({
     "LEAN_HOPS", // of these, on the lean path
     "DROPPED_HOPS", // of these, passed on untouched
     "OVERRUN_SAMPLES", // samples lost to a full input ring
-    "US_MEAN", // microseconds a hop over the last seconds, and since the start; on the audio thread, which has no clock, those of a trial:
+    "US_MEAN", // microseconds a hop over the last seconds, and since the start; not where the audio thread enhances, which has no clock:
     "US_P50",
     "US_P99",
     "US_MAX",

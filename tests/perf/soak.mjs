@@ -70,7 +70,7 @@ class Live {
     this.block = new Float32Array(QUANTUM);
     this.out = new Float32Array(QUANTUM);
     if (thread === "audio") {
-      const carried = { type: "enhance", ...engine.carried(), trial: engine.trial() };
+      const carried = { type: "enhance", ...engine.carried() };
       this.processor.port.onmessage({ data: carried });
       return;
     }

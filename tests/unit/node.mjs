@@ -17,9 +17,9 @@ globalThis.Worker = class {
   postMessage(message) {
     this.sent.push(received(this.way, message));
     if (message.type !== "carry") return;
-    const trial = { us_min: takes, us_p50: takes, us_p99: takes, us_max: takes };
-    const carried = { library, header: { of: message.model }, memory: new ArrayBuffer(8), trial };
-    queueMicrotask(() => this.onmessage({ data: { type: "carry", id: message.id, ...carried } }));
+    const trial = { us_min: takes, us_p50: takes + 1, us_p99: takes + 2, us_max: takes + 3 };
+    const carried = { library, header: { of: message.model }, memory: new ArrayBuffer(8) };
+    queueMicrotask(() => this.onmessage({ data: { type: "carry", id: message.id, ...carried, ...trial } }));
   }
   terminate() {
     this.terminated = true;
@@ -157,6 +157,7 @@ const running = () => workers.filter(({ terminated }) => !terminated).length;
     [600, 0, "enhance"],
   );
   assert.equal(first.node.stats().latency_transport_ms, 10);
+  assert.deepEqual([first.node.stats().us_mean, first.node.stats().us_max], [101, 103]);
   first.node.change("tiny");
   await turn();
   assert.deepEqual([first.told.at(-1).type, first.told.at(-1).header], ["enhance", { of: "tiny" }]);
