@@ -22,6 +22,9 @@ FORMAT = "pyenhance-2"
 _FORMAT_1 = "pyenhance-1"
 _MAX_HEADER_BYTES = 1_000_000
 _HEADER_ALIGNMENT = 8
+LARGEST = 1e6
+"""Of scales and biases: far more than any that was trained, and no sum of them leaves float32's range."""
+
 _DTYPES: dict[str, np.dtype[Any]] = {"I8": np.dtype("int8"), "F32": np.dtype("<f4")}
 _OWN_METADATA = ("format", "sample_rate", "hop", "signal", "layers", "sha256")
 
@@ -90,8 +93,8 @@ def read_weights(data: bytes) -> Weights:
         if begin != end or stop - begin != size or stop > len(payload):
             raise ValueError(f"weights: {name} lies at {begin} to {stop}; accepted: {end} to {end + size}")
         tensor = np.frombuffer(payload, _DTYPES[kind], count=size // _DTYPES[kind].itemsize, offset=begin)
-        if kind == "F32" and not np.isfinite(tensor).all():
-            raise ValueError(f"weights: {name} holds NaN or Inf")
+        if kind == "F32" and not (good := np.abs(tensor) <= LARGEST).all():
+            raise ValueError(f"weights: {name} holds {tensor[~good][0]}; accepted: numbers of at most {LARGEST:.0e}")
         if kind == "I8" and tensor.min(initial=0) == -128:  # a kernel may turn the sign of a weight
             raise ValueError(f"weights: {name} holds -128; accepted: -127 to 127")
         tensors[name] = tensor.reshape(shape)

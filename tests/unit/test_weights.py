@@ -330,8 +330,9 @@ def test_a_model_whose_spec_does_not_fit_is_refused_by_name(tmp_path: Path, data
 def test_weights_that_no_product_takes_are_refused(data: bytes) -> None:
     header, payload = split(data)
     for name, wrong, message in (
-        ("dense.bias", b"\x00\x00\xc0\x7f", r"dense\.bias holds NaN or Inf"),
-        ("gru1.weight_hh_scale", b"\x00\x00\x80\x7f", r"gru1\.weight_hh_scale holds NaN or Inf"),
+        ("dense.bias", b"\x00\x00\xc0\x7f", r"dense\.bias holds nan; accepted: numbers of at most 1e[+]06"),
+        ("gru1.weight_hh_scale", b"\x00\x00\x80\x7f", r"gru1\.weight_hh_scale holds inf; accepted"),
+        ("gru2.weight_ih_scale", np.float32(-2e6).tobytes(), r"gru2\.weight_ih_scale holds -2000000.0; accepted"),
         (NAME, b"\x80", r"gru1\.weight_hh holds -128"),
     ):
         begin, _ = header[name]["data_offsets"]
@@ -347,7 +348,7 @@ def test_weights_that_no_product_takes_are_refused(data: bytes) -> None:
         ({"more": np.zeros(1, np.float32)}, "missing or unknown: more"),
         ({"gain.bias": np.zeros(24)}, r"gain\.bias is float64 \(24,\); accepted: float32 \(24,\)"),
         ({"gain.bias": np.zeros(23, np.float32)}, r"gain\.bias is float32 \(23,\)"),
-        ({"vad.bias": np.full(1, np.nan, np.float32)}, r"vad\.bias holds NaN"),
+        ({"vad.bias": np.full(1, np.nan, np.float32)}, r"vad\.bias holds nan"),
         ({"vad.weight": np.full((1, 10), -128, np.int8)}, r"vad\.weight holds -128"),
     ],
 )
