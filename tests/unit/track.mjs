@@ -272,6 +272,10 @@ const heardOf = (track) => {
   await assert.rejects(denoiseTrack(microphone, { strengthDb: -1 }), /RangeError: strengthDb is -1/);
   refuse = new Error("no source");
   await assert.rejects(denoiseTrack(microphone), /no source/);
+  const context = new AudioContext();
+  await assert.rejects(denoiseTrack(microphone, { context }), /no source/);
+  assert.deepEqual(left(), { ...nothing, contexts: 1 });
+  context.close();
   refuse = null;
   const ending = new Microphone();
   const waits = denoiseTrack(ending);
@@ -300,8 +304,8 @@ const heardOf = (track) => {
   assert.deepEqual([first.stops, second.stops, processor.processedTrack], [0, 0, undefined]);
   assert.deepEqual(left(), { ...nothing, contexts: 1 });
 
-  processor.init({ track: first, audioContext }); // and stopped meanwhile
-  await processor.destroy();
+  const begins = processor.init({ track: first, audioContext }); // and stopped meanwhile
+  await Promise.all([begins, processor.destroy()]);
   assert.deepEqual(left(), { ...nothing, contexts: 1 });
 
   await processor.init({ track: first, audioContext });
