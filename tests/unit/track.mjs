@@ -1,5 +1,6 @@
 // A track in, a track out: the enhanced one is the microphone's in all but its sound; what ends, or fails, leaves nothing behind.
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 
 globalThis.MediaStreamTrack = class extends EventTarget {
   #enabled = true;
@@ -181,6 +182,7 @@ const heardOf = (track) => {
   dispose();
   assert.deepEqual([track.readyState, microphone.readyState, microphone.stops], ["ended", "live", 0]);
   assert.deepEqual(left(), nothing);
+  assert.ok(["ended", "mute", "unmute"].every((type) => getEventListeners(microphone, type).length === 0));
   microphone.tell("mute");
   track.enabled = false;
   assert.deepEqual([heard.length, microphone.enabled], [2, true], "it has nothing to do with the microphone any more");
