@@ -225,6 +225,8 @@ export interface DenoiserEventMap {
 }
 
 export interface Denoiser extends AudioWorkletNode {
+  /** Its own, or the one that it was given. */
+  readonly engine: Engine;
   /** Sound is enhanced from now on; rejects where the engine fails, or the node is disposed before. The event "ready" tells the same. */
   readonly ready: Promise<void>;
   /** true: the untouched sound, at the same delay. */
@@ -242,25 +244,74 @@ export interface Denoiser extends AudioWorkletNode {
   ): void;
 }
 
+export interface DenoiserOptions {
+  model?: string;
+  strengthDb?: number | null;
+  onProgress?: (progress: Progress) => void;
+  /** As for Engine. */
+  remember?: boolean;
+  kernel?: string | null;
+  /**
+   * Where live sound is enhanced. null: on the audio thread where a hop takes little there, 10 ms late for its sake; else in a worker,
+   * 20 ms late.
+   */
+  thread?: "audio" | "worker" | null;
+  /** Share one engine between several nodes; it is then yours to dispose. */
+  engine?: Engine;
+}
+
 /** An AudioNode that enhances speech. Best at 48 kHz; other whole rates from 8 kHz are converted. RangeError for any other rate, Error without AudioWorklet. */
 export function createDenoiser(
   context: AudioContext | OfflineAudioContext,
-  options?: {
-    model?: string;
-    strengthDb?: number | null;
-    onProgress?: (progress: Progress) => void;
-    /** As for Engine. */
-    remember?: boolean;
-    kernel?: string | null;
-    /**
-     * Where live sound is enhanced. null: on the audio thread where a hop takes little there, 10 ms late for its sake; else in a worker,
-     * 20 ms late.
-     */
-    thread?: "audio" | "worker" | null;
-    /** Share one engine between several nodes; it is then yours to dispose. */
-    engine?: Engine;
-  },
+  options?: DenoiserOptions,
 ): Promise<Denoiser>;
+
+export interface TrackOptions extends DenoiserOptions {
+  /** One that is open; it stays yours, and is not closed. Without it the track has one of its own, at 48 kHz. */
+  context?: AudioContext;
+  /**
+   * What is heard until the node is ready: the untouched sound, or silence, which goes on where it never will be. Without compiled code
+   * and without anything kept that can take some seconds.
+   */
+  untilReady?: "untouched" | "silence";
+}
+
+export interface EnhancedMicrophone {
+  /**
+   * To use in the microphone's place: its label, settings (but channels, sample rate and latency, which are those of the enhanced sound),
+   * constraints, enabled, mute and ended are the microphone's. stop() stops the microphone too, once all clones have been stopped.
+   */
+  readonly track: MediaStreamTrack;
+  readonly node: Denoiser;
+  /** End track and node; the microphone goes on. */
+  dispose(): void;
+}
+
+/**
+ * Enhance a microphone's track. TypeError for what is no audio track, RangeError for an option that is none, Error for a track that has
+ * ended; and all that createDenoiser says. Where it fails the microphone goes on, and nothing else does.
+ */
+export function denoiseTrack(microphone: MediaStreamTrack, options?: TrackOptions): Promise<EnhancedMicrophone>;
+
+/** What LiveKit gives a processor of audio; it has no audio context before it connects, unless a track is told by setAudioContext. */
+export interface ProcessorGiven {
+  track: MediaStreamTrack;
+  audioContext: AudioContext;
+}
+
+/** LiveKit's TrackProcessor: localAudioTrack.setProcessor(new PyenhanceProcessor()). */
+export class PyenhanceProcessor {
+  constructor(options?: Omit<TrackOptions, "context">);
+  name: string;
+  processedTrack?: MediaStreamTrack;
+  /** From init to destroy; of the microphone that there is now. */
+  node?: Denoiser;
+  /** Error without an audio context. */
+  init(given: ProcessorGiven): Promise<void>;
+  /** With another microphone, or another context: one engine goes on for all. */
+  restart(given: ProcessorGiven): Promise<void>;
+  destroy(): Promise<void>;
+}
 
 /** Sample-rate conversion in pieces, by an exact ratio: for sound that is not at 48 kHz. */
 export class Resampler {

@@ -124,6 +124,8 @@ export const HOW = {
 export const CALL = {
   loading: "Connected. The enhancer is loading; until then the untouched sound is sent.",
   enhanced: "Connected, and enhanced.",
+  untouched: "The enhancer is loading; until then the sound is untouched.",
+  heard: "Enhanced.",
   notEnhanced: (why) => `Not enhanced: ${why}`,
   failed: (why) => `No call: ${why}`,
   ended: "Not connected.",

@@ -5,10 +5,12 @@ import { createDenoiser } from "../engine/node.js";
 import type * as declared from "../engine/pyenhance.js";
 import { Resampler } from "../engine/resampler.js";
 import { HOP, SAMPLE_RATE } from "../engine/ring.js";
+import { PyenhanceProcessor, denoiseTrack } from "../engine/track.js";
 
 type Silent<T> = Omit<T, "addEventListener">;
+type Node = Omit<Silent<declared.Denoiser>, "engine"> & { engine: Silent<declared.Engine> };
 
-export const values: Omit<typeof declared, "Engine" | "createDenoiser"> = {
+export const values: Omit<typeof declared, "Engine" | "PyenhanceProcessor" | "createDenoiser" | "denoiseTrack"> = {
   HOP,
   PIECE_SAMPLES,
   Resampler,
@@ -17,5 +19,12 @@ export const values: Omit<typeof declared, "Engine" | "createDenoiser"> = {
 
 export const engine: new (...given: ConstructorParameters<typeof declared.Engine>) => Silent<declared.Engine> = Engine;
 
-export const create: (...given: Parameters<typeof declared.createDenoiser>) => Promise<Silent<declared.Denoiser>> =
-  createDenoiser;
+export const create: (...given: Parameters<typeof declared.createDenoiser>) => Promise<Node> = createDenoiser;
+
+export const track: (
+  ...given: Parameters<typeof declared.denoiseTrack>
+) => Promise<Omit<declared.EnhancedMicrophone, "node"> & { node: Node }> = denoiseTrack;
+
+export const processor: new (
+  ...given: ConstructorParameters<typeof declared.PyenhanceProcessor>
+) => Omit<declared.PyenhanceProcessor, "node"> & { node?: Node } = PyenhanceProcessor;

@@ -89,6 +89,8 @@ export interface How {
 export interface Call {
   loading: string;
   enhanced: string;
+  untouched: string;
+  heard: string;
   notEnhanced: (why: string) => string;
   failed: (why: string) => string;
   ended: string;

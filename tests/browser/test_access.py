@@ -11,7 +11,7 @@ from .conftest import watched
 
 pytestmark = pytest.mark.browser
 AXE = ("axe-core", "4.14.1", "e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745")
-PLACES = ("", "how.html", "examples/webrtc.html")
+PLACES = ("", "how.html", "examples/webrtc.html", "examples/track.html", "examples/livekit.html")
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,9 @@ class _Ids(HTMLParser):
             self.found[identity] = tag
 
 
-@pytest.mark.parametrize("page", ["index.html", "how.html", "examples/webrtc.html"])
+@pytest.mark.parametrize(
+    "page", ["index.html", "how.html", "examples/webrtc.html", "examples/track.html", "examples/livekit.html"]
+)
 def test_elements_are_typed_as_they_are(page: str) -> None:
     parser = _Ids()
     parser.feed((SITE / "page" / page).read_text())

@@ -1,42 +1,32 @@
 // The enhanced microphone as a WebRTC track. Both ends of the call are in this page; a real call has its own signalling.
-import { createDenoiser } from "../engine/pyenhance.js";
+import { denoiseTrack } from "../engine/pyenhance.js";
 import { CALL, TEXT } from "../strings.js";
 
 /** @template {keyof import("../../types/elements").Elements} Id @param {Id} id @returns {import("../../types/elements").Elements[Id]} */
 const $ = (id) => /** @type {any} */ (document.getElementById(id));
 const AUDIO = { noiseSuppression: false, echoCancellation: true, autoGainControl: true };
-/** @type {{ microphone: MediaStream, context: AudioContext, denoiser: import("../engine/pyenhance.js").Denoiser, near: RTCPeerConnection, far: RTCPeerConnection } | null} */
+/** @type {(import("../engine/pyenhance.js").EnhancedMicrophone & { near: RTCPeerConnection, far: RTCPeerConnection }) | null} */
 let call = null;
 
 async function enhancedMicrophone() {
-  const microphone = await navigator.mediaDevices.getUserMedia({ audio: AUDIO });
-  const context = new AudioContext({ sampleRate: 48000 });
+  const [microphone] = (await navigator.mediaDevices.getUserMedia({ audio: AUDIO })).getAudioTracks();
   try {
-    const source = new MediaStreamAudioSourceNode(context, { mediaStream: microphone });
-    const denoiser = await createDenoiser(context);
-    const out = new MediaStreamAudioDestinationNode(context, { channelCount: 1 });
-    source.connect(denoiser).connect(out);
-    return { microphone, context, denoiser, stream: out.stream };
+    return await denoiseTrack(microphone);
   } catch (error) {
-    release({ microphone, context });
+    microphone.stop();
     throw error;
   }
 }
 
-/** What was acquired; the denoiser goes with its context. @param {{ microphone: MediaStream, context: AudioContext }} acquired */
-function release({ microphone, context }) {
-  microphone.getTracks().forEach((track) => track.stop());
-  context.close();
-}
-
-/** @param {MediaStream} stream @param {(stream: MediaStream) => void} onTrack */
-async function connect(stream, onTrack) {
+/** @param {MediaStreamTrack} track @param {(stream: MediaStream) => void} onTrack */
+async function connect(track, onTrack) {
   const near = new RTCPeerConnection();
   const far = new RTCPeerConnection();
   near.onicecandidate = ({ candidate }) => candidate && far.addIceCandidate(candidate);
   far.onicecandidate = ({ candidate }) => candidate && near.addIceCandidate(candidate);
-  far.ontrack = ({ streams }) => onTrack(streams[0]);
-  for (const track of stream.getAudioTracks()) near.addTrack(track, stream);
+  far.ontrack = (event) => onTrack(new MediaStream([event.track]));
+  const { sender } = near.addTransceiver("audio", { direction: "sendonly" });
+  await sender.replaceTrack(track); // so it is in a call that goes on already
   const described = (/** @type {RTCPeerConnection} */ peer) =>
     /** @type {RTCSessionDescription} */ (peer.localDescription);
   await near.setLocalDescription();
@@ -52,18 +42,18 @@ async function start() {
   let own;
   try {
     own = await enhancedMicrophone();
-    const peers = await connect(own.stream, (stream) => {
+    const peers = await connect(own.track, (stream) => {
       $("far").srcObject = stream;
       $("far").play();
     });
     call = { ...own, ...peers };
     Object.assign(window, { call });
     $("status").textContent = CALL.loading;
-    own.denoiser.addEventListener("ready", () => ($("status").textContent = CALL.enhanced));
-    own.denoiser.addEventListener("error", ({ error }) => ($("status").textContent = CALL.notEnhanced(error.message)));
+    own.node.addEventListener("ready", () => ($("status").textContent = CALL.enhanced));
+    own.node.addEventListener("error", ({ error }) => ($("status").textContent = CALL.notEnhanced(error.message)));
     $("toggle").disabled = $("end").disabled = false;
   } catch (error) {
-    if (own) release(own);
+    own?.track.stop();
     $("status").textContent = CALL.failed(/** @type {Error} */ (error).message);
     $("call").disabled = false;
   }
@@ -73,8 +63,7 @@ function hangUp() {
   if (!call) return;
   call.near.close();
   call.far.close();
-  call.denoiser.dispose();
-  release(call);
+  call.track.stop(); // and with it the microphone and the node
   call = null;
   $("status").textContent = CALL.ended;
   $("call").disabled = false;
@@ -85,8 +74,8 @@ $("call").addEventListener("click", start);
 $("end").addEventListener("click", hangUp);
 $("toggle").addEventListener("click", () => {
   if (!call) return;
-  const { denoiser } = call;
-  denoiser.bypass = !denoiser.bypass;
-  $("toggle").setAttribute("aria-pressed", String(!denoiser.bypass));
-  $("toggle").textContent = denoiser.bypass ? TEXT.enhancementOff : TEXT.enhancementOn;
+  const { node } = call;
+  node.bypass = !node.bypass;
+  $("toggle").setAttribute("aria-pressed", String(!node.bypass));
+  $("toggle").textContent = node.bypass ? TEXT.enhancementOff : TEXT.enhancementOn;
 });
