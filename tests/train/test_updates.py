@@ -81,11 +81,11 @@ def test_the_table_in_small(corpus_folder: Path, tmp_path: Path, monkeypatch: py
             options += ["--cache", str(tmp_path / f"audio-{number}"), "--part", f"{number}/2", "--workers", "1"]
             dataset.main([*options, "--hours", str(8 * 3 / 3600), "--seconds", "3"])
     folders = {name: [str(tmp_path / f"{name}-{number}") for number in (1, 2)] for name in ("part", "test")}
-    options = ["--base", "tiny", "--shards", *folders["part"], "--tests", *folders["test"], "--shares", "0.1", "0.02"]
-    options += ["--steps", "40", "--batch", "4", "--warm-up", "5", "--rate", "1e-3", "--dtype", "float32"]
+    options = ["--base", "tiny", "--shards", *folders["part"], "--tests", *folders["test"], "--shares", "0.1"]
+    options += ["--steps", "30", "--batch", "4", "--warm-up", "5", "--rate", "1e-3", "--dtype", "float32"]
     updates.main([*options, "--threads", "1", "-o", str(tmp_path / "runs")])
     base = updates.gain_loss(weights_bytes("tiny"), [Path(folder) for folder in folders["test"]], OVER)
-    for name, most in (("full", 1.0), ("sparse-0.1", 0.15), ("sparse-0.02", 0.04), ("hashed-0.1", 0.15)):
+    for name, most in (("full", 1.0), ("sparse-0.1", 0.15), ("hashed-0.1", 0.15)):
         facts = json.loads((tmp_path / "runs" / name / "2.json").read_text())
         assert facts["gain"] < base, name
         assert facts["bytes"] <= most * len(weights_bytes("tiny")), name
