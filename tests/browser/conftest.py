@@ -97,6 +97,14 @@ def watched(context: BrowserContext) -> Page:
     return page
 
 
+def ready_page(context: BrowserContext, address: str) -> Page:
+    """The site's page, its engine ready."""
+    page = watched(context)
+    page.goto(address)
+    page.wait_for_selector("body[data-engine=ready]")
+    return page
+
+
 def until(page: Page, condition: str | Callable[[], Any], argument: Any = None) -> Any:
     """What a JavaScript expression, or a function of the argument, or one of Python, gives as soon as it is true.
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route
 from pyenhance import enhance
 
 from ..conftest import noisy_voice
-from .conftest import until, watched
+from .conftest import ready_page, until, watched
 
 pytestmark = pytest.mark.browser
 
@@ -44,13 +44,6 @@ def context(browser: Browser) -> BrowserContext:
     context.close()
 
 
-def _open(context: BrowserContext, address: str) -> Page:
-    page = watched(context)
-    page.goto(address)
-    page.wait_for_selector("body[data-engine=ready]")
-    return page
-
-
 def _started_again(page: Page) -> bool:
     return bool(page.evaluate("pyenhance.engine.facts.started_again"))
 
@@ -62,14 +55,14 @@ def _wait_until_kept(page: Page) -> None:
 def test_second_start_takes_up_from_the_first(context: BrowserContext, serve: Callable[[bool], str]) -> None:
     x = noisy_voice(2.0)
     results = []
-    page = _open(context, serve(True))
+    page = ready_page(context, serve(True))
     assert not _started_again(page)
     _wait_until_kept(page)
     for visit in range(3):
         assert _started_again(page) == (visit > 0)
         results.append(page.evaluate(ENHANCE, x.tolist()))
         page.close()
-        page = _open(context, serve(True))
+        page = ready_page(context, serve(True))
     assert results[0] == results[1] == results[2], "the very same bits"
     assert np.std(np.array(results[0]) - enhance(x, 48_000)) < 0.05 * np.std(x)
     # The laboratory needs modules, sources and parts of numpy that were not in use when the snapshot was taken.
@@ -80,16 +73,16 @@ def test_second_start_takes_up_from_the_first(context: BrowserContext, serve: Ca
 
 @pytest.mark.parametrize("spoil", ["cut", "other", "hung"])
 def test_unusable_snapshot_is_replaced(context: BrowserContext, serve: Callable[[bool], str], spoil: str) -> None:
-    page = _open(context, serve(True))
+    page = ready_page(context, serve(True))
     _wait_until_kept(page)
     page.evaluate(SPOIL, spoil)
     page.close()
-    page = _open(context, serve(True))
+    page = ready_page(context, serve(True))
     assert not _started_again(page)
     assert len(page.evaluate(ENHANCE, [0.0] * 4800)) == 4800
     _wait_until_kept(page)
     page.close()
-    assert _started_again(_open(context, serve(True)))
+    assert _started_again(ready_page(context, serve(True)))
 
 
 def test_snapshot_of_another_build_goes(context: BrowserContext, serve: Callable[[bool], str]) -> None:
@@ -97,7 +90,7 @@ def test_snapshot_of_another_build_goes(context: BrowserContext, serve: Callable
     page.goto(f"{serve(True)}strings.js")
     old = "memory-of-pyenhance /engine/ 0123456789abcdef"
     page.evaluate("(name) => caches.open(name).then((cache) => cache.put('/snapshot', new Response('old')))", old)
-    page = _open(context, serve(True))
+    page = ready_page(context, serve(True))
     until(page, lambda: old not in page.evaluate(KEPT))
     _wait_until_kept(page)
     build = page.evaluate("fetch('engine/manifest.json').then((reply) => reply.json()).then(({ build }) => build)")
@@ -107,7 +100,7 @@ def test_snapshot_of_another_build_goes(context: BrowserContext, serve: Callable
 def test_another_pyodide_starts_in_the_ordinary_way(browser: Browser, serve: Callable[[bool], str]) -> None:
     """The snapshot loader knows one version's inner parts: of another it uses no snapshot, and keeps none."""
     context = browser.new_context(service_workers="block")
-    page = _open(context, serve(True))
+    page = ready_page(context, serve(True))
     _wait_until_kept(page)
 
     def another(route: Route) -> None:

@@ -22,7 +22,7 @@ from pyenhance.model.diff import weights_bytes
 from ..conftest import ROOT
 from ..unit.test_diff import changed
 from . import tap
-from .conftest import until, watched
+from .conftest import ready_page, until, watched
 
 sys.path.insert(0, str(ROOT / "wasm"))
 import make_site
@@ -187,13 +187,6 @@ def profile(browser: Browser) -> Iterator[BrowserContext]:
     context.close()
 
 
-def _visit(profile: BrowserContext, address: str) -> Page:
-    page = watched(profile)
-    page.goto(address)
-    page.wait_for_selector("body[data-engine=ready]")
-    return page
-
-
 def _updated(page: Page) -> dict | str:
     """What came of the update that the engine makes by itself."""
     page.evaluate(LISTEN)
@@ -207,7 +200,7 @@ def _version(page: Page) -> str:
 def _first_visit(sites: Sites, profile: BrowserContext, weights: bytes, diffs: list[bytes]) -> None:
     """After it the profile has such a model, as a visit of a while ago left it."""
     sites.offer(sites.make("then", weights, diffs))
-    page = _visit(profile, sites.address)
+    page = ready_page(profile, sites.address)
     assert _version(page) == _sum(weights)
     page.wait_for_selector("#offline:not([hidden])")
     assert "/engine/models/default.safetensors" in sites.sent
@@ -249,7 +242,7 @@ def test_a_returning_visitor_loads_the_diffs_alone(
     assert _version(page) == _sum(NEWEST)
     page.close()
     profile.set_offline(True)
-    page = _visit(profile, sites.address)
+    page = ready_page(profile, sites.address)
     assert _version(page) == _sum(NEWEST)
     assert page.evaluate("pyenhance.engine.enhance([new Float32Array(4800)]).then(([y]) => y.length)") == 4800
 
@@ -257,7 +250,7 @@ def test_a_returning_visitor_loads_the_diffs_alone(
 def test_an_update_in_a_call_and_back(sites: Sites, profile: BrowserContext) -> None:
     """Undone, it is not taken again by itself, but when asked for."""
     _first_visit(sites, profile, OLDER, [])
-    page = _visit(profile, sites.address)
+    page = ready_page(profile, sites.address)
     _call(page)
     sites.offer(sites.make("now", NEWEST, DIFFS))
     update = page.evaluate("pyenhance.engine.update()")
@@ -270,7 +263,7 @@ def test_an_update_in_a_call_and_back(sites: Sites, profile: BrowserContext) -> 
     _unbroken(*tap.collect(page))
     assert page.evaluate(SAME)
     page.close()
-    page = _visit(profile, sites.address)
+    page = ready_page(profile, sites.address)
     page.evaluate("pyenhance.engine.setModel('default')")  # after what the engine does by itself
     assert _version(page) == _sum(OLDER)
     assert page.evaluate("pyenhance.engine.update()")["to"] == _sum(NEWEST) == _version(page)
