@@ -12,4 +12,4 @@ export { Engine, PIECE_SAMPLES } from "./engine.js";
 export { createDenoiser } from "./node.js";
 export { Resampler } from "./resampler.js";
 export { HOP, SAMPLE_RATE } from "./ring.js";
-export { PyenhanceProcessor, denoiseTrack } from "./track.js";
+export { PyenhanceProcessor, denoiseTrack } from "./calls.js";

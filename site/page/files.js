@@ -1,13 +1,9 @@
-// Recordings: decoded by the browser, enhanced in the worker, given back as WAV. All piece by piece, so that length costs no memory.
-import { HOP, SAMPLE_RATE } from "./engine/pyenhance.js";
+// The page's list of recordings: what was dropped is worked on in turn; what worked on them is fetched with the first, so that the
+// page is there sooner.
 import { $, loadVerified } from "./page.js";
 import { drawLevels } from "./palette.js";
 import { TEXT } from "./strings.js";
-import { WavWriter } from "./wav.js";
-import { zip } from "./zip.js";
 
-const FRAME = 2 * HOP;
-const COLUMNS = 400; // of a picture, at least, once there is so much sound
 /** @typedef {import("./engine/pyenhance.js").Engine} Engine */
 
 /** @type {{ name: string, blob: Blob }[]} newest last */
@@ -21,86 +17,17 @@ let cancel = null;
 
 const LINES = 50; // of files, the last ones
 
-// Frames of a sound at even distances, for its picture: as many as needed, however long it gets.
-class Frames {
-  constructor() {
-    this.every = 1;
-    /** @type {Float32Array[]} */
-    this.kept = [];
-    this.seen = 0;
-  }
-
-  /** @param {Float32Array} sound */
-  add(sound) {
-    for (let at = 0; at + FRAME <= sound.length; at += FRAME, this.seen++) {
-      if (this.seen % this.every) continue;
-      this.kept.push(sound.slice(at, at + FRAME));
-      if (this.kept.length < 2 * COLUMNS) continue;
-      this.kept = this.kept.filter((_, i) => i % 2 === 0);
-      this.every *= 2;
-    }
-  }
-
-  /** @param {Engine} engine */
-  picture(engine) {
-    const sound = new Float32Array(FRAME * this.kept.length);
-    this.kept.forEach((frame, i) => sound.set(frame, i * FRAME));
-    return engine.picture(sound, this.kept.length + 1); // one for each frame, and the end
-  }
-}
-
 /** @param {number} share of the work, as far as it is known */
 const showProgress = (share) => ($("file-progress").value = Number.isFinite(share) ? Math.min(1, share) : 0);
 
-// What takes recordings apart, fetched with the first of them: the page is there sooner.
-/** @returns {Promise<typeof import("./recording.js").openRecording>} */
-async function recordings() {
-  await loadVerified("gapless.js"); // which the next one imports
-  return (await loadVerified("recording.js")).openRecording;
-}
-
 /** @param {Task} task @param {Engine} engine @param {AbortSignal} signal */
-async function enhanceFile({ file, strengthDb, say }, engine, signal) {
+async function enhanceOne({ file, strengthDb, say }, engine, signal) {
   say(TEXT.decoding(file.name));
   showProgress(0);
-  const openRecording = await recordings();
-  let recording;
-  try {
-    recording = await openRecording(file);
-  } catch {
-    return say(TEXT.undecodable(file.name));
-  }
-  const wav = new WavWriter(recording.count, SAMPLE_RATE);
-  const [before, after] = [new Frames(), new Frames()];
-  const work = engine.recording({ strengthDb });
-  const begin = performance.now();
-  let samples = 0;
-  try {
-    for await (const { channels, last } of recording.pieces()) {
-      if (signal.aborted) return say(TEXT.cancelled(file.name));
-      if (!samples && !channels[0].length) return say(TEXT.empty(file.name));
-      if (!samples) say(TEXT.enhancing(file.name));
-      samples += channels[0].length;
-      before.add(channels[0]);
-      const enhanced = await work.process(channels, last);
-      after.add(enhanced[0]);
-      wav.add(enhanced);
-      showProgress(samples / SAMPLE_RATE / (recording.seconds ?? Infinity));
-    }
-  } finally {
-    work.end();
-  }
-  const seconds = samples / SAMPLE_RATE;
-  showProgress(1);
-  const done = recording.cut() ? TEXT.doneInPart : TEXT.done;
-  say(done(file.name, seconds, seconds / ((performance.now() - begin) / 1000)));
-  const blob = wav.blob();
-  /** @type {Sound[]} */
-  const sounds = [
-    [TEXT.before, { blob: file, picture: await before.picture(engine) }],
-    [TEXT.after, { blob, picture: await after.picture(engine) }],
-  ];
-  addResult(file.name, sounds, { name: `${file.name.replace(/\.[^.]*$/, "")}-enhanced.wav`, blob });
+  /** @type {typeof import("./enhancing.js")} */
+  const { enhanceFile } = await loadVerified("enhancing.js", "recording.js", "gapless.js", "wav.js");
+  const done = await enhanceFile(file, { engine, strengthDb, say, signal, showProgress });
+  if (done) addResult(file.name, done.sounds, done.download);
 }
 
 /** @typedef {[label: string, { blob: Blob, picture?: import("./engine/pyenhance.js").Spectrogram }]} Sound */
@@ -162,7 +89,7 @@ async function enhanceAll(engine) {
     try {
       const used = engine();
       await used.ready;
-      await enhanceFile(task, used, cancel.signal);
+      await enhanceOne(task, used, cancel.signal);
     } catch (error) {
       task.say(TEXT.fileFailed(task.file.name, /** @type {Error} */ (error).message));
     }
@@ -177,6 +104,8 @@ function cancelAll() {
 }
 
 async function saveAll() {
+  /** @type {typeof import("./zip.js")} */
+  const { zip } = await loadVerified("zip.js");
   const link = document.createElement("a");
   link.href = URL.createObjectURL(await zip(results));
   link.download = "enhanced.zip";

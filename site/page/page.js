@@ -34,24 +34,29 @@ export async function decodeSound(data) {
   return Array.from({ length: sound.numberOfChannels }, (_, c) => sound.getChannelData(c).slice());
 }
 
-/** A script of the site that is fetched when it is first needed, checked against the manifest's sum. @param {string} name */
-export async function loadVerified(name) {
+/**
+ * A script of the site that is fetched when it is first needed, checked against the manifest's sum.
+ * @param {string} name
+ * @param {string[]} imports what it imports, and these in turn, but for what the page has loaded
+ */
+export async function loadVerified(name, ...imports) {
   const { files } = await (await fetch("manifest.json")).json();
-  const link = Object.assign(document.createElement("link"), {
-    rel: "modulepreload",
-    href: name,
-    integrity: files[name].integrity,
-  });
-  const loaded = new Promise((resolve, reject) => {
-    link.onload = resolve;
-    link.onerror = () => reject(new Error(TEXT.scriptFailed(name)));
-  });
-  document.head.append(link); // the import below takes the script that this has checked
+  const links = [name, ...imports].map((href) =>
+    Object.assign(document.createElement("link"), { rel: "modulepreload", href, integrity: files[href].integrity }),
+  );
+  const loaded = links.map(
+    (link) =>
+      new Promise((resolve, reject) => {
+        link.onload = resolve;
+        link.onerror = () => reject(new Error(TEXT.scriptFailed(name)));
+      }),
+  );
+  document.head.append(...links); // the import below takes the scripts that these have checked
   try {
-    await loaded;
+    await Promise.all(loaded);
     return await import(`./${name}`);
   } finally {
-    link.remove();
+    for (const link of links) link.remove();
   }
 }
 

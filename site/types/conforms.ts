@@ -5,7 +5,7 @@ import { createDenoiser } from "../engine/node.js";
 import type * as declared from "../engine/pyenhance.js";
 import { Resampler } from "../engine/resampler.js";
 import { HOP, SAMPLE_RATE } from "../engine/ring.js";
-import { PyenhanceProcessor, denoiseTrack } from "../engine/track.js";
+import { PyenhanceProcessor, denoiseTrack } from "../engine/calls.js";
 
 type Silent<T> = Omit<T, "addEventListener">;
 type Node = Omit<Silent<declared.Denoiser>, "engine"> & { engine: Silent<declared.Engine> };

@@ -135,7 +135,7 @@ globalThis.GainNode = class extends Node {
     this.gain = { setValueAtTime: noted("set"), linearRampToValueAtTime: noted("ramp") };
   }
 };
-const { PyenhanceProcessor, denoiseTrack } = await import("../../site/engine/track.js");
+const { PyenhanceProcessor, denoiseTrack } = await import("../../site/engine/calls.js");
 const running = () => workers.filter(({ terminated }) => !terminated).length;
 const open = () => contexts.filter(({ state }) => state !== "closed").length;
 const left = () => ({ workers: running(), contexts: open(), sources: sources.filter(({ to }) => to).length });
