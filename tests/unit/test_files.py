@@ -200,7 +200,7 @@ def test_a_flac_of_unknown_length_that_ends_at_once(tmp_path: Path, monkeypatch:
     path.write_bytes(raw[: raw.index(b"\xff\xf8") + 3])
     files: list[io.BufferedReader] = []
     monkeypatch.setattr(reading, "opened", lambda path: files.append(opened(path)) or files[-1])
-    with pytest.raises(ValueError, match="[a-z]"):
+    with pytest.raises(ValueError, match=r"no sound|invalid|end of file|cannot"):
         read_audio(path)
     assert len(files) == 2 and all(file.closed for file in files)
 
