@@ -59,8 +59,8 @@ _MEASURES = np.stack((np.full(HOP, 1 / HOP), np.zeros(HOP), *(row for left in _L
 def _decide(state: "SignalState", x: np.ndarray) -> tuple[list[bool], list[list[complex]]]:
     """For K more hops, float64: whether there is much below the voice, and the sections before each.
 
-    The sections always run, so that the filter may come in at any hop. Hop by hop, in Python's numbers: products must round
-    alike for any K, and of a few numbers the sums are done before numpy has begun.
+    The sections run always: the filter may come in at any hop. Hop by hop, in Python's numbers: products must
+    round alike for any K, and of a few numbers the sums are done before numpy has begun.
     """
     much, before = [], []
     low, total = state.rumble.tolist()
