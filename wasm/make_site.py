@@ -1,8 +1,8 @@
-"""Put the site together: make_site.py COMPILED.json WHEEL OUT.
+"""Put the site together: make_site.py COMPILED.json WHEEL TYPES.md OUT.
 
 OUT (``dist/site``) becomes a folder that any static server can serve, with everything the page loads:
 
-    index.html, *.js, *.css, ...   the pages: copies of site/page/
+    index.html, *.js, *.css, ...   the pages: copies of site/page/; docs.html filled in (make_docs.py)
     vendor/                        Mediabunny, which takes recordings apart
     engine/                        the library, published as it is and used by any page: a copy of site/engine/, and
       pyodide/                       Pyodide's core, wheels, and a lock file that lists exactly these
@@ -26,6 +26,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from fetch import VERSIONS
+from make_docs import fill
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -247,7 +248,15 @@ def sum_of_all(described: dict[str, dict]) -> str:
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
 
 
-def main(compiled: Path, wheel: Path, out: Path) -> None:
+def make_documentation(types: Path, site: Path) -> None:
+    """docs.html, and what it shows and links to that is nowhere else on the site."""
+    page = site / "docs.html"
+    page.write_text(fill(page.read_text(), types.read_text()))
+    shutil.copyfile(ROOT / "docs" / "page.png", site / "page.png")
+    shutil.copyfile(GATE, site / "gate.json")
+
+
+def main(compiled: Path, wheel: Path, types: Path, out: Path) -> None:
     """Write the site beside its place, then move it there."""
     facts = json.loads(compiled.read_text())
     part = out.with_name(out.name + ".part")
@@ -259,6 +268,7 @@ def main(compiled: Path, wheel: Path, out: Path) -> None:
     vendor.mkdir()
     shutil.copyfile(mediabunny / "dist" / "bundles" / "mediabunny.min.mjs", vendor / "mediabunny.js")
     shutil.copyfile(mediabunny / "LICENSE", vendor / "mediabunny.LICENSE.txt")
+    make_documentation(types, part)
     for page in part.rglob("*.html"):
         page.write_text(finished(page))
     described = seal(part)

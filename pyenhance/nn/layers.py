@@ -52,6 +52,7 @@ def _einsum(x: np.ndarray, transposed: np.ndarray) -> np.ndarray:
 
 # numpy for Pyodide has no BLAS: its matmul is a plain loop there, and einsum over rows is several times faster.
 multiply = _einsum if sys.platform == "emscripten" else np.matmul
+"""x (K, inputs) float32 times (inputs, outputs) float32, whole numbers whose sums are exact -> (K, outputs) float32."""
 
 
 class _FloatProduct:

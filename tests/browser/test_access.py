@@ -11,7 +11,7 @@ from .conftest import watched
 
 pytestmark = pytest.mark.browser
 AXE = ("axe-core", "4.14.1", "e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745")
-PLACES = ("", "how.html", "examples/webrtc.html", "examples/track.html", "examples/livekit.html")
+PLACES = ("", "how.html", "docs.html", "examples/webrtc.html", "examples/track.html", "examples/livekit.html")
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def pages(request: pytest.FixtureRequest, browser: Browser, serve: Callable[[boo
     def visit(place: str) -> Page:
         page = watched(context)
         page.goto(serve(True) + place)
-        if "example" not in place:
+        if place in ("", "how.html"):
             page.wait_for_selector("body[data-engine=ready]")
         return page
 
