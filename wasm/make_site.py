@@ -25,11 +25,13 @@ import zipfile
 from fnmatch import fnmatch
 from pathlib import Path
 
+import soundfile
 from fetch import VERSIONS
 from make_docs import fill
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+from pyenhance import enhance  # noqa: E402
 from pyenhance.model import load_model, read_header  # noqa: E402 - of this checkout
 from pyenhance.model.image import write_image  # noqa: E402
 
@@ -248,6 +250,13 @@ def sum_of_all(described: dict[str, dict]) -> str:
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
 
 
+def make_example(site: Path) -> None:
+    """sample-enhanced.flac: what the page plays as an example before the enhancer is there."""
+    x, rate = soundfile.read(site / "sample.flac", dtype="float32")
+    y = enhance(x, rate)
+    soundfile.write(site / "sample-enhanced.flac", y, rate, subtype="PCM_16")
+
+
 def make_documentation(types: Path, site: Path) -> None:
     """docs.html, and what it shows and links to that is nowhere else on the site."""
     page = site / "docs.html"
@@ -269,6 +278,7 @@ def main(compiled: Path, wheel: Path, types: Path, out: Path) -> None:
     shutil.copyfile(mediabunny / "dist" / "bundles" / "mediabunny.min.mjs", vendor / "mediabunny.js")
     shutil.copyfile(mediabunny / "LICENSE", vendor / "mediabunny.LICENSE.txt")
     make_documentation(types, part)
+    make_example(part)
     for page in part.rglob("*.html"):
         page.write_text(finished(page))
     described = seal(part)

@@ -3,7 +3,6 @@ import { Choice } from "./choice.js";
 import { Engine, SAMPLE_RATE, createDenoiser } from "./engine/pyenhance.js";
 import { addResult, watchFiles } from "./files.js";
 import { $, explainMicrophone, loadVerified, openEngine } from "./page.js";
-import { Pictures } from "./pictures.js";
 import { Recorder } from "./recorder.js";
 import { listDevices, microphone, noisySample } from "./sources.js";
 import { TEXT } from "./strings.js";
@@ -20,7 +19,7 @@ const HOWL_TIMES = 4; // statistics, a quarter of a second apart
 /** @typedef {import("./engine/pyenhance.js").Denoiser} Denoiser */
 /** @typedef {import("./switch.js").Holding} Holding */
 /** @typedef {{ isSample: boolean, open(context: AudioContext, held: Holding): Promise<AudioNode> }} Aim */
-/** @typedef {{ context: AudioContext, source: AudioNode, track: MediaStreamTrack | null, node: Denoiser, monitor: GainNode, isSample: boolean, loud: number }} Session */
+/** @typedef {{ context: AudioContext, source: AudioNode, track: MediaStreamTrack | null, node: Denoiser, monitor: GainNode, pictures: import("./pictures.js").Pictures, isSample: boolean, loud: number }} Session */
 
 const thread = /** @type {"audio" | "worker" | null} */ (new URLSearchParams(location.search).get("thread")); // to compare them
 /** @type {Engine} */
@@ -67,6 +66,7 @@ function loadEngine() {
   engine.ready.then(
     ({ load_ms }) => {
       document.body.dataset.engine = "ready";
+      $("first").hidden = true;
       keepOffline();
       showVersion(engine);
       sayLoading(TEXT.ready(load_ms));
@@ -112,6 +112,10 @@ function announce() {
   else say($("monitor").checked ? TEXT.live : TEXT.silent);
 }
 
+// What draws is loaded with the first sound.
+/** @returns {Promise<typeof import("./pictures.js")>} */
+const drawing = () => loadVerified("pictures.js", "lowered.js");
+
 /** @param {Aim} aim @param {Holding} held @returns {Promise<Session>} */
 async function openSession({ isSample, open }, held) {
   const context = new AudioContext({ sampleRate: SAMPLE_RATE, latencyHint: "interactive" });
@@ -121,6 +125,7 @@ async function openSession({ isSample, open }, held) {
   const node = await held.acquire(coming, (node) => node.dispose());
   const monitor = new GainNode(context, { gain: $("monitor").checked || isSample ? 1 : 0 });
   source.connect(node).connect(monitor).connect(context.destination);
+  const { Pictures } = await held.acquire(drawing(), () => {});
   const pictures = new Pictures(context, source, node, {
     before: $("pic-before"),
     after: $("pic-after"),
@@ -130,7 +135,7 @@ async function openSession({ isSample, open }, held) {
   held.add(stopRecording);
   await held.acquire(context.resume(), () => {});
   const [track = null] = source instanceof MediaStreamAudioSourceNode ? source.mediaStream.getAudioTracks() : [];
-  return { context, source, track, node, monitor, isSample, loud: 0 };
+  return { context, source, track, node, monitor, pictures, isSample, loud: 0 };
 }
 
 /** @param {Session} session */
@@ -144,7 +149,7 @@ function onOpened(session) {
   for (const type of ["mute", "unmute"]) track?.addEventListener(type, announce);
   track?.addEventListener("ended", () => onEnded(track));
   showStart(TEXT.stop);
-  $("ab").disabled = $("record").disabled = false;
+  $("ab").disabled = $("record").disabled = $("save-picture").disabled = false;
   setBypass(false);
   keepSounding();
   if (track?.readyState === "ended") onEnded(track);
@@ -155,6 +160,7 @@ function onClosed() {
   showStart(TEXT.start);
   $("ab").disabled = $("record").disabled = true;
   $("meter-in").value = $("meter-out").value = -60;
+  $("noise").hidden = true;
   say(TEXT.stopped);
 }
 
@@ -268,7 +274,7 @@ function showRecording() {
 /** @param {Blob} blob */
 function keepRecording(blob) {
   const suffix = blob.type.includes("ogg") ? "ogg" : "webm";
-  const name = `pyenhance-${new Date().toISOString().slice(0, 19).replaceAll(":", ".")}.${suffix}`;
+  const name = `pyenhance-${stamp()}.${suffix}`;
   addResult(TEXT.recorded, [[TEXT.after, { blob }]], { name, blob });
   say(TEXT.recordedBelow);
 }
@@ -307,6 +313,25 @@ function guardEars(session, peak_out) {
   warn(TEXT.feedback);
 }
 
+/** @param {Session} session */
+function showNoise({ node, pictures }) {
+  const { db } = pictures.lowered;
+  $("noise").hidden = db === null || node.bypass;
+  if (db !== null) $("noise").textContent = TEXT.lowered(db, pictures.lowered.isMost);
+}
+
+async function savePicture() {
+  const { picture } = await drawing();
+  const blob = await picture([$("pic-before"), $("pic-after")], [TEXT.before, TEXT.after]);
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = `pyenhance-${stamp()}.png`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+}
+
+const stamp = () => new Date().toISOString().slice(0, 19).replaceAll(":", ".");
+
 /** @param {import("./engine/pyenhance.js").Stats} stats */
 function show(stats) {
   const session = live.opened;
@@ -316,6 +341,7 @@ function show(stats) {
   showLevel("out", sounding ? stats.peak_out : 0);
   guardEars(session, stats.peak_out);
   choice.judge(stats);
+  showNoise(session);
   $("f-latency").textContent = TEXT.ms(stats.latency_ms);
   const parts = [stats.latency_algorithm_ms, stats.latency_transport_ms, stats.latency_device_ms];
   $("f-parts").textContent = parts.map(TEXT.ms).join(", ");
@@ -356,6 +382,7 @@ $("monitor").addEventListener("change", () => {
   session.monitor.gain.value = $("monitor").checked ? 1 : 0;
   announce();
 });
+$("save-picture").addEventListener("click", () => savePicture().catch((error) => warn(TEXT.failed(error.message))));
 $("record").addEventListener("click", () => (recorder.running ? stopRecording() : startRecording()));
 $("device").addEventListener("change", () => {
   if (live.wanted && !live.wanted.isSample) begin({ ...MICROPHONE_AIM }); // with the other one

@@ -2,6 +2,9 @@
 
 export interface Elements {
   ab: HTMLButtonElement;
+  "axes-after": HTMLDivElement;
+  "axes-before": HTMLDivElement;
+  "axes-gains": HTMLDivElement;
   bands: HTMLInputElement;
   "bands-value": HTMLOutputElement;
   bundled: HTMLButtonElement;
@@ -20,6 +23,9 @@ export interface Elements {
   "device-row": HTMLDivElement;
   drop: HTMLDivElement;
   end: HTMLButtonElement;
+  example: HTMLDivElement;
+  "example-after": HTMLAudioElement;
+  "example-before": HTMLAudioElement;
   "f-hops": HTMLElement;
   "f-latency": HTMLElement;
   "f-load": HTMLElement;
@@ -36,6 +42,7 @@ export interface Elements {
   "file-title": HTMLHeadingElement;
   "file-work": HTMLDivElement;
   "gains-note": HTMLElement;
+  first: HTMLParagraphElement;
   function: HTMLSelectElement;
   "live-title": HTMLHeadingElement;
   "meter-in": HTMLMeterElement;
@@ -43,6 +50,7 @@ export interface Elements {
   model: HTMLSelectElement;
   monitor: HTMLInputElement;
   offline: HTMLSpanElement;
+  noise: HTMLParagraphElement;
   "pic-after": HTMLCanvasElement;
   "pic-before": HTMLCanvasElement;
   "pic-gains": HTMLCanvasElement;
@@ -55,6 +63,7 @@ export interface Elements {
   "retry-row": HTMLDivElement;
   run: HTMLButtonElement;
   sample: HTMLButtonElement;
+  "save-picture": HTMLButtonElement;
   "shared-note": HTMLParagraphElement;
   snr: HTMLInputElement;
   "snr-value": HTMLOutputElement;

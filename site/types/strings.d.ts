@@ -70,6 +70,10 @@ export interface Text {
   after: string;
   download: (name: string) => string;
   picture: (name: string) => string;
+  hz: (value: number) => string;
+  ago: (seconds: number) => string;
+  lowered: (db: number, isMost: boolean) => string;
+  noPicture: string;
   gains: (count: number) => string;
   listen: string;
   stopListening: string;

@@ -66,6 +66,8 @@ def test_keyboard_alone(page: Page) -> None:
             page.wait_for_selector("#ab:not([disabled])")
         if seen[-1] == "monitor":
             page.keyboard.press("Space")
+        if seen[-1] == "file":
+            break
     order = [name for name in seen if name in ("start", "sample", "ab", "strength", "monitor", "record", "file")]
     assert order[:7] == ["start", "sample", "ab", "strength", "monitor", "record", "file"]
     assert page.is_checked("#monitor")

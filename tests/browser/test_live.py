@@ -195,7 +195,17 @@ def test_pictures_show_the_noise_go(page: Page) -> None:
         return before > after + 10 and gains > 20
 
     until(page, noise_is_seen_to_go)
+    until(
+        page, "Number(document.getElementById('noise').textContent.match(/^Noise lowered by ([0-9]+) dB$/)?.[1]) >= 10"
+    )
+    marks = page.locator("#axes-after span").all_inner_texts()
+    assert {"100 Hz", "10 kHz", "now"} < set(marks)
+    with page.expect_download() as download:
+        page.click("#save-picture")
+    head = Path(download.value.path()).read_bytes()[:24]
+    assert head[:4] == b"\x89PNG" and int.from_bytes(head[16:20], "big") > 300 < int.from_bytes(head[20:24], "big")
     page.click("#start")
+    page.wait_for_selector("#noise", state="hidden")
 
 
 def test_node_refuses_what_it_cannot_do(page: Page) -> None:

@@ -27,6 +27,7 @@ def test_no_sample_is_lost_changed_or_moved(node: str, seed: int) -> None:
         "protocol",
         "engine",
         "node",
+        "lowered",
         "track",
         "worker",
         "processor",
