@@ -74,7 +74,7 @@ def render(part: Part, known: dict[str, str]) -> _Found:
     """
     markdown = MarkdownIt("commonmark", {"html": part.html}).enable("table")
     tokens = markdown.parse(part.text)
-    found, slug = _Found(), _Slugger()
+    found, slug, closing = _Found(), _Slugger(), "th"
     anchors = {part.prefix, *re.findall(r'<a id="([^"]+)"', part.text)}
     for token, inline in zip(tokens, [*tokens[1:], None], strict=True):
         if token.type == "heading_open" and inline is not None:
@@ -85,6 +85,10 @@ def render(part: Part, known: dict[str, str]) -> _Found:
             found.headings.append((level, anchor, _plain(inline)))
         if token.type in ("heading_open", "heading_close"):  # the page has a first heading of its own
             token.tag = f"h{min(int(token.tag[1]) + 1, 6)}"
+        if token.type == "th_open" and inline is not None and not inline.content:
+            token.tag = closing = "td"  # the corner of a table heads nothing
+        elif token.type == "th_close":
+            token.tag, closing = closing, "th"
         if token.type == "table_open":
             token.attrSet("tabindex", "0")  # it scrolls where the window is narrow
     for link in _links(tokens):
