@@ -52,6 +52,7 @@ def _add_prepare(actions: Any) -> None:
     prepare.add_argument("--groups", nargs="+", default=["permissive", "gpl", "restricted"], help="licences")
     prepare.add_argument("--speakers", type=int, help="at most, of each split")
     prepare.add_argument("--seed", type=int, default=0)
+    prepare.add_argument("--pairs", type=Path, metavar="DIR", help="also write mixes of those who are held out")
     prepare.add_argument("-o", "--output", type=Path, required=True, metavar="POPULATION", help="an .npz file")
     prepare.add_argument("--force", action="store_true", help="overwrite")
     prepare.set_defaults(run=_prepare)
@@ -74,6 +75,8 @@ def _add_simulate(actions: Any) -> None:
     simulate.add_argument("--seeds", type=int, default=1, help="runs of each combination")
     simulate.add_argument("--central-epochs", type=int, default=0, help="also learn from all data in one place")
     simulate.add_argument("-o", "--output", type=Path, help="all facts (JSON)")
+    simulate.add_argument("--write-model", type=Path, metavar="NEW", help="what the first run learnt (.safetensors)")
+    _add_model(simulate, "--base")
     simulate.add_argument("--force", action="store_true", help="overwrite")
     simulate.set_defaults(run=_simulate)
 
@@ -137,6 +140,8 @@ def _prepare(arguments: argparse.Namespace) -> int:
     from ..federated.population import prepare, write_population
 
     _unwritten(arguments.output, arguments.force)
+    if arguments.pairs and arguments.pairs.exists():
+        raise FileExistsError(f"{arguments.pairs} exists; accepted: a folder that is to be made")
     with Signals(), Progress("prepare", quiet=False, unit="speaker") as progress:
         population = prepare(
             arguments.data,
@@ -144,6 +149,7 @@ def _prepare(arguments: argparse.Namespace) -> int:
             groups=tuple(arguments.groups),
             speakers=arguments.speakers,
             seed=arguments.seed,
+            pairs=arguments.pairs,
             summary=_summary(arguments.summary, arguments.model),
             on_progress=progress.update,
         )
@@ -154,16 +160,22 @@ def _prepare(arguments: argparse.Namespace) -> int:
 
 
 def _simulate(arguments: argparse.Namespace) -> int:
-    from ..federated.simulate import central, simulate
+    from ..federated.simulate import central, changed_model, model_of, simulate
     from ..model.diff import write_whole
 
-    if arguments.output:
-        _unwritten(arguments.output, arguments.force)
+    for path in (arguments.output, arguments.write_model):
+        if path:
+            _unwritten(path, arguments.force)
     combinations = list(_combinations(arguments))
-    runs = []
+    if arguments.write_model:
+        base = model_of(arguments.population, arguments.base)
+    runs: list[dict[str, Any]] = []
     with Signals(), Progress("simulate", quiet=False, unit="run") as progress:
         for settings in combinations:
-            facts, _ = simulate(arguments.population, settings)
+            facts, change = simulate(arguments.population, settings)
+            if arguments.write_model and not runs:
+                new = changed_model(change, base, _summary(arguments.summary, arguments.base))
+                write_whole(arguments.write_model, new, force=arguments.force)
             runs.append(facts)
             progress.update(len(runs), len(combinations))
     result: dict[str, Any] = {"runs": runs}

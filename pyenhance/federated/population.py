@@ -4,6 +4,7 @@ The body of the network does not change in federated rounds, so it runs once; wh
 heads' inputs (`HeadSummary`), of every eighth frame. Hundreds of clients then take minutes.
 """
 
+import csv
 import io
 from collections import defaultdict
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from ..dsp import HOP, SAMPLE_RATE
 from ..model import load_model
 from ..model.diff import weights_bytes, write_whole
 from ..model.heads import Examples, mix_examples
-from ..model.recordings import make_mixes
+from ..model.recordings import Mix, make_mixes
 from ..model.summary import HEADS, summary_of
 from ..threads import one_thread
 from ..train.corpus import manifest_rows
@@ -88,6 +89,7 @@ def prepare(
     speakers: int | None = None,
     seed: int = 0,
     summary: bytes,
+    pairs: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Population:
     """Run a model's body over a corpus: speakers of the split "train" become clients, those of "valid" are held out.
@@ -108,6 +110,9 @@ def prepare(
     seed : int
     summary : bytes
         The model's.
+    pairs : Path, optional
+        A folder to make, in which the first mix of each speaker who is held out is left as `evaluate.load_pairs` takes
+        it.
     on_progress : callable, optional
         Called with speakers done and speakers in all.
 
@@ -120,6 +125,7 @@ def prepare(
     network, public = load_model(model), summary_of(base, summary)
     rng = np.random.default_rng(seed)
     places = _places(data, groups)
+    kept: list[dict[str, Any]] = []
     chosen = []
     for held_out, split in enumerate(("train", "valid")):
         by_speaker = defaultdict(list)
@@ -141,8 +147,10 @@ def prepare(
                 noise = np.roll(places[place][held_out], rng.integers(len(places[place][held_out])))
                 if len(voice) < _MIN_CLIP_S * SAMPLE_RATE or not np.any(voice):
                     continue
-                left -= len(voice) / SAMPLE_RATE
                 (mix,) = make_mixes(voice, noise, (snr_db,))
+                if pairs and held_out and left == TEST_S:
+                    kept.append(_keep(pairs, name, mix, row | {"snr": f"{snr_db:.1f}"}))
+                left -= len(voice) / SAMPLE_RATE
                 found = mix_examples(network, public, mix, slice(0, None, FRAME_STEP))
                 within = network.signal.band_centres_hz <= float(row.get("eff_bw") or SAMPLE_RATE / 2)
                 for head, examples in found.items():
@@ -152,10 +160,32 @@ def prepare(
                     break
             if on_progress:
                 on_progress(done, len(chosen))
+    if pairs:
+        _write_manifest(pairs, kept)
     ends = np.cumsum([len(examples.values) for examples in parts["gain"]])
     heads = {name: Examples(*map(np.concatenate, zip(*own, strict=True))) for name, own in parts.items()}
     columns = [np.array(column) for column in zip(*facts, strict=True)]
     return Population(public.base, heads, ends, *columns)
+
+
+def _keep(folder: Path, name: str, mix: Mix, row: dict[str, Any]) -> dict[str, Any]:
+    """Write a mix, softer where it would be clipped; returns its row of the manifest."""
+    import soundfile
+
+    scale = np.float32(min(1.0, 0.99 / max(np.abs(mix.noisy).max(), np.abs(mix.clean).max())))
+    facts: dict[str, Any] = {"id": name}
+    for side, x in mix._asdict().items():
+        (folder / side).mkdir(parents=True, exist_ok=True)
+        facts[side] = f"{side}/{name}.flac"
+        soundfile.write(folder / facts[side], x * scale, SAMPLE_RATE)
+    return facts | {column: row.get(column, "") for column in ("snr", "sex", "language", "eff_bw")}
+
+
+def _write_manifest(folder: Path, rows: list[dict[str, Any]]) -> None:
+    with open(folder / "manifest.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _places(data: Path, groups: tuple[str, ...]) -> dict[str, tuple[np.ndarray, np.ndarray]]:

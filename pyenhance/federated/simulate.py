@@ -1,5 +1,6 @@
 """Whole federated runs over a population, by Flower: in this process, or on Ray."""
 
+import hashlib
 import logging
 import math
 import os
@@ -24,6 +25,10 @@ except ImportError as error:
     raise ImportError(f"federated rounds need {error.name}: pip install 'pyenhance[federated]'") from error
 
 from ..evaluate.groups import interval
+from ..model import load_model
+from ..model.diff import weights_bytes
+from ..model.heads import changed_weights
+from ..model.summary import summary_of
 from . import CHOICES, check_choice
 from .grid import ProcessGrid
 from .local import Change, learn, losses, no_change
@@ -241,6 +246,19 @@ def simulate(path: Path, settings: Settings) -> tuple[dict[str, Any], Change]:
 def _strategy(settings: Settings, clients: int, budget: Budget | None) -> Selecting:
     plan = Plan(settings.selection, clients, settings.per_round, settings.weighted, settings.seed, budget)
     return make_strategy(settings.strategy, plan, proximal_mu=settings.proximal_mu, server_rate=settings.server_rate)
+
+
+def model_of(path: Path, model: str) -> bytes:
+    """The weights file of a model whose heads a population is about; ValueError where it is about another one's."""
+    base, wanted = weights_bytes(model), read_population(path.resolve()).base
+    if hashlib.sha256(base).hexdigest() != wanted:
+        raise ValueError(f"{path} is about model {wanted[:12]}; {model} is {hashlib.sha256(base).hexdigest()[:12]}")
+    return base
+
+
+def changed_model(change: Change, base: bytes, summary: bytes) -> bytes:
+    """The weights file of a model that learnt a change in rounds; ValueError where the summary is another model's."""
+    return changed_weights(load_model(base), summary_of(base, summary), change)
 
 
 def _counts(strategy: Selecting) -> dict[str, int]:

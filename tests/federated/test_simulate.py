@@ -13,10 +13,12 @@ import pytest
 import soundfile
 
 from pyenhance.cli import main
+from pyenhance.evaluate.pairs import load_pairs, read_pair
 from pyenhance.federated.local import clipped, gradient, learn, losses, no_change, norm
 from pyenhance.federated.partition import partition, present
 from pyenhance.federated.population import read_population, write_population
 from pyenhance.measure import OVER, QUARTIC
+from pyenhance.model import load_model
 from pyenhance.model.heads import Examples, slopes
 from pyenhance.model.summary import HEADS
 
@@ -235,17 +237,34 @@ def test_from_recordings_to_rounds(tmp_path: Path, capsys: pytest.CaptureFixture
         for name in ("fan", "street"):
             _sound(data / "noise" / f"{name}.flac", 0.05 * rng.normal(size=120_000))
             writer.writerow([f"noise/{name}.flac", "permissive", "valid", name])
-    assert main(["federated", "prepare", "--data", str(data), "--model", "tiny", "-o", str(population)]) == 0
+    pairs, new = tmp_path / "pairs", tmp_path / "new.safetensors"
+    prepare = ["federated", "prepare", "--data", str(data), "--model", "tiny", "-o", str(population)]
+    assert main([*prepare, "--pairs", str(pairs)]) == 0
+    (pair,) = load_pairs(pairs)
+    clean, noisy = read_pair(pair)
+    assert (pair.name, pair.groups["language"], len(clean)) == ("dora", "en", 96_000)
+    assert np.corrcoef(clean, voiced(2, 190))[0, 1] > 0.999 > np.corrcoef(clean, noisy)[0, 1]
+    assert main([*prepare, "--force", "--pairs", str(pairs)]) == 1
+    assert "accepted: a folder that is to be made" in capsys.readouterr().err
     found = read_population(population)
     assert found.held_out.tolist() == [False, False, False, True] and found.frames.tolist() == [25] * 4
     heard = found.heads["gain"].heard.reshape(4, 25, BANDS)
     assert heard[0].all() and not heard[1, :, -1].any() and heard[1, :, 0].all(), "bert's bandwidth is known"
     arguments = ["federated", "simulate", str(population), "--rounds", "2", "--per-round", "2", "--seeds", "2"]
-    assert main([*arguments, "--selection", "uniform", "activity", "--setting", "static", "-o", str(out)]) == 0
+    arguments += ["--selection", "uniform", "activity"]
+    model = ["--base", "tiny", "--write-model", str(new)]
+    assert main([*arguments, *model, "-o", str(out)]) == 0
     runs = json.loads(out.read_text())["runs"]
     assert [run["settings"]["selection"] for run in runs] == ["uniform", "uniform", "activity", "activity"]
     assert [run["settings"]["seed"] for run in runs] == [0, 1, 0, 1]
     assert "static: activity is" in capsys.readouterr().out
+    old, learnt = load_model("tiny").tensors, load_model(new).tensors
+    changed = {name for name in old if not np.array_equal(old[name], learnt[name])}
+    assert (
+        {"gain.bias", "gain.weight"} <= changed <= {f"{head}.{kind}" for head in HEADS for kind in ("bias", "weight")}
+    )
+    assert main([*arguments, "--write-model", str(tmp_path / "other.safetensors")]) == 1
+    assert "p.npz is about model a173e06548e4; default is" in capsys.readouterr().err
     assert main([*arguments, "-o", str(out)]) == 1 and "--force overwrites it" in capsys.readouterr().err
     assert main(["federated", "simulate", str(out)]) == 1
     assert "accepted: a file of pyenhance federated prepare" in capsys.readouterr().err
