@@ -264,7 +264,7 @@ def test_from_recordings_to_rounds(tmp_path: Path, capsys: pytest.CaptureFixture
         {"gain.bias", "gain.weight"} <= changed <= {f"{head}.{kind}" for head in HEADS for kind in ("bias", "weight")}
     )
     assert main([*arguments, "--write-model", str(tmp_path / "other.safetensors")]) == 1
-    assert "p.npz is about model a173e06548e4; default is" in capsys.readouterr().err
+    assert f"p.npz is about model {found.base[:12]}; default is" in capsys.readouterr().err
     assert main([*arguments, "-o", str(out)]) == 1 and "--force overwrites it" in capsys.readouterr().err
     assert main(["federated", "simulate", str(out)]) == 1
     assert "accepted: a file of pyenhance federated prepare" in capsys.readouterr().err
