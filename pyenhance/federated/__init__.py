@@ -5,6 +5,11 @@ learns, `strategy` what the server does (Flower), `simulate` a whole run; `updat
 `aggregate` makes a model of many, and `privacy` counts what they give away.
 """
 
+import os
+
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")  # both are read when Flower or Ray is imported
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
 CHOICES = {
     "partition": ("speaker", "dirichlet", "amount"),
     "setting": ("static", "continual"),

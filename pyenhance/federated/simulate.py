@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import math
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,9 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")  # read when flwr is imported
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 try:
     from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
@@ -49,7 +45,7 @@ class Settings:
     setting : str, window : float
         See `present`.
     selection : str
-        See `strategy.Selecting`.
+        See `strategy.Plan`.
     weighted : bool
     strategy, engine : str
         See `CHOICES`.

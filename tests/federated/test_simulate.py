@@ -191,6 +191,17 @@ def test_all_data_in_one_place_is_no_worse(population_file: Path) -> None:
     assert central(population_file, SMALL, 10)["gain"] < facts["losses"][-1]["gain"]
 
 
+def test_flower_and_ray_tell_nobody() -> None:
+    """Asked in a process of its own, whose environment says nothing about it."""
+    code = "import os, pyenhance.federated.simulate, flwr.supercore.telemetry as telemetry;"
+    code += "print(telemetry.FLWR_TELEMETRY_ENABLED, os.environ['RAY_USAGE_STATS_ENABLED'])"
+    quiet = {key: value for key, value in os.environ.items() if not key.startswith(("FLWR_", "RAY_"))}
+    command = [sys.executable, "-c", code]
+    environment = quiet | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.stdout.split() == ["0", "0"], done.stderr
+
+
 def test_pairs_by_seed() -> None:
     gain = paired([0.3, 0.5, 0.4], [0.2, 0.4, 0.3])
     assert gain == {name: pytest.approx(0.1) for name in ("mean", "low", "high")}
