@@ -6,10 +6,10 @@ import sys
 from typing import Any
 
 from . import __version__
-from .commands import adapt, bench, compile, denoise, evaluate, info, model
+from .commands import adapt, bench, compile, denoise, evaluate, federated, info, model
 from .commands.terminal import EXIT_FAILED, shown
 
-COMMANDS = (denoise, info, compile, model, adapt, evaluate, bench)
+COMMANDS = (denoise, info, compile, model, adapt, federated, evaluate, bench)
 """In the order of the help; another one is a module with `add` and a place here."""
 
 

@@ -42,7 +42,8 @@ CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
 SOURCE_ONLY = {".py"}
 COMPILED = ("simd", "relaxed")
 NOT_ON_THE_SITE = (
-    "*.safetensors", "*.summary", "*.c", "*.h", "*.md", "*/gate.json", "pyenhance/train/*", "pyenhance/evaluate/*"
+    "*.safetensors", "*.summary", "*.c", "*.h", "*.md", "*/gate.json", "pyenhance/train/*", "pyenhance/evaluate/*",
+    "pyenhance/federated/*",
 )  # fmt: skip
 POLICY = "; ".join(
     (

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..dsp import SAMPLE_RATE
+from .groups import MIN_CLIPS
 from .metrics import METRICS
 from .pairs import Pair, read_pair
 from .systems import system
@@ -62,15 +63,30 @@ def as_text(result: dict[str, Any]) -> str:
         for row in [heads, *_rows(means, systems)]:
             lines.append(f"  {row[0]:{width}}" + "".join(f"{cell:>11}" for cell in row[1:]))
         lines.append("")
-    lines += [*gap_lines(result, _subject(systems)), ""]
+    lines += [*group_lines(result, _subject(systems)), ""]
     return "\n".join(lines)
 
 
-def gap_lines(result: dict[str, Any], name: str) -> list[str]:
-    """How far the best and the worst group of each kind lie apart, in words; only kinds with two groups to judge."""
+def group_lines(result: dict[str, Any], name: str) -> list[str]:
+    """What each group gets, with intervals and counts, and how far best and worst of a kind lie apart, in words.
+
+    Groups of fewer than `MIN_CLIPS` clips are said to be too small, and take no part in the gap.
+    """
     lines = []
     measure = "pesq_wb_gain" if "noisy" in result["means"] else "pesq_wb"
     for kind, compared in result["spread"].get(name, {}).items():
+        if not any(measure in facts for facts in compared["groups"].values()):
+            continue
+        cells, small = [], []
+        for group, facts in compared["groups"].items():
+            own = facts.get(measure)
+            if own and own["judged"]:
+                cells.append(f"{group} {own['mean']:.2f} ({own['low']:.2f} to {own['high']:.2f}, {own['clips']} clips)")
+            else:
+                small.append(f"{group} ({own['clips'] if own else 0})")
+        if small:
+            cells.append(f"too few clips to judge, under {MIN_CLIPS}: {', '.join(small)}")
+        lines.append(f"{kind}, {'gain in PESQ-WB' if measure.endswith('gain') else 'PESQ-WB'}: {'; '.join(cells)}")
         gap = compared["gaps"].get(measure)
         if gap:
             what = "gain in PESQ-WB" if measure.endswith("gain") else "PESQ-WB"
@@ -112,7 +128,7 @@ def as_markdown(result: dict[str, Any]) -> str:
             cells += [_cell(metric, after[metric]) for metric in ("stoi", "si_sdr")]
             cells += [_cell("ovrl", v["ovrl"]) for v in (before, after)]
             lines.append(_markdown_row([f"{kind}: {value}", str(means["clips"]), *cells]))
-    lines += ["", *(f"- {line}" for line in gap_lines(result, subject))]
+    lines += ["", *(f"- {line}" for line in group_lines(result, subject))]
     return "\n".join(lines) + "\n"
 
 
@@ -154,7 +170,7 @@ def as_html(result: dict[str, Any], pairs: Sequence[Pair]) -> str:
         for value, means in values.items():
             parts.append(f"<h3>{html.escape(value)} ({means['clips']} clips)</h3>{_table(means, systems)}")
     subject = _subject(systems)
-    gaps = "".join(f"<li>{html.escape(line)}</li>" for line in gap_lines(result, subject))
+    gaps = "".join(f"<li>{html.escape(line)}</li>" for line in group_lines(result, subject))
     parts.append(f"<h2>How equally {html.escape(subject)} serves them</h2><ul>{gaps}</ul>")
     parts.append(f"<h2>Best, median and worst of {html.escape(subject)}, by gain in PESQ</h2>")
     gains = [

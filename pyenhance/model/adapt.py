@@ -5,7 +5,6 @@ a summary of public data (`summary`). A third of both recordings is held out: th
 there and costs little on the public frames of the summary.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,11 @@ from ..dsp import SAMPLE_RATE, SignalState
 from ..measure import NFR, SI_SDR_MARGIN_DB, gain_loss, si_sdr
 from ..nn.activations import sigmoid
 from .diff import make_diff, weights_bytes
-from .heads import Examples, anchors, changed_head, head_inputs, head_logit, refit
+from .heads import Examples, anchors, changed_weights, head_inputs, head_logit, mix_examples, refit
 from .recordings import HELD_OUT_SNRS_DB, TRAIN_SNRS_DB, Mix, check_noise, check_voice, make_mixes, split
 from .registry import Model, load_model
-from .summary import HEADS, Summary, read_summary, shipped_summary
-from .weights import read_weights, write_weights
+from .summary import HEADS, Summary, shipped_summary, summary_of
+from .weights import read_weights
 
 DIFF_LIMIT_BYTES = 45_000
 
@@ -36,7 +35,6 @@ CLIP_S = 2.0
 """Length of the pieces in which the held-out mixes are judged."""
 
 _EVERY = 2  # neighbouring frames say nearly the same
-_KEPT_METADATA = ("training_commit", "training_data")
 
 
 class NotBetter(ValueError):
@@ -114,10 +112,13 @@ def adapt(
     voice, noise = check_voice(voice), check_noise(noise)
     base = bytes(model) if isinstance(model, bytes) else weights_bytes(model)
     shipped = load_model(base if isinstance(model, bytes) else model)
-    public = _summary_of(base, shipped_summary(shipped.name) if summary is None else summary)
+    public = summary_of(base, shipped_summary(shipped.name) if summary is None else summary)
     (voice, held_voice), (noise, held_noise) = split(voice), split(noise)
     steps = _Steps(len(TRAIN_SNRS_DB) + len(HELD_OUT_SNRS_DB) + len(ANCHOR_FRAMES), progress)
-    parts = [_examples(shipped, public, mix, steps) for mix in make_mixes(voice, noise, TRAIN_SNRS_DB)]
+    parts = []
+    for mix in make_mixes(voice, noise, TRAIN_SNRS_DB):
+        parts.append(mix_examples(shipped, public, mix, slice(None, None, _EVERY)))
+        steps.done()
     examples = {
         name: Examples(*map(np.concatenate, zip(*(part[name] for part in parts), strict=True))) for name in HEADS
     }
@@ -154,26 +155,6 @@ class _Steps:
             self._progress(self._count, self.total)
 
 
-def _summary_of(base: bytes, data: bytes) -> Summary:
-    summary, digest = read_summary(data), hashlib.sha256(base).hexdigest()
-    if summary.base != digest:
-        raise ValueError(f"the summary is of model {summary.base[:12]}; accepted for this one: {digest[:12]}")
-    return summary
-
-
-def _examples(model: Model, public: Summary, mix: Mix, steps: _Steps) -> dict[str, Examples]:
-    frames, gain, strength = dsp.ideal(model.signal, mix.noisy, mix.clean)
-    inputs, rows = head_inputs(model, frames.features), slice(None, None, _EVERY)
-    targets = {"gain": (gain, np.ones_like(gain)), "strength": (strength, gain)}
-    found = {}
-    for name, (target, heard) in targets.items():
-        x = np.ascontiguousarray(inputs[name][rows])
-        values = public.heads[name].directions(x)
-        found[name] = Examples(values, head_logit(model.tensors, name, x), target[rows], heard[rows])
-    steps.done()
-    return found
-
-
 def _hold_out(model: Model, mix: Mix, snr_db: float, steps: _Steps) -> _HeldOut:
     tail = (0, model.signal.latency_samples)  # so that the last clip comes out whole
     frames, gain, _ = dsp.ideal(model.signal, np.pad(mix.noisy, tail), np.pad(mix.clean, tail))
@@ -198,12 +179,9 @@ def _judge(model: Model, tensors: dict[str, np.ndarray], held: list[_HeldOut]) -
 
 def _in_whole_steps(model: Model, base: bytes, public: Summary, changes: dict[str, np.ndarray]) -> tuple[bytes, bytes]:
     """Weights file and diff of changed heads; where the diff is too large, fewer entries change."""
-    share, metadata = 1.0, {key: model.metadata[key] for key in _KEPT_METADATA if key in model.metadata}
+    share = 1.0
     while True:
-        tensors = dict(model.tensors)
-        for name, change in changes.items():
-            tensors |= changed_head(model.tensors, name, public.heads[name], change, share)
-        weights = write_weights(model.signal, model.network.spec, tensors, metadata)
+        weights = changed_weights(model, public, changes, share)
         diff = make_diff(base, weights)
         if len(diff) <= DIFF_LIMIT_BYTES:
             return weights, diff

@@ -10,14 +10,18 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import dsp
 from ..measure import GAMMA, OVER, QUARTIC, SMALL
 from ..nn import ACTIVATION_LEVELS, multiply
+from .recordings import Mix
 from .registry import Model
 from .summary import HEADS, HeadSummary, Summary
+from .weights import write_weights
 
 _ROUNDS = 2  # linearised about the shipped head, then about what came of it
 _RIDGE = 1e-6
 _LARGEST_STEP = 127
+_KEPT_METADATA = ("training_commit", "training_data")
 
 
 class Slopes(NamedTuple):
@@ -55,6 +59,29 @@ def head_inputs(model: Model, features: np.ndarray) -> dict[str, np.ndarray]:
         name: np.concatenate([outputs[source] for source in layers[name].sources], 1) / ACTIVATION_LEVELS
         for name in HEADS
     }
+
+
+def mix_examples(model: Model, summary: Summary, mix: Mix, rows: slice) -> dict[str, Examples]:
+    """What each of `HEADS` sees, says and should say of some rows of a mix; every band counts, strengths by the gain.
+
+    Parameters
+    ----------
+    model : Model
+    summary : Summary
+        Of that model.
+    mix : Mix
+    rows : slice
+        Of the mix's hops.
+    """
+    frames, gain, strength = dsp.ideal(model.signal, mix.noisy, mix.clean)
+    inputs = head_inputs(model, frames.features)
+    targets = {"gain": (gain, np.ones_like(gain)), "strength": (strength, gain)}
+    found = {}
+    for name, (target, heard) in targets.items():
+        x = np.ascontiguousarray(inputs[name][rows])
+        values = summary.heads[name].directions(x)
+        found[name] = Examples(values, head_logit(model.tensors, name, x), target[rows], heard[rows])
+    return found
 
 
 def head_logit(tensors: Mapping[str, np.ndarray], name: str, x: np.ndarray) -> np.ndarray:
@@ -163,3 +190,12 @@ def changed_head(
     new = np.clip(weight + steps, -_LARGEST_STEP, _LARGEST_STEP).astype(np.int8)
     bias = (tensors[f"{name}.bias"] + change[-1]).astype(np.float32)
     return {f"{name}.weight": new, f"{name}.bias": bias}
+
+
+def changed_weights(model: Model, summary: Summary, changes: Mapping[str, np.ndarray], share: float = 1.0) -> bytes:
+    """The weights file of a model whose heads have changed; see `changed_head` for `changes` and `share`."""
+    tensors = dict(model.tensors)
+    for name, change in changes.items():
+        tensors |= changed_head(model.tensors, name, summary.heads[name], change, share)
+    metadata = {key: model.metadata[key] for key in _KEPT_METADATA if key in model.metadata}
+    return write_weights(model.signal, model.network.spec, tensors, metadata)

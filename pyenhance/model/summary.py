@@ -121,6 +121,14 @@ def read_summary(data: bytes) -> Summary:
         raise ValueError(f"summary: accepted: a whole file of format {FORMAT!r} ({error})") from error
 
 
+def summary_of(base: bytes, data: bytes) -> Summary:
+    """`read_summary`, of the weights file `base`; ValueError where it is another one's."""
+    summary, digest = read_summary(data), hashlib.sha256(base).hexdigest()
+    if summary.base != digest:
+        raise ValueError(f"the summary is of model {summary.base[:12]}; accepted for this one: {digest[:12]}")
+    return summary
+
+
 def shipped_summary(model: str) -> bytes:
     """The summary that ships with a model.
 

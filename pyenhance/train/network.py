@@ -1,6 +1,7 @@
 """The network in torch, with int8 simulated on demand, so that what is trained is what will run."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -58,12 +59,37 @@ def fake_quantise_activation(x: Tensor) -> Tensor:
 _ACTIVATIONS = {"clamp": lambda x: torch.clamp(x, 0, 1), "tanh": torch.tanh}  # of hidden layers; heads stay logits
 
 
+class Held(NamedTuple):
+    """What the gradient of a matrix and its bias is made of, as `private.per_example_gradients` takes it.
+
+    Attributes
+    ----------
+    weight, bias : str
+        Names of the parameters.
+    x : Tensor, shape (T, B, inputs)
+    grad : Tensor, shape (T, B, outputs)
+        Of the product.
+    """
+
+    weight: str
+    bias: str
+    x: Tensor
+    grad: Tensor
+
+
 class Layer(nn.Module):
-    """What the kinds of layers share: their matrices, each with the scales of its rows where these are frozen."""
+    """What the kinds of layers share: their matrices, each with the scales of its rows where these are frozen.
+
+    Attributes
+    ----------
+    held : list of Held, optional
+        Where it is set, each backward pass adds to it, a row for every matrix.
+    """
 
     def __init__(self, spec: LayerSpec, inputs: int) -> None:
         super().__init__()
         self.spec = spec
+        self.held: list[Held] | None = None
         for name in KINDS[spec.kind].matrices(spec, inputs):
             self.register_buffer(f"{name}_scale", None)  # None: they follow the weights
 
@@ -71,6 +97,13 @@ class Layer(nn.Module):
         """A matrix as it is computed with, shape (outputs, inputs)."""
         weight = getattr(self, name)
         return fake_quantise_weight(weight, getattr(self, f"{name}_scale")) if quantise else weight
+
+    def product(self, weight: str, bias: str, x: Tensor, quantise: bool) -> Tensor:
+        """W x + b over all frames; x (T, B, inputs) -> (T, B, outputs)."""
+        y = F.linear(x, self.matrix(weight, quantise), getattr(self, bias))
+        if (held := self.held) is not None:
+            y.register_hook(lambda grad: held.append(Held(weight, bias, x.detach(), grad)))
+        return y
 
 
 class Dense(Layer):
@@ -83,7 +116,7 @@ class Dense(Layer):
 
     def forward(self, x: Tensor, quantise: bool) -> Tensor:
         """x (T, B, inputs) -> (T, B, units)."""
-        y = F.linear(x, self.matrix("weight", quantise), self.bias)
+        y = self.product("weight", "bias", x, quantise)
         activation = _ACTIVATIONS.get(self.spec.activation)
         return activation(y.float()) if activation else y
 
@@ -112,8 +145,8 @@ class GRU(Layer):
 
     def forward(self, x: Tensor, quantise: bool) -> Tensor:
         """x (T, B, inputs) -> h (T, B, units), float32, from a zero state."""
-        projected = F.linear(x, self.matrix("weight_ih", quantise), self.bias_ih)
-        return Recurrence.apply(projected, self.matrix("weight_hh", quantise), self.bias_hh, quantise)
+        projected = self.product("weight_ih", "bias_ih", x, quantise)
+        return Recurrence.apply(projected, self.matrix("weight_hh", quantise), self.bias_hh, quantise, self.held)
 
 
 LAYERS: dict[str, type[Layer]] = {"dense": Dense, "conv": Conv, "gru": GRU}
@@ -128,7 +161,9 @@ class Recurrence(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, projected: Tensor, weight: Tensor, bias: Tensor, quantise: bool) -> Tensor:
+    def forward(
+        ctx, projected: Tensor, weight: Tensor, bias: Tensor, quantise: bool, held: list[Held] | None = None
+    ) -> Tensor:
         steps, batch, gates = projected.shape
         units = gates // 3
         weight = weight.to(projected.dtype)
@@ -148,11 +183,11 @@ class Recurrence(torch.autograd.Function):
             n = torch.addcmul(gate_inputs[t, :, 2 * units :], rz[:, :units], hidden_n, out=n_all[t]).tanh_()
             h = torch.lerp(n, h, rz[:, units:], out=out[t])
         ctx.save_for_backward(out, rz_all, n_all, hidden_all, weight)
-        ctx.quantise = quantise
+        ctx.quantise, ctx.held = quantise, held
         return out
 
     @staticmethod
-    def backward(ctx, grad_out: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx, grad_out: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         out, rz_all, n, hidden_all, weight = ctx.saved_tensors
         steps, batch, units = out.shape
         before = torch.cat((out.new_zeros(1, batch, units), out[:-1]))
@@ -173,7 +208,9 @@ class Recurrence(torch.autograd.Function):
         seen = torch.round(before * ACTIVATION_LEVELS) / ACTIVATION_LEVELS if ctx.quantise else before
         flat = grad_hidden.view(steps * batch, -1)
         grad_weight = (flat.t() @ seen.view(steps * batch, -1).to(weight.dtype)).float()
-        return grad_projected, grad_weight, flat.float().sum(0), None
+        if ctx.held is not None:
+            ctx.held.append(Held("weight_hh", "bias_hh", seen, flat.view(steps, batch, -1)))
+        return grad_projected, grad_weight, flat.float().sum(0), None, None
 
 
 class Network(nn.Module):

@@ -12,7 +12,7 @@ from pyenhance.cli import main
 from pyenhance.evaluate import METRICS, Scorer, load_pairs
 from pyenhance.evaluate.groups import compare_all
 from pyenhance.evaluate.metrics import composite, si_sdr
-from pyenhance.evaluate.report import gap_lines
+from pyenhance.evaluate.report import group_lines
 
 from ..conftest import SHARED, voiced
 
@@ -119,12 +119,15 @@ def test_from_files_to_reports(folder: Path, tmp_path: Path, capsys: pytest.Capt
     assert f"{means['default']['pesq_wb']:.2f}" in rows["default"] and "sex: F" in rows and "oracle" in rows
 
 
-def test_gaps_in_words() -> None:
+def test_groups_in_words() -> None:
     rng = np.random.default_rng(0)
-    gaps = compare_all([{"sex": sex} for sex in "FM" * 20], {"pesq_wb_gain": rng.normal(size=40) + np.tile([0, 2], 20)})
-    (line,) = gap_lines({"means": {"noisy": {}, "x": {}}, "spread": {"x": gaps}}, "x")
-    assert line.startswith("sex: gain in PESQ-WB ") and " higher for M than for F (95 % interval " in line
-    assert gap_lines({"means": {"x": {}}, "spread": {"x": gaps}}, "x") == []
+    values = {"pesq_wb_gain": np.append(rng.normal(size=40) + np.tile([0, 2], 20), [9.0, 9.0])}
+    spread = compare_all([{"sex": sex} for sex in [*"FM" * 20, "X", "X"]], values)
+    groups, gap = group_lines({"means": {"noisy": {}, "x": {}}, "spread": {"x": spread}}, "x")
+    assert groups.startswith("sex, gain in PESQ-WB: F ") and groups.count(", 20 clips)") == 2
+    assert groups.endswith("too few clips to judge, under 10: X (2)")
+    assert gap.startswith("sex: gain in PESQ-WB ") and " higher for M than for F (95 % interval " in gap
+    assert group_lines({"means": {"x": {}}, "spread": {"x": spread}}, "x") == [], "PESQ itself was not scored"
 
 
 def test_html_page_is_whole(folder: Path, tmp_path: Path) -> None:

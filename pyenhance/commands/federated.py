@@ -1,0 +1,312 @@
+"""`pyenhance federated ...`: what many devices learn together, simulated, and of the files that devices give."""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import fields
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..federated import CHOICES
+from .terminal import EXIT_FAILED, EXIT_OK, Progress, Signals
+
+if TYPE_CHECKING:
+    from ..federated.simulate import Settings
+
+_NUMBERS: dict[str, tuple[type, str]] = {
+    "clients": (int, "by default as many as there are speakers"),
+    "alpha": (float, "of the Dirichlet partitions: the smaller, the less alike clients are"),
+    "window": (float, "continual: how long a recording is kept, as a share of the rounds"),
+    "rounds": (int, ""),
+    "per_round": (int, "clients asked in a round; with a budget, on average"),
+    "rate": (float, "of a client's steps"),
+    "epochs": (int, "a client's, each round"),
+    "batch": (int, "frames a step"),
+    "proximal_mu": (float, "of FedProx"),
+    "server_rate": (float, "of FedAdam"),
+    "seed": (int, "of the first run"),
+    "dp_epsilon": (float, "budget of a speaker's differential privacy over all rounds"),
+    "dp_delta": (float, "of the budget"),
+    "dp_noise": (float, "noise multiplier, in the place of the least that the budget allows"),
+    "clip": (float, "largest norm of a client's update, with a budget"),
+}
+
+
+def add(commands: Any) -> None:
+    """Add ``federated`` and its actions to the command line."""
+    federated = commands.add_parser("federated", help="learn from many devices without their sound")
+    actions = federated.add_subparsers(required=True, metavar="ACTION")
+    _add_prepare(actions)
+    _add_simulate(actions)
+    _add_export(actions)
+    _add_aggregate(actions)
+
+
+def _add_prepare(actions: Any) -> None:
+    prepare = actions.add_parser("prepare", help="speakers of a corpus and their places, as a model's heads see them")
+    prepare.add_argument("--data", type=Path, required=True, help="corpus: a folder with the manifests")
+    _add_model(prepare, "--model")
+    prepare.add_argument("--groups", nargs="+", default=["permissive", "gpl", "restricted"], help="licences")
+    prepare.add_argument("--speakers", type=int, help="at most, of each split")
+    prepare.add_argument("--seed", type=int, default=0)
+    prepare.add_argument("--pairs", type=Path, metavar="DIR", help="also write mixes of those who are held out")
+    prepare.add_argument("-o", "--output", type=Path, required=True, metavar="POPULATION", help="an .npz file")
+    prepare.add_argument("--force", action="store_true", help="overwrite")
+    prepare.set_defaults(run=_prepare)
+
+
+def _add_simulate(actions: Any) -> None:
+    simulate = actions.add_parser(
+        "simulate",
+        help="federated rounds over such speakers",
+        description="Federated rounds over the speakers of a population, by Flower. Where several settings or "
+        "selections are named, every combination runs, with the same seeds, and the table has paired intervals.",
+    )
+    simulate.add_argument("population", type=Path, metavar="POPULATION", help="of pyenhance federated prepare")
+    for name, choices in CHOICES.items():
+        several = {"nargs": "+"} if name in ("setting", "selection") else {}
+        simulate.add_argument(f"--{name}", choices=choices, **several)
+    for name, (kind, words) in _NUMBERS.items():
+        simulate.add_argument(f"--{name.replace('_', '-')}", type=kind, help=words or None)
+    simulate.add_argument("--unweighted", action="store_true", help="clients count alike, however much they have")
+    simulate.add_argument("--seeds", type=int, default=1, help="runs of each combination")
+    simulate.add_argument("--central-epochs", type=int, default=0, help="also learn from all data in one place")
+    simulate.add_argument("-o", "--output", type=Path, help="all facts (JSON)")
+    simulate.add_argument("--write-model", type=Path, metavar="NEW", help="what the first run learnt (.safetensors)")
+    _add_model(simulate, "--base")
+    simulate.add_argument("--force", action="store_true", help="overwrite")
+    simulate.set_defaults(run=_simulate)
+
+
+def _add_export(actions: Any) -> None:
+    export = actions.add_parser(
+        "export",
+        help="what a device may give away of what pyenhance adapt learnt",
+        description="A clipped and noised change of the heads: no sound, no name. Nothing is sent anywhere.",
+    )
+    export.add_argument("diff", type=Path, metavar="DIFF", help="of pyenhance adapt")
+    _add_model(export, "--base")
+    _add_terms(export)
+    export.add_argument("-o", "--output", type=Path, required=True, metavar="UPDATE")
+    export.add_argument("--force", action="store_true", help="overwrite")
+    export.add_argument("--json", action="store_true", help="print one JSON object")
+    export.set_defaults(run=_export)
+
+
+def _add_aggregate(actions: Any) -> None:
+    aggregate = actions.add_parser(
+        "aggregate",
+        help="a model of the updates of many devices",
+        description="A model, or a diff to it, of many updates, which count alike. Updates that cannot be used are "
+        "named and left out. With --pairs the result is written only if it may replace the base.",
+    )
+    aggregate.add_argument("updates", nargs="+", type=Path, metavar="UPDATE")
+    _add_model(aggregate, "--base")
+    _add_terms(aggregate)
+    aggregate.add_argument("--trim", type=float, default=0.0, help="share of outliers to leave out at either end")
+    aggregate.add_argument("--pairs", type=Path, help="gate it on these clips, see pyenhance model gate")
+    aggregate.add_argument("--workers", type=int, help="processes of the gate (one a core)")
+    aggregate.add_argument("-o", "--output", type=Path, required=True, metavar="NEW", help=".safetensors or .diff")
+    aggregate.add_argument("--force", action="store_true", help="overwrite")
+    aggregate.add_argument("--json", action="store_true", help="print one JSON object")
+    aggregate.set_defaults(run=_aggregate)
+
+
+def _add_model(parser: argparse.ArgumentParser, option: str) -> None:
+    parser.add_argument(option, default="default", help="a shipped model's name or a weights file")
+    parser.add_argument("--summary", type=Path, metavar="FILE", help="of a weights file: see pyenhance train summary")
+
+
+def _add_terms(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--clip", type=float, required=True, help="largest norm of a device's change")
+    parser.add_argument("--noise", type=float, default=0.0, help="of a device, in units of the clip")
+
+
+def _summary(path: Path | None, model: str) -> bytes:
+    from ..model.summary import shipped_summary
+
+    return path.read_bytes() if path else shipped_summary(model)
+
+
+def _unwritten(path: Path, force: bool) -> None:
+    if path.exists() and not force:  # told before the work
+        raise FileExistsError(f"{path} exists; --force overwrites it")
+
+
+def _prepare(arguments: argparse.Namespace) -> int:
+    from ..federated.population import prepare, write_population
+
+    _unwritten(arguments.output, arguments.force)
+    if arguments.pairs and arguments.pairs.exists():
+        raise FileExistsError(f"{arguments.pairs} exists; accepted: a folder that is to be made")
+    with Signals(), Progress("prepare", quiet=False, unit="speaker") as progress:
+        population = prepare(
+            arguments.data,
+            arguments.model,
+            groups=tuple(arguments.groups),
+            speakers=arguments.speakers,
+            seed=arguments.seed,
+            pairs=arguments.pairs,
+            summary=_summary(arguments.summary, arguments.model),
+            on_progress=progress.update,
+        )
+    write_population(population, arguments.output, force=arguments.force)
+    speakers, clips = len(set(population.speaker.tolist())), len(population.ends)
+    print(f"{arguments.output}: {speakers} speakers, {clips} clips, {population.ends[-1]:,} frames")
+    return EXIT_OK
+
+
+def _simulate(arguments: argparse.Namespace) -> int:
+    from ..federated.simulate import central, changed_model, model_of, simulate
+    from ..model.diff import write_whole
+
+    for path in (arguments.output, arguments.write_model):
+        if path:
+            _unwritten(path, arguments.force)
+    combinations = list(_combinations(arguments))
+    if arguments.write_model:
+        base = model_of(arguments.population, arguments.base)
+    runs: list[dict[str, Any]] = []
+    with Signals(), Progress("simulate", quiet=False, unit="run") as progress:
+        for settings in combinations:
+            facts, change = simulate(arguments.population, settings)
+            if arguments.write_model and not runs:
+                new = changed_model(change, base, _summary(arguments.summary, arguments.base))
+                write_whole(arguments.write_model, new, force=arguments.force)
+            runs.append(facts)
+            progress.update(len(runs), len(combinations))
+    result: dict[str, Any] = {"runs": runs}
+    if arguments.central_epochs:
+        result["central"] = central(arguments.population, combinations[0], arguments.central_epochs)
+    print(as_text(result))
+    if arguments.output:
+        write_whole(arguments.output, (json.dumps(result, indent=1) + "\n").encode(), force=arguments.force)
+    return EXIT_OK
+
+
+def _combinations(arguments: argparse.Namespace) -> "Iterator[Settings]":
+    """Settings of each run; ValueError before any of them runs."""
+    from ..federated.simulate import Settings
+
+    named = {field.name: getattr(arguments, field.name, None) for field in fields(Settings)}
+    given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+    given["weighted"] = not arguments.unweighted
+    first = given.pop("seed", Settings.seed)
+    settings, selections = (given.pop(name, [getattr(Settings, name)]) for name in ("setting", "selection"))
+    for setting, selection, seed in product(settings, selections, range(first, first + arguments.seeds)):
+        yield Settings(**given, setting=setting, selection=selection, seed=seed)
+
+
+def as_text(result: dict[str, Any]) -> str:
+    """The table of runs: a row a combination, means over seeds, and what the last selection gains over the first."""
+    from ..federated.simulate import paired
+
+    rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for facts in result["runs"]:
+        rows.setdefault((facts["settings"]["setting"], facts["settings"]["selection"]), []).append(facts)
+    lines = [
+        f"{'setting':12}{'selection':12}{'runs':>5}{'clients':>9}{'rounds':>8}{'gain loss':>20}"
+        f"{'MB up':>8}{'failed':>8}"
+    ]
+    for (setting, selection), runs in rows.items():
+        before, after = (sum(run["losses"][i]["gain"] for run in runs) / len(runs) for i in (0, -1))
+        up = sum(run["bytes_up"] for run in runs) / len(runs) / 1e6
+        failed = sum(run["failures"] for run in runs) / len(runs)
+        loss = f"{before:.4f} -> {after:.4f}"
+        lines.append(
+            f"{setting:12}{selection:12}{len(runs):>5}{runs[0]['clients']:>9}{runs[0]['rounds']:>8}{loss:>20}"
+            f"{up:>8.1f}{failed:>8.1f}"
+        )
+        if "epsilon" in runs[0]:
+            privacy = f"epsilon {runs[0]['epsilon']:.3g}, noise multiplier {runs[0]['noise_multiplier']:.3g}"
+            lines.append(f"  {privacy}, after {runs[0]['rounds']} rounds")
+    for setting in dict.fromkeys(setting for setting, _ in rows):
+        own = [runs for (of, _), runs in rows.items() if of == setting]
+        if len(own) > 1:
+            ends = [[run["losses"][-1]["gain"] for run in runs] for runs in (own[0], own[-1])]
+            gain = paired(*ends)
+            names = [name for of, name in rows if of == setting]
+            lines.append(
+                f"{setting}: {names[-1]} is {gain['mean']:+.5f} better than {names[0]} "
+                f"({gain['low']:+.5f} to {gain['high']:+.5f}, pairs by seed)"
+            )
+    if "central" in result:
+        lines.append(f"all data in one place: gain loss {result['central']['gain']:.4f}")
+    return "\n".join(lines)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    import numpy as np
+
+    from ..federated.update import describe, make_update, read_update
+    from ..model.diff import weights_bytes, write_whole
+
+    data = make_update(
+        weights_bytes(arguments.base),
+        arguments.diff.read_bytes(),
+        _summary(arguments.summary, arguments.base),
+        clip=arguments.clip,
+        noise_multiplier=arguments.noise,
+        rng=np.random.default_rng(),
+    )
+    facts = describe(read_update(data), data)
+    write_whole(arguments.output, data, force=arguments.force)
+    if arguments.json:
+        print(json.dumps(facts, indent=1))
+        return EXIT_OK
+    print(f"{arguments.output}: {facts['bytes']:,} bytes, {facts['numbers']:,} numbers, norm {facts['norm']:.3g}")
+    if facts["epsilon"] is None:
+        print("no noise: whoever reads this file can tell what was learnt of voice and room; there is no epsilon")
+    else:
+        print(f"by itself it costs epsilon {facts['epsilon']:.3g} (delta {facts['delta']:g})")
+    return EXIT_OK
+
+
+def _aggregate(arguments: argparse.Namespace) -> int:
+    from ..federated.aggregate import aggregate
+    from ..model.diff import make_diff, weights_bytes, write_whole
+
+    _unwritten(arguments.output, arguments.force)
+    if arguments.output.suffix not in (".safetensors", ".diff"):
+        raise ValueError(f"{arguments.output}: accepted: a name that ends in .safetensors (a model) or .diff")
+    base = weights_bytes(arguments.base)
+    result = aggregate(
+        base,
+        {str(path): path.read_bytes() for path in arguments.updates},
+        _summary(arguments.summary, arguments.base),
+        clip=arguments.clip,
+        noise_multiplier=arguments.noise,
+        trim=arguments.trim,
+    )
+    for name, reason in result.rejected.items():
+        print(f"{name}: left out: {reason}", file=sys.stderr)
+    facts: dict[str, Any] = {"accepted": result.accepted, "rejected": result.rejected}
+    if arguments.pairs:
+        verdict = _gate(arguments, result.weights)
+        facts["verdict"] = verdict["verdict"]
+        if not verdict["passed"]:
+            print(verdict["verdict"], file=sys.stderr)
+            return EXIT_FAILED
+    data = result.weights if arguments.output.suffix == ".safetensors" else make_diff(base, result.weights)
+    write_whole(arguments.output, data, force=arguments.force)
+    if arguments.json:
+        print(json.dumps(facts, indent=1))
+        return EXIT_OK
+    print(f"{arguments.output}: {len(data):,} bytes, of {len(result.accepted)} updates")
+    if "verdict" in facts:
+        print(facts["verdict"])
+    return EXIT_OK
+
+
+def _gate(arguments: argparse.Namespace, weights: bytes) -> dict[str, Any]:
+    from ..evaluate import load_pairs
+    from ..evaluate.gate import gate
+
+    pairs = load_pairs(arguments.pairs)
+    with tempfile.TemporaryDirectory() as folder, Progress("gate", quiet=arguments.json, unit="clip") as progress:
+        new = Path(folder) / f"{arguments.output.stem}.safetensors"
+        new.write_bytes(weights)
+        return gate(arguments.base, str(new), pairs, workers=arguments.workers, on_progress=progress.update)
