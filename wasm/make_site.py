@@ -226,9 +226,13 @@ def make_engine(facts: dict, wheel: Path, engine: Path) -> None:
 
 
 def seal_engine(engine: Path, about: dict) -> None:
-    """Write the library's manifest: what is said of it, and its files."""
-    described = describe_all(engine)
-    manifest = {"build": sum_of_all(described), **about, "files": described}
+    """Write the library's manifest: what is said of it, and its files. place.js is told the build, too."""
+    build = sum_of_all(describe_all(engine))
+    place = engine / "place.js"
+    code, found = re.subn(r'(BUILD = )"\w+"', rf'\1"{build}"', place.read_text())
+    assert found == 1
+    place.write_text(code)
+    manifest = {"build": build, **about, "files": describe_all(engine)}
     (engine / "manifest.json").write_text(json.dumps(manifest, indent=1))
 
 
