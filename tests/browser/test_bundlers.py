@@ -153,6 +153,8 @@ def _runs_everywhere(hosts: Hosts, project: Path, built: Path) -> None:
     """A built project in a root and below it, with isolation headers and without, its assets here and elsewhere."""
     root = hosts.host(make_server(built, 0, quiet=True))
     hosts.enhances(root, base="/pyenhance", thread="audio")
+    # What is kept is named by no build: the next one goes on from it.
+    until(hosts.page, "caches.keys().then((names) => names.includes('models-of-pyenhance /pyenhance/'))")
     hosts.refuses(root, "base is missing; accepted in a bundle: ")
     hosts.refuses(root, "no manifest at .*/nowhere/.* accepted: a base that pyenhance-assets ", base="nowhere/")
     plain = hosts.host(make_server(project, 0, isolation=False, quiet=True))
@@ -180,6 +182,7 @@ def test_vite_dev_server(hosts: Hosts, project: Path, bundlers: Path, node: str)
         try:
             (address,) = next(found for line in server.stdout if (found := re.findall(r"http://[\d.:]+/", line)))
             hosts.enhances(address, base="/pyenhance/", thread="worker")
+            hosts.refuses(address, "no manifest at .*/nowhere/", base="/nowhere/")  # answered by the project's page
         finally:
             server.terminate()
 
