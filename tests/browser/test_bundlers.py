@@ -150,17 +150,17 @@ def hosts(browser: Browser) -> Iterator[Hosts]:
 
 
 def _runs_everywhere(hosts: Hosts, project: Path, built: Path) -> None:
-    """A built project in a root and below it, with isolation headers and without, its assets here and elsewhere."""
+    """A built project in a root, isolated, its assets elsewhere; and below another, not isolated, with its own."""
     root = hosts.host(make_server(built, 0, quiet=True))
-    hosts.enhances(root, base="/pyenhance", thread="audio")
-    # What is kept is named by no build: the next one goes on from it.
-    until(hosts.page, "caches.keys().then((names) => names.includes('models-of-pyenhance /pyenhance/'))")
+    other = hosts.elsewhere(built / "pyenhance")
+    hosts.enhances(root, other, base=other, thread="audio")
     hosts.refuses(root, "base is missing; accepted in a bundle: ")
     hosts.refuses(root, "no manifest at .*/nowhere/.* accepted: a base that pyenhance-assets ", base="nowhere/")
     plain = hosts.host(make_server(project, 0, isolation=False, quiet=True))
-    hosts.enhances(f"{plain}{built.name}/", base="pyenhance/", thread="worker")
-    other = hosts.elsewhere(built / "pyenhance")
-    hosts.enhances(root, other, base=other, thread="audio")
+    hosts.enhances(f"{plain}{built.name}/", base="pyenhance", thread="worker")
+    # What is kept is named by no build: the next one goes on from it.
+    kept = f"models-of-pyenhance /{built.name}/pyenhance/"
+    until(hosts.page, "(name) => caches.keys().then((names) => names.includes(name))", kept)
 
 
 def _page_of(project: Path, built: Path, script: str) -> None:
