@@ -226,11 +226,21 @@ def make_engine(facts: dict, wheel: Path, engine: Path) -> None:
         "wheels": {name: f"pyodide/{entry['file_name']}" for name, entry in lock["packages"].items()},
         **make_models(wheel, engine),
     }
-    seal_engine(engine, about)
+    seal_engine(engine, {"build": stamp(engine), **about})
+
+
+def stamp(engine: Path) -> str:
+    """Tell place.js which build this is, the sum of all files; returns it."""
+    build = sum_of_all(describe_all(engine))
+    place = engine / "place.js"
+    code = place.read_text()
+    assert code.count('"development"') == 1
+    place.write_text(code.replace('"development"', f'"{build}"'))
+    return build
 
 
 def seal_engine(engine: Path, about: dict) -> None:
-    """Write the library's manifest: what is said of it, and its files."""
+    """Write the library's manifest: what is said of it, and its files; the build, unless it is said, is their sum."""
     described = describe_all(engine)
     manifest = {"build": sum_of_all(described), **about, "files": described}
     (engine / "manifest.json").write_text(json.dumps(manifest, indent=1))

@@ -1,6 +1,7 @@
 // The engine as the page sees it: a worker of live streams, and one with Python in it for recordings and all else.
 import { checked } from "./checked.js";
 import { lasting } from "./lasting.js";
+import { folder, startWorker } from "./place.js";
 import { TO_LIVE, TO_PAGE, TO_WORKER, messageOf, received, send, unreadable } from "./protocol.js";
 import { HOP } from "./ring.js";
 
@@ -10,7 +11,6 @@ import { HOP } from "./ring.js";
 /** @typedef {import("./pyenhance.d.ts").Spectrogram} Spectrogram */
 /** @typedef {import("./pyenhance.d.ts").Update} Update */
 
-const BASE = new URL("./", import.meta.url);
 const SETTLED_MS = 2000;
 export const PIECE_SAMPLES = 1000 * HOP; // of a recording: ten seconds
 
@@ -51,10 +51,13 @@ export class Engine extends lasting(EventTarget) {
    * onProgress({stage, done, total}): stage download (in bytes), python, numpy, model
    * remember: keep some 50 MB on this device, from which the next start takes a third of the time
    * kernel: "numpy" has Python compute live sound too, by numpy alone; "simd" and "relaxed" by compiled code of that name
-   * @param {{ model?: string, onProgress?: (progress: Progress) => void, remember?: boolean, kernel?: string | null }} [options]
+   * base: of the folder that pyenhance-assets has filled, where a bundler takes this code away from the other files
+   * @param {{ model?: string, onProgress?: (progress: Progress) => void, remember?: boolean, kernel?: string | null, base?: string | URL }} [options]
    */
-  constructor({ model = "default", onProgress, remember = true, kernel = null } = {}) {
+  constructor({ model = "default", onProgress, remember = true, kernel = null, base } = {}) {
     super();
+    /** The folder of the library's files. */
+    this.folder = folder(base);
     this.model = model;
     this.#remember = remember;
     this.onProgress = onProgress;
@@ -76,15 +79,16 @@ export class Engine extends lasting(EventTarget) {
     });
     this.live.catch(() => {});
     const started = (/** @type {string} */ file, /** @type {(text: string) => void} */ failed) => {
-      const worker = new Worker(new URL(file, BASE), { type: "module", name: `pyenhance ${file}` });
+      const worker = startWorker(new URL(file, this.folder));
       worker.onmessage = ({ data }) => this.receive(data, worker);
       worker.onmessageerror = () => this.fail("message", unreadable(TO_PAGE));
-      worker.onerror = (event) => failed(event.message || "the worker could not be started");
+      worker.onerror = ({ message }) =>
+        this.#manifest.then(() => failed(message || "the worker could not be started")).catch(() => {});
       return worker;
     };
     this.#live = kernel ? null : started("live.js", (text) => this.#withoutLive(text));
     this.#worker = started("worker.js", (text) => this.fail("load", text));
-    this.#manifest = fetch(new URL("manifest.json", BASE)).then(async (reply) => checked(reply).json());
+    this.#manifest = this.#fetchManifest(base !== undefined);
     this.#manifest.then(
       (manifest) => {
         if (this.#live && !this.disposed) send(this.#live, TO_LIVE, "load", { manifest, model, remember });
@@ -94,6 +98,26 @@ export class Engine extends lasting(EventTarget) {
         this.#withoutLive(messageOf(error));
         this.fail("load", messageOf(error));
       },
+    );
+  }
+
+  /** @param {boolean} asFilled by pyenhance-assets; where nothing is, servers of apps often answer with the app's page */
+  async #fetchManifest(asFilled) {
+    const manifest = new URL("manifest.json", this.folder);
+    try {
+      return await checked(await fetch(manifest)).json();
+    } catch (error) {
+      if (!asFilled) throw error;
+      const accepted = "accepted: a base that pyenhance-assets of this very build has filled";
+      throw new Error(`no manifest at ${manifest} (${messageOf(error)}); ${accepted}`);
+    }
+  }
+
+  /** What to say where a file could not be loaded: that there are none, if so. @param {unknown} error */
+  why(error) {
+    return this.#manifest.then(
+      () => error,
+      (reason) => reason,
     );
   }
 
@@ -275,7 +299,7 @@ export class Engine extends lasting(EventTarget) {
 
   /** The site's models as they are now, by name. @returns {Promise<Record<string, import("./updates.js").Listed>>} */
   async models() {
-    return (await updates()).listed();
+    return (await updates()).listed(this.folder);
   }
 
   /** What updates.js needs of an engine. @returns {Promise<import("./updates.js").Versions>} */
@@ -286,6 +310,7 @@ export class Engine extends lasting(EventTarget) {
       sha256: /** @type {LiveFacts} */ (this.liveFacts).sha256,
       manifest: await this.#manifest,
       remember: this.#remember,
+      folder: this.folder,
       ask: (type, fields) => this.#ask(type, fields),
       goOnWith: (files) => this.#goOnWith(this.model, files),
     };

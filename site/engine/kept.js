@@ -3,10 +3,12 @@
 // One entry of a cache a model: its weights file, its image and, after an update, the weights file before it, end to end. A header of
 // the entry says how long each is, and the sums: what does not fit is of no use, and goes.
 
+import { home } from "./place.js";
+
 const FACTS = "X-Pyenhance";
 
 /** The cache of the site at `base`; not one of those that sw.js tidies away, which asks for the header, too. @param {URL} base */
-const place = (base) => `models-of-pyenhance ${base.pathname}`;
+const place = (base) => `models-of-pyenhance ${home(base)}`;
 const entry = (/** @type {string} */ model) => `/${encodeURIComponent(model)}`;
 
 /** The sum of the compiled code that images are made for. @param {import("./loader.js").Manifest} manifest */

@@ -1,5 +1,6 @@
 // Python with numpy and pyenhance, from the site's own files or from what the last visit kept.
 import { checked } from "./checked.js";
+import { HERE } from "./place.js";
 import { Python } from "./python.js";
 import * as snapshot from "./snapshot.js";
 
@@ -14,8 +15,6 @@ import * as snapshot from "./snapshot.js";
  * @property {Record<string, { bytes: number, sha256: string, integrity: string }>} files
  */
 /** @typedef {(stage: "download" | "python" | "numpy" | "model", done: number, total: number) => void} Progress */
-
-const BASE = new URL("./", import.meta.url);
 
 /**
  * Load, from what the last visit kept where that can be used; and keep what the next visit may start from.
@@ -53,7 +52,7 @@ async function startAnew(manifest, names, model, models, kernel, remember, progr
 /** @param {import("../types/pyodide").Pyodide} pyodide @param {string} build */
 async function keep(pyodide, build) {
   try {
-    await snapshot.keep(snapshot.take(pyodide), build, BASE);
+    await snapshot.keep(snapshot.take(pyodide), build, HERE);
   } catch (error) {
     console.warn("pyenhance: the next start will be as long as this one", error);
   }
@@ -63,18 +62,18 @@ async function keep(pyodide, build) {
 /** @param {Manifest} manifest @param {string[]} names @param {string} model @param {import("./models.js").Models} models @param {string | null} kernel @param {Progress} progress */
 async function startAgain(manifest, names, model, models, kernel, progress) {
   try {
-    const saved = await snapshot.read(manifest.build, BASE);
+    const saved = await snapshot.read(manifest.build, HERE);
     if (!saved) return null;
-    const { default: createModule } = await import(new URL("pyodide/pyodide.asm.mjs", BASE).href);
+    const { default: createModule } = await import(new URL("pyodide/pyodide.asm.mjs", HERE).href);
     const core = names.filter((name) => !name.endsWith(".whl"));
     const pyodide = await start(manifest, core, snapshot.options(saved, createModule), progress);
     delete pyodide._api.config._loadSnapshot; // Pyodide would hold it for good
     const started = await warmedUp(new Python(pyodide, models), model, kernel, progress, true);
-    await snapshot.worked(manifest.build, BASE);
+    await snapshot.worked(manifest.build, HERE);
     return started;
   } catch (error) {
     console.warn("pyenhance: the last start could not be used again", error);
-    await snapshot.forget(BASE).catch(() => {}); // nothing can be kept here
+    await snapshot.forget(HERE).catch(() => {}); // nothing can be kept here
     return null;
   }
 }
@@ -97,7 +96,7 @@ async function warmedUp(python, model, kernel, progress, started_again) {
  * @returns {Promise<import("../types/pyodide").Pyodide>}
  */
 async function start(manifest, names, options, progress, more) {
-  const indexURL = new URL("pyodide/", BASE).href;
+  const indexURL = new URL("pyodide/", HERE).href;
   return answering(download(manifest, names, progress), async () => {
     const { loadPyodide } = await import(`${indexURL}pyodide.mjs`);
     const loaded = await loadPyodide({ indexURL, packageBaseUrl: indexURL, ...options });
@@ -113,12 +112,12 @@ function download({ files }, names, progress) {
   let done = 0;
   // With a sum to check, a reply comes when all of it is there.
   const get = async (/** @type {string} */ name) => {
-    const reply = checked(await fetch(new URL(name, BASE), { integrity: files[name].integrity }));
+    const reply = checked(await fetch(new URL(name, HERE), { integrity: files[name].integrity }));
     done += files[name].bytes;
     progress(done < total ? "download" : "python", done, total);
     return reply;
   };
-  const replies = new Map(names.map((name) => [new URL(name, BASE).href, get(name)]));
+  const replies = new Map(names.map((name) => [new URL(name, HERE).href, get(name)]));
   for (const reply of replies.values()) reply.catch(() => {}); // whoever needs it hears of it
   return replies;
 }
@@ -132,7 +131,7 @@ function download({ files }, names, progress) {
 async function answering(replies, work) {
   const network = globalThis.fetch;
   globalThis.fetch = (input, options) => {
-    const { href } = new URL(input instanceof Request ? input.url : input, BASE);
+    const { href } = new URL(input instanceof Request ? input.url : input, HERE);
     const reply = replies.get(href);
     replies.delete(href);
     return reply ?? network(input, options);

@@ -2,6 +2,7 @@
 import { checked } from "./checked.js";
 import { Instance } from "./instance.js";
 import * as kept from "./kept.js";
+import { HERE } from "./place.js";
 import { messageOf } from "./protocol.js";
 import { letMessagesIn } from "./turns.js";
 
@@ -12,8 +13,6 @@ import { letMessagesIn } from "./turns.js";
  */
 
 /** @typedef {{ sha256: string, weights: Uint8Array, image?: Uint8Array }} Files */
-
-const BASE = new URL("./", import.meta.url);
 
 export class Models {
   /** @type {Map<string, Promise<Uint8Array>>} */
@@ -52,7 +51,7 @@ export class Models {
   #had(name) {
     let own = this.#own.get(name);
     if (!own && this.remember && this.has(name)) {
-      own = kept.read(name, kept.codeOf(this.manifest), BASE).catch(() => null); // nothing can be kept here
+      own = kept.read(name, kept.codeOf(this.manifest), HERE).catch(() => null); // nothing can be kept here
       this.#own.set(name, own);
     }
     return own ?? Promise.resolve(null);
@@ -68,7 +67,7 @@ export class Models {
     if (!this.remember || (await this.#had(name))) return;
     const [weights, image] = await Promise.all([this.weights(name), this.#file(this.#entry(name).image)]);
     const about = { sha256: await this.sum(name), before: null, declined: null, code: kept.codeOf(this.manifest) };
-    await kept.write(name, { ...about, weights, image }, BASE);
+    await kept.write(name, { ...about, weights, image }, HERE);
   }
 
   /** @param {string} name @returns {Manifest["models"][string]} */
@@ -83,7 +82,7 @@ export class Models {
     let file = this.#files.get(name);
     if (!file) {
       const { integrity } = this.manifest.files[name];
-      file = fetch(new URL(name, BASE), { integrity })
+      file = fetch(new URL(name, HERE), { integrity })
         .then((reply) => checked(reply).arrayBuffer())
         .then((buffer) => new Uint8Array(buffer));
       file.catch(() => this.#files.delete(name)); // another try may go better

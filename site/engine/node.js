@@ -5,7 +5,6 @@ import { FROM_PROCESSOR, TO_PROCESSOR, received, send, unreadable } from "./prot
 import { conversionDelay } from "./resampler.js";
 import { H, HOP, Ring, SAMPLE_RATE, STATE } from "./ring.js";
 
-const PROCESSOR = new URL("processor.js", import.meta.url);
 const HERE_DELAY = HOP; // samples, where the audio thread itself enhances: until a hop is complete
 const WORKER_DELAY = 2 * HOP; // and until a worker has answered
 const FAST_US = 800; // the fastest hop of a trial: with cold caches one takes up to twice as long, and a render quantum lasts 2700
@@ -270,8 +269,8 @@ class Denoiser extends lasting(AudioWorkletNode) {
 const withProcessor = new WeakSet();
 
 // A context that is closed, or closes meanwhile, may never answer.
-/** @param {BaseAudioContext} context */
-async function addProcessor(context) {
+/** @param {BaseAudioContext} context @param {URL} folder of the library's files */
+async function addProcessor(context, folder) {
   if (withProcessor.has(context)) return;
   const gone = new AbortController();
   const closed = new Promise((_, reject) => {
@@ -285,7 +284,7 @@ async function addProcessor(context) {
     context.addEventListener("statechange", check, { signal: gone.signal });
   });
   try {
-    await Promise.race([context.audioWorklet.addModule(PROCESSOR), closed]);
+    await Promise.race([context.audioWorklet.addModule(new URL("processor.js", folder)), closed]);
   } finally {
     gone.abort();
   }
@@ -300,11 +299,20 @@ function mustBeOpen(context) {
 // An AudioNode that enhances speech. Resolves when it can be connected; it is "ready" once its engine has loaded.
 /**
  * @param {AudioContext | OfflineAudioContext} context
- * @param {{ model?: string, strengthDb?: number | null, onProgress?: (progress: import("./pyenhance.d.ts").Progress) => void, remember?: boolean, kernel?: string | null, thread?: string | null, engine?: import("./pyenhance.d.ts").Engine }} [options]
+ * @param {{ model?: string, strengthDb?: number | null, onProgress?: (progress: import("./pyenhance.d.ts").Progress) => void, remember?: boolean, kernel?: string | null, thread?: string | null, base?: string | URL, engine?: import("./pyenhance.d.ts").Engine }} [options]
  */
 export async function createDenoiser(
   context,
-  { model = "default", strengthDb = null, onProgress, remember = true, kernel = null, thread = null, engine } = {},
+  {
+    model = "default",
+    strengthDb = null,
+    onProgress,
+    remember = true,
+    kernel = null,
+    thread = null,
+    base,
+    engine,
+  } = {},
 ) {
   if (!Number.isInteger(context.sampleRate) || context.sampleRate < MIN_RATE) {
     throw new RangeError(`sampleRate is ${context.sampleRate}; accepted: a whole number of at least ${MIN_RATE} Hz`);
@@ -315,10 +323,12 @@ export async function createDenoiser(
   const strength = hundredthsOfDb(strengthDb);
   if (thread !== null && !THREADS.includes(thread))
     throw new RangeError(`thread is ${JSON.stringify(thread)}; accepted: null, ${THREADS.join(", ")}`);
-  const used = /** @type {Engine} */ (engine) ?? new Engine({ model, onProgress, remember, kernel });
+  const used = /** @type {Engine} */ (engine) ?? new Engine({ model, onProgress, remember, kernel, base });
   try {
     const latency = used.latency(); // meanwhile
-    await addProcessor(context);
+    await addProcessor(context, used.folder).catch(async (error) => {
+      throw await used.why(error);
+    });
     const shared = canShare();
     const ring = Ring.create({ shared, latency: await latency });
     ring.set(H.STRENGTH, strength);

@@ -155,13 +155,18 @@ export class Engine extends EventTarget {
    * remember (true): keep some 50 MB on the device, from which the next start takes a third of the time; and bring the model to its
    * newest version once ready.
    * kernel (null, the fastest): "numpy" has Python compute live sound too, by numpy alone.
+   * base (where this module lies): in a bundle, the address of the folder that pyenhance-assets has filled; relative to the page, or
+   * on another origin that allows it (CORS). Error where a bundle has none, TypeError for what is no address.
    */
   constructor(options?: {
     model?: string;
     onProgress?: (progress: Progress) => void;
     remember?: boolean;
     kernel?: string | null;
+    base?: string | URL;
   });
+  /** Of the library's files: workers, worklet, compiled code, models. */
+  readonly folder: URL;
   readonly model: string;
   /**
    * Go on with another model, a name or the bytes of a weights file: live sound in the middle of it, without a click, as soon as the new
@@ -251,6 +256,8 @@ export interface DenoiserOptions {
   /** As for Engine. */
   remember?: boolean;
   kernel?: string | null;
+  /** As for Engine. */
+  base?: string | URL;
   /**
    * Where live sound is enhanced. null: on the audio thread where a hop takes little there, 10 ms late for its sake; else in a worker,
    * 20 ms late.

@@ -8,6 +8,8 @@
 // All of this is about Pyodide's and Emscripten's inner parts, so it is for one version. To take another: read what has changed in
 // Pyodide's snapshots and in Emscripten's libdylink.js, set PYODIDE, and see tests/browser/test_start.py pass.
 
+import { home } from "./place.js";
+
 /** The version of Pyodide that this was written for. */
 export const PYODIDE = "314.0.7";
 
@@ -20,7 +22,7 @@ const PAGE = 65536;
 const FOLDER = "/lib/python3.14/site-packages";
 
 // The name of the cache; not one of those that sw.js tidies away.
-const place = (/** @type {string} */ build, /** @type {URL} */ base) => `memory-of-pyenhance ${base.pathname} ${build}`;
+const place = (/** @type {string} */ build, /** @type {URL} */ base) => `memory-of-pyenhance ${home(base)} ${build}`;
 
 /** @typedef {{ name: string, handle: number, memoryBase: number, tableBase: number, tableSize: number, exported: [string, number][] }} Library */
 /** @typedef {{ libraries: Library[], files: Map<string, Uint8Array<ArrayBuffer>>, memory: Uint8Array<ArrayBuffer> }} Snapshot */

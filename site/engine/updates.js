@@ -12,14 +12,12 @@ import * as kept from "./kept.js";
 /** @typedef {import("./pyenhance.d.ts").Update} Update */
 /**
  * An engine: its model and that one's version; `ask` asks Python, `goOnWith` has sound go on with another version.
- * @typedef {{ model: string, sha256: string, manifest: import("./loader.js").Manifest, remember: boolean, ask(type: string, fields: object): Promise<any>, goOnWith(files: Files): Promise<unknown> }} Versions
+ * @typedef {{ model: string, sha256: string, manifest: import("./loader.js").Manifest, remember: boolean, folder: URL, ask(type: string, fields: object): Promise<any>, goOnWith(files: Files): Promise<unknown> }} Versions
  */
 
-const BASE = new URL("./", import.meta.url);
-
-/** The models of the site as it is now, by name: also where this page itself is from a cache. @returns {Promise<Record<string, Listed>>} */
-export async function listed() {
-  return checked(await fetch(new URL("models/models.json", BASE), { cache: "no-cache" })).json();
+/** The models of the site as it is now, by name: also where this page itself is from a cache. @param {URL} folder @returns {Promise<Record<string, Listed>>} */
+export async function listed(folder) {
+  return checked(await fetch(new URL("models/models.json", folder), { cache: "no-cache" })).json();
 }
 
 /**
@@ -28,16 +26,18 @@ export async function listed() {
  * @param {boolean} asked
  * @returns {Promise<Update>}
  */
-export async function update({ model, sha256: from, manifest, remember, ask, goOnWith }, asked) {
-  const all = await listed();
+export async function update({ model, sha256: from, manifest, remember, folder, ask, goOnWith }, asked) {
+  const all = await listed(folder);
   if (!Object.hasOwn(all, model)) throw new RangeError(`model ${model}; accepted: ${Object.keys(all).join(", ")}`);
   const newest = all[model];
   const { sha256: to } = newest;
   const code = kept.codeOf(manifest);
-  const held = from === to ? null : await kept.read(model, code, BASE);
+  const held = from === to ? null : await kept.read(model, code, folder);
   if (from === to || (held?.declined === to && !asked)) return { from, to: from, bytes: 0, verified: true };
   const diffs = chain(model, newest, from);
-  const parts = await Promise.all((diffs ?? [{ file: newest.weights, bytes: newest.bytes }]).map(download));
+  const parts = await Promise.all(
+    (diffs ?? [{ file: newest.weights, bytes: newest.bytes }]).map((part) => download(part, folder)),
+  );
   const made = diffs
     ? await ask("update", { model, diffs: parts })
     : { weights: parts[0], ...(await ask("image", { weights: parts[0] })) };
@@ -45,19 +45,19 @@ export async function update({ model, sha256: from, manifest, remember, ask, goO
   const files = { sha256: to, weights: made.weights, image: made.image };
   await goOnWith(files);
   const before = held?.sha256 === from ? { sha256: from, weights: held.weights } : null;
-  if (remember) await kept.write(model, { ...files, before, declined: null, code }, BASE);
+  if (remember) await kept.write(model, { ...files, before, declined: null, code }, folder);
   return { from, to, bytes: parts.reduce((sum, { length }) => sum + length, 0), verified: true };
 }
 
 /** See Engine.undo. @param {Versions} engine @returns {Promise<Update>} */
-export async function undo({ model, manifest, ask, goOnWith }) {
+export async function undo({ model, manifest, folder, ask, goOnWith }) {
   const code = kept.codeOf(manifest);
-  const held = await kept.read(model, code, BASE);
+  const held = await kept.read(model, code, folder);
   if (!held?.before) throw new Error(`model ${model}: there is no update to undo`);
   const { sha256, weights } = held.before;
   const { image } = await ask("image", { weights });
   await goOnWith({ sha256, weights, image });
-  await kept.write(model, { sha256, weights, image, before: null, declined: held.sha256, code }, BASE);
+  await kept.write(model, { sha256, weights, image, before: null, declined: held.sha256, code }, folder);
   return { from: held.sha256, to: sha256, bytes: 0, verified: true };
 }
 
@@ -82,9 +82,9 @@ function chain(model, { sha256, diffs }, from) {
   return found;
 }
 
-/** A file of the list. What a diff says is checked where it is applied. @param {{ file: string, bytes: number }} wanted */
-async function download({ file, bytes }) {
-  const reply = checked(await fetch(new URL(file, BASE), { cache: "no-cache" }));
+/** A file of the list. What a diff says is checked where it is applied. @param {{ file: string, bytes: number }} wanted @param {URL} folder */
+async function download({ file, bytes }, folder) {
+  const reply = checked(await fetch(new URL(file, folder), { cache: "no-cache" }));
   const found = new Uint8Array(await reply.arrayBuffer());
   if (found.length !== bytes) throw new Error(`${file} has ${found.length} bytes; accepted: ${bytes}`);
   return found;

@@ -23,6 +23,6 @@ def test_npm_package(site: Path, tmp_path: Path) -> None:
     assert archive.name == f"pyenhance-{manifest['pyenhance']}.tgz"
     for name in [n for n in names if n.endswith(".js")]:
         for needed in re.findall(
-            r'(?:from |new URL\()"\./([\w.]+)"|new URL\("([\w.]+)", BASE', (engine / name).read_text()
+            r'(?:from |new URL\()"\./([\w.]+)"|new URL\("([\w.]+)", (?:this\.)?folder', (engine / name).read_text()
         ):
             assert (needed[0] or needed[1]) in names, f"{name} needs {needed}"

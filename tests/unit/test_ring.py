@@ -26,6 +26,7 @@ def test_no_sample_is_lost_changed_or_moved(node: str, seed: int) -> None:
         "ring",
         "protocol",
         "engine",
+        "place",
         "node",
         "lowered",
         "track",

@@ -1,0 +1,48 @@
+// Where the library's files are: beside this module, or where `base` says, for a bundler moves the code of the page but not the
+// workers, the worklet, the compiled code and the models that go with it.
+
+const BUILD = "development"; // make_site.py puts the build's sum here
+const { url } = import.meta; // in `new URL` itself it would have a bundler look for a file
+const OWN = new URL(url);
+
+/** The folder of this module. */
+export const HERE = new URL("./", url);
+
+const page = () => globalThis.document?.baseURI ?? globalThis.location?.href;
+
+// By its name, or by its place on the machine that built the page.
+const moved = () =>
+  !OWN.pathname.endsWith("/place.js") || (OWN.protocol === "file:" && new URL(page() ?? url).protocol !== "file:");
+
+/**
+ * The folder of the library's files. base: of the folder that pyenhance-assets has filled, in which they lie by their build's name.
+ * @param {string | URL} [base]
+ */
+export function folder(base) {
+  if (base === undefined) {
+    if (!moved()) return HERE;
+    throw new Error(
+      "base is missing; accepted in a bundle: the address of the folder that pyenhance-assets has filled",
+    );
+  }
+  if (!URL.canParse(base, page())) throw new TypeError(`base is ${base}; accepted: an address`);
+  const given = new URL(base, page());
+  if (!given.pathname.endsWith("/")) given.pathname += "/";
+  return new URL(`${BUILD}/`, given);
+}
+
+/** What the caches of a folder's files are named by: the same for all builds. @param {URL} folder */
+export const home = ({ pathname }) =>
+  pathname.endsWith(`/${BUILD}/`) ? pathname.slice(0, -BUILD.length - 1) : pathname;
+
+/**
+ * A worker of a module. Browsers start none of another origin, but one that imports it.
+ * @param {URL} module
+ */
+export function startWorker(module) {
+  /** @type {WorkerOptions} */
+  const options = { type: "module", name: `pyenhance ${module.pathname.replace(/^.*\//, "")}` };
+  if (module.origin === new URL(page() ?? url).origin) return new Worker(module, options);
+  const code = `import ${JSON.stringify(module.href)}; URL.revokeObjectURL(location.href);`;
+  return new Worker(URL.createObjectURL(new Blob([code], { type: "text/javascript" })), options);
+}
