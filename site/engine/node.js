@@ -48,6 +48,7 @@ class Denoiser extends lasting(AudioWorkletNode) {
     /** @type {"audio" | "worker" | null} where sound is enhanced */
     this.enhances = null;
     this.disposed = false;
+    this.isSilent = false; // for good: its processor has failed
     this.number = engine.number();
     this.port.onmessage = ({ data }) => this.receiveFromProcessor(data);
     this.port.onmessageerror = () => this.receive({ type: "error", error: new Error(unreadable(FROM_PROCESSOR)) });
@@ -55,6 +56,7 @@ class Denoiser extends lasting(AudioWorkletNode) {
     this.onprocessorerror = (/** @type {Event} */ event) => {
       if (!event.isTrusted) return;
       event.stopImmediatePropagation();
+      this.isSilent = true;
       this.receive({ type: "error", error: new Error("the audio processor has failed") });
     };
     /** @type {Promise<void>} from now on sound is enhanced */
@@ -319,7 +321,7 @@ export async function createDenoiser(
   try {
     const latency = used.latency(); // meanwhile
     await addProcessor(context);
-    const shared = canShare();
+    const shared = canShare() && !used.isRemote;
     const ring = Ring.create({ shared, latency: await latency });
     ring.set(H.STRENGTH, strength);
     mustBeOpen(context);

@@ -35,6 +35,7 @@ export interface Elements {
   "file-status": HTMLDivElement;
   "file-title": HTMLHeadingElement;
   "file-work": HTMLDivElement;
+  full: HTMLAnchorElement;
   "gains-note": HTMLElement;
   function: HTMLSelectElement;
   "live-title": HTMLHeadingElement;
@@ -43,6 +44,7 @@ export interface Elements {
   model: HTMLSelectElement;
   monitor: HTMLInputElement;
   offline: HTMLSpanElement;
+  on: HTMLInputElement;
   "pic-after": HTMLCanvasElement;
   "pic-before": HTMLCanvasElement;
   "pic-gains": HTMLCanvasElement;
@@ -56,6 +58,12 @@ export interface Elements {
   run: HTMLButtonElement;
   sample: HTMLButtonElement;
   "shared-note": HTMLParagraphElement;
+  site: HTMLInputElement;
+  "site-name": HTMLSpanElement;
+  "site-row": HTMLLabelElement;
+  sites: HTMLElement;
+  "sites-off": HTMLUListElement;
+  "sites-title": HTMLHeadingElement;
   snr: HTMLInputElement;
   "snr-value": HTMLOutputElement;
   start: HTMLButtonElement;
