@@ -1,8 +1,8 @@
 """Put the browser extension together: make_extension.py COMPILED.json SITE OUT.
 
 OUT (``dist/extension``) becomes a folder that a browser loads as it is: site/extension/ with the two content scripts in
-one file each, for browsers take no modules there, and the site's library without Python, which live sound does not need.
-"""
+one file each, for browsers take no modules there, and the library of the site without Python, which live sound
+does not need.
 
 import json
 import os

@@ -15,17 +15,19 @@ async function openHost() {
   await opening.finally(() => (opening = undefined));
 }
 
-/** @param {MessagePort} port */
-async function passOn(port) {
+// The frame that it comes from must stay until then: browsers drop the messages of those that have gone.
+/** @param {readonly MessagePort[]} ports for the engine, and for whoever waits until it is there */
+async function passOn([port, done]) {
   await openHost();
   const all = await clients.matchAll({ includeUncontrolled: true });
   const host = all.find(({ url }) => url === chrome.runtime.getURL(HOST));
   host?.postMessage({ type: "page" }, [port]);
+  done.postMessage("done");
 }
 
 addEventListener("message", (event) => {
   const { data, ports } = /** @type {ExtendableMessageEvent} */ (event);
-  if (data?.type === "page") /** @type {ExtendableMessageEvent} */ (event).waitUntil(passOn(ports[0]));
+  if (data?.type === "page") /** @type {ExtendableMessageEvent} */ (event).waitUntil(passOn(ports));
 });
 
 // Of each tab, how many of its frames' microphones are enhanced; kept where it outlives this worker.

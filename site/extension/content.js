@@ -6,7 +6,7 @@ import { ANSWER, ASK, ENHANCED, LATENCY, MICROPHONE } from "./worlds.js";
 /** @typedef {Awaited<ReturnType<typeof import("../engine/track.js").denoiseTrack>>} Enhanced */
 /** @typedef {import("../engine/remote.js").RemoteEngine} RemoteEngine */
 
-const RUNS_MS = 1000; // a context that may not run yet, as the page was not touched, would be silent
+const RUNS_MS = 5000; // a context that may not run yet, as the page was not touched, would be silent
 const METERS_MS = 100;
 
 // The site is that of the tab, also in its frames.

@@ -3,8 +3,8 @@
 import { Guise } from "../engine/guise.js";
 import { ANSWER, ASK, ENHANCED, LATENCY, MICROPHONE } from "./worlds.js";
 
-const ANSWER_MS = 1000;
-const GRAPH_MS = 5000;
+const ANSWER_MS = 3000;
+const GRAPH_MS = 10000;
 const SAMPLE_RATE = 48000; // of content.js's contexts
 
 /** @typedef {MediaTrackConstraints & { mandatory?: object, optional?: object[] }} Asked the last two as browsers once had them */

@@ -1,21 +1,25 @@
 // What the pages of test_extension.py do with microphones; their policies allow scripts of their own host alone.
 
-// Of a stream's sound: dB of the power of the last 0.7 s.
-globalThis.levelOf = (stream) => {
+// Of a stream's sound: dB of the power of the last 0.7 s, once there is so much; seconds so far.
+globalThis.listenTo = (stream) => {
   const context = new AudioContext({ sampleRate: 48000 });
   const analyser = new AnalyserNode(context, { fftSize: 32768 });
   new MediaStreamAudioSourceNode(context, { mediaStream: stream }).connect(analyser);
   const samples = new Float32Array(analyser.fftSize);
-  return () => {
+  globalThis.seconds = () => context.currentTime;
+  globalThis.level = () => {
     analyser.getFloatTimeDomainData(samples);
-    return 10 * Math.log10(samples.reduce((sum, x) => sum + x * x, 0) / samples.length + 1e-12);
+    const full = context.currentTime > (2 * samples.length) / context.sampleRate;
+    return full ? 10 * Math.log10(samples.reduce((sum, x) => sum + x * x, 0) / samples.length + 1e-12) : null;
   };
 };
 
-globalThis.open = async (audio = true) => {
-  globalThis.asked = performance.now();
+globalThis.AUDIO = { autoGainControl: false, echoCancellation: false };
+
+globalThis.open = async (audio = AUDIO) => {
   globalThis.stream = await navigator.mediaDevices.getUserMedia({ audio });
-  globalThis.level = levelOf(stream);
+  globalThis.track = stream.getAudioTracks()[0];
+  listenTo(stream);
 };
 
 // The far end of a call with ourselves, by the browser's own connections.
@@ -24,13 +28,12 @@ globalThis.call = async () => {
   near.onicecandidate = ({ candidate }) => candidate && far.addIceCandidate(candidate);
   far.onicecandidate = ({ candidate }) => candidate && near.addIceCandidate(candidate);
   const heard = new Promise((resolve) => (far.ontrack = ({ streams }) => resolve(streams[0])));
-  for (const track of stream.getTracks()) near.addTrack(track, stream);
+  near.addTrack(track, stream);
   await near.setLocalDescription();
   await far.setRemoteDescription(near.localDescription);
   await far.setLocalDescription();
   await near.setRemoteDescription(far.localDescription);
-  const far_stream = await heard;
-  const audio = Object.assign(new Audio(), { srcObject: far_stream, muted: true });
-  await audio.play();
-  globalThis.level = levelOf(far_stream);
+  const farStream = await heard;
+  await Object.assign(new Audio(), { srcObject: farStream, muted: true }).play(); // else nothing is decoded
+  listenTo(farStream);
 };
