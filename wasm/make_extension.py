@@ -3,6 +3,7 @@
 OUT (``dist/extension``) becomes a folder that a browser loads as it is: site/extension/ with the two content scripts in
 one file each, for browsers take no modules there, and the library of the site without Python, which live sound
 does not need.
+"""
 
 import json
 import os

@@ -1,5 +1,5 @@
 // The extension's service worker: passes ports on to the engine, and shows on each tab's badge whether its microphone is enhanced.
-import { BADGE } from "./strings.js";
+import { BADGE, LOG } from "./strings.js";
 
 const HOST = "host.html";
 const COLOUR = "#0b5c55";
@@ -10,8 +10,7 @@ let opening;
 // The one page that has the engine.
 async function openHost() {
   if (await chrome.offscreen.hasDocument()) return;
-  const justification = "A worker enhances microphones";
-  opening ??= chrome.offscreen.createDocument({ url: HOST, reasons: ["WORKERS"], justification });
+  opening ??= chrome.offscreen.createDocument({ url: HOST, reasons: ["WORKERS"], justification: LOG.why });
   await opening.finally(() => (opening = undefined));
 }
 

@@ -1,6 +1,7 @@
 // In the extension's world of a page: the graphs of its microphones. The library is imported when the first one comes; the engine is the
 // browser's one (host.js), or, where policies allow compiled code, its copy on this page's audio thread.
 import { isOnAt, read, watch } from "./settings.js";
+import { LOG } from "./strings.js";
 import { ANSWER, ASK, ENHANCED, LATENCY, MICROPHONE } from "./worlds.js";
 
 /** @typedef {Awaited<ReturnType<typeof import("../engine/track.js").denoiseTrack>>} Enhanced */
@@ -60,7 +61,7 @@ function runs(context) {
   return new Promise((resolve, reject) => {
     const look = () => context.state === "running" && resolve();
     context.addEventListener("statechange", look);
-    setTimeout(() => reject(new Error("no sound may be heard here before the page is touched")), RUNS_MS);
+    setTimeout(() => reject(new Error(LOG.notYet)), RUNS_MS);
     look();
   });
 }

@@ -1,6 +1,7 @@
 // In the page's own world, before any of its scripts: whoever asks for a microphone gets it enhanced. The graph, and all that it needs, is
 // in the extension's world (content.js), where the page's policy does not reach. Whatever fails, the page gets its own microphone.
 import { Guise } from "../engine/guise.js";
+import { LOG } from "./strings.js";
 import { ANSWER, ASK, ENHANCED, LATENCY, MICROPHONE } from "./worlds.js";
 
 const ANSWER_MS = 3000;
@@ -12,7 +13,7 @@ const SAMPLE_RATE = 48000; // of content.js's contexts
 /** What the element is told next in an event of this type. @param {HTMLMediaElement} carrier @param {string} type @param {number} ms @returns {Promise<string>} */
 function told(carrier, type, ms) {
   return new Promise((resolve, reject) => {
-    const late = setTimeout(() => reject(new Error(`no ${type} within ${ms} ms`)), ms);
+    const late = setTimeout(() => reject(new Error(LOG.noAnswer(type, ms))), ms);
     carrier.addEventListener(
       type,
       (event) => {
@@ -76,7 +77,7 @@ async function enhance(stream, asked, carrier) {
       stream.removeTrack(microphone);
       stream.addTrack(track);
     } catch (error) {
-      console.warn("pyenhance: the microphone stays as it is:", error);
+      console.warn(LOG.asItIs, error);
       if (microphone.readyState === "live") await microphone.applyConstraints(typeof asked === "object" ? asked : {});
     }
   }

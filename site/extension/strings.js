@@ -25,3 +25,11 @@ export const TEXT = {
   several: (/** @type {number} */ count) => `${count} microphones, of which the loudest is shown.`,
   again: (/** @type {string} */ host) => `Enhance on ${host} again`,
 };
+
+// To the console, and of what the browser asks us.
+export const LOG = {
+  asItIs: "pyenhance: the microphone stays as it is:",
+  noAnswer: (/** @type {string} */ type, /** @type {number} */ ms) => `no ${type} within ${ms} ms`,
+  notYet: "no sound may be heard here before the page is touched",
+  why: "Its worker enhances the microphones of all tabs",
+};

@@ -158,7 +158,7 @@ def context(
 
 
 def assert_own_host_only(log: Path, host: str) -> None:
-    """No page and no part of the extension has asked for anything elsewhere: the whole browser's log of requests says so."""
+    """No page and no part of the extension has asked for anything elsewhere: so says the browser's log of requests."""
     entries = json.loads(log.read_text())["events"]
     started = [entry["params"] for entry in entries if "initiator" in entry.get("params", {})]
     asked = [entry["url"] for entry in started if entry["initiator"] != "not an origin"]  # the browser itself
@@ -373,7 +373,7 @@ def test_extension_in_pictures(visit: Callable[[str], Tab], screenshot: Callable
     tab = visit("plain")
     tab.run("open()")
     popup = tab.popup()
-    popup.set_viewport_size({"width": 340, "height": 480})
+    popup.set_viewport_size({"width": 384, "height": 480})
     popup.wait_for_selector("#status:has-text('Enhanced by')")
     popup.wait_for_selector("#site-row:not([hidden])")
     for scheme in ("light", "dark"):
