@@ -38,7 +38,7 @@ function serve(page) {
   /** @type {Record<string, (message: any) => void | Promise<void>>} */
   const ANSWERS = {
     page({ port }) {
-      port.addEventListener("close", serve(port)); // also where the page ends without a word
+      port.addEventListener("close", serve(port)); // where browsers tell of it
     },
 
     async load({ manifest, model, remember }) {

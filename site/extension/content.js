@@ -142,10 +142,10 @@ watch((changed) => {
   use();
 });
 
+// The worker is told, and the badge: nobody else tells them of pages that go.
 addEventListener("pagehide", () => {
-  if (shown) chrome.runtime.sendMessage({ enhanced: (shown = 0), frame }).catch(() => {});
+  for (const { dispose } of microphones) dispose();
 });
-addEventListener("pageshow", showOnBadge);
 
 // The popup wants to see what is going on, as long as it is open.
 chrome.runtime.onConnect.addListener((popup) => {
