@@ -1,5 +1,5 @@
-// An engine elsewhere, through a port to its worker of live sound: that of another page, which may be of another origin. It serves nodes as
-// an Engine does; recordings and all else that needs Python it has not.
+// An engine elsewhere, through a port to its worker of live sound: that of another page, which may be of another
+// origin. It serves nodes as an Engine does; recordings and all else that needs Python it has not.
 import { checked } from "./checked.js";
 import { TO_LIVE, TO_PAGE, messageOf, received, send, unreadable } from "./protocol.js";
 

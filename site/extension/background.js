@@ -1,4 +1,5 @@
-// The extension's service worker: passes ports on to the engine, and shows on each tab's badge whether its microphone is enhanced.
+// The extension's service worker: passes ports on to the engine, and shows on each tab's badge whether its microphone
+// is enhanced.
 import { BADGE, LOG } from "./strings.js";
 
 const HOST = "host.html";

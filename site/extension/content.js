@@ -1,5 +1,6 @@
-// In the extension's world of a page: the graphs of its microphones. The library is imported when the first one comes; the engine is the
-// browser's one (host.js), or, where policies allow compiled code, its copy on this page's audio thread.
+// In the extension's world of a page: the graphs of its microphones. The library is imported when the first one comes;
+// the engine is the browser's one (host.js), or, where policies allow compiled code, its copy on this page's audio
+// thread.
 import { isOnAt, read, watch } from "./settings.js";
 import { LOG } from "./strings.js";
 import { ANSWER, ASK, ENHANCED, LATENCY, MICROPHONE } from "./worlds.js";
@@ -25,7 +26,8 @@ let settings = read();
 /** @param {string} file @returns {Promise<any>} */
 const library = (file) => import(chrome.runtime.getURL(`engine/${file}`));
 
-// A port to the engine. Pages of the extension alone may be given one, so one is opened, and goes as soon as it has passed the port on.
+// A port to the engine. Pages of the extension alone may be given one, so one is opened, and goes as soon as it has
+// passed the port on.
 /** @param {MessagePort} port */
 function sendToEngine(port) {
   const place = document.createElement("div");

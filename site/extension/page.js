@@ -1,5 +1,6 @@
-// In the page's own world, before any of its scripts: whoever asks for a microphone gets it enhanced. The graph, and all that it needs, is
-// in the extension's world (content.js), where the page's policy does not reach. Whatever fails, the page gets its own microphone.
+// In the page's own world, before any of its scripts: whoever asks for a microphone gets it enhanced. The graph, and
+// all that it needs, is in the extension's world (content.js), where the page's policy does not reach. Whatever fails,
+// the page gets its own microphone.
 import { Guise } from "../engine/guise.js";
 import { LOG } from "./strings.js";
 import { ANSWER, ASK, ENHANCED, LATENCY, MICROPHONE } from "./worlds.js";
