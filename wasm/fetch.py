@@ -45,7 +45,8 @@ def say(text: str) -> None:
 
 def fetch_npm(cache: Path, name: str) -> Path:
     """A package of npm, at the pinned version; the folder of its files."""
-    version = VERSIONS[f"{name.upper()}_VERSION"]
+    known = name.upper().replace("-", "_")
+    version = VERSIONS[f"{known}_VERSION"]
     folder = cache / f"{name}-{version}"
     if not folder.exists():
         say(f"{name} {version} from npm")
@@ -53,7 +54,7 @@ def fetch_npm(cache: Path, name: str) -> Path:
         archive = (
             cache / subprocess.run(command, check=True, capture_output=True, text=True, cwd=cache).stdout.split()[-1]
         )
-        check(archive, VERSIONS[f"{name.upper()}_SHA256"])
+        check(archive, VERSIONS[f"{known}_SHA256"])
         part = cache / f"{name}.part"
         shutil.rmtree(part, ignore_errors=True)
         with tarfile.open(archive) as tar:
@@ -153,9 +154,9 @@ def main() -> None:
         print(pyodide)
         return
     micropip = fetch_micropip(arguments.cache, arguments.venv)
-    mediabunny = fetch_npm(arguments.cache, "mediabunny")
+    mediabunny, esbuild = (fetch_npm(arguments.cache, name) for name in ("mediabunny", "esbuild-wasm"))
     numpy, origin = fetch_numpy(arguments.cache, pyodide, arguments.venv, arguments.numpy, not arguments.no_build)
-    paths = {"pyodide": pyodide, "mediabunny": mediabunny, "micropip": micropip, "numpy": numpy}
+    paths = {"pyodide": pyodide, "mediabunny": mediabunny, "esbuild": esbuild, "micropip": micropip, "numpy": numpy}
     print(json.dumps({name: str(path) for name, path in paths.items()} | {"numpy_origin": origin}))
 
 

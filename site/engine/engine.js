@@ -66,6 +66,7 @@ export class Engine extends lasting(EventTarget) {
     /** @type {LiveFacts | undefined} */
     this.liveFacts = undefined;
     this.disposed = false;
+    this.isRemote = false; // see remote.js
     /** @type {Map<number, { receive(message: { type: string, values?: number[], error?: Error }): void, change(model: string): void }>} attached nodes */
     this.streams = new Map();
     /** @type {Promise<EngineFacts>} */

@@ -8,8 +8,8 @@ import { letMessagesIn } from "./turns.js";
 
 /** @typedef {import("./loader.js").Manifest} Manifest */
 /**
- * What opens streams of a model without Python. why_not: of faster compiled code.
- * @typedef {{ kernel: string, why_not: Record<string, string>, latency: number, bands: number, open(): Promise<Instance> }} Opening
+ * What opens streams of a model without Python. code: the compiled code; why_not: of a faster one.
+ * @typedef {{ kernel: string, code: Uint8Array, why_not: Record<string, string>, latency: number, bands: number, open(): Promise<Instance> }} Opening
  */
 
 /** @typedef {{ sha256: string, weights: Uint8Array, image?: Uint8Array }} Files */
@@ -121,11 +121,12 @@ export class Models {
     const why_not = {};
     for (const [kernel, file] of Object.entries(this.manifest.libraries)) {
       try {
-        const library = await WebAssembly.compile(/** @type {BufferSource} */ (await this.#file(file)));
+        const code = await this.#file(file);
+        const library = await WebAssembly.compile(/** @type {BufferSource} */ (code));
         const [bytes, weights] = await parts;
         const open = () => Instance.open(library, bytes, weights, letMessagesIn);
         const { latency, bands } = await open();
-        return { kernel, why_not, latency, bands, open };
+        return { kernel, code, why_not, latency, bands, open };
       } catch (error) {
         why_not[kernel] = messageOf(error); // no such SIMD, or one that is wrong
       }

@@ -47,6 +47,7 @@ class Denoiser extends lasting(AudioWorkletNode) {
     /** @type {"audio" | "worker" | null} where sound is enhanced */
     this.enhances = null;
     this.disposed = false;
+    this.isSilent = false; // for good: its processor has failed
     this.number = engine.number();
     this.port.onmessage = ({ data }) => this.receiveFromProcessor(data);
     this.port.onmessageerror = () => this.receive({ type: "error", error: new Error(unreadable(FROM_PROCESSOR)) });
@@ -54,6 +55,7 @@ class Denoiser extends lasting(AudioWorkletNode) {
     this.onprocessorerror = (/** @type {Event} */ event) => {
       if (!event.isTrusted) return;
       event.stopImmediatePropagation();
+      this.isSilent = true;
       this.receive({ type: "error", error: new Error("the audio processor has failed") });
     };
     /** @type {Promise<void>} from now on sound is enhanced */
@@ -329,7 +331,7 @@ export async function createDenoiser(
     await addProcessor(context, used.folder).catch(async (error) => {
       throw await used.why(error);
     });
-    const shared = canShare();
+    const shared = canShare() && !used.isRemote;
     const ring = Ring.create({ shared, latency: await latency });
     ring.set(H.STRENGTH, strength);
     mustBeOpen(context);

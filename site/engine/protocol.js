@@ -59,11 +59,16 @@ const ofStreams = {
   detach: { stream: whole },
 };
 
-/** The page to its worker of live sound. */
+/**
+ * The page to its worker of live sound. `page`: another page, which says all of this through the port and hears all answers there; it may
+ * be of another origin, which no module reaches.
+ */
 export const TO_LIVE = way("to the live worker", {
+  page: { port },
   load: { model: text, manifest: object, remember: flag },
   model: { id: whole, model: text, files: optional(files) }, // to have at hand
   carry: { id: whole, model: text }, // a stream of it, for the audio thread
+  "carry-code": { id: whole, model: text }, // as `carry`, with the library's code
   trial: { id: whole, model: text }, // what a hop takes
   ...ofStreams,
 });
@@ -113,6 +118,7 @@ export const TO_PAGE = way("from the worker", {
   recovered: { stream: whole },
   model: { id: whole, ...modelFacts },
   carry: { id: whole, ...carried, ...trial },
+  "carry-code": { id: whole, code: bytes, header: object, memory: buffer, ...trial },
   trial: { id: whole, ...trial },
   image: { id: whole, model: text, sha256: text, image: bytes },
   update: { id: whole, sha256: text, weights: bytes, image: bytes },

@@ -54,6 +54,11 @@ export class Streams {
     this.#turns.delete(number);
   }
 
+  /** Their page has gone. */
+  end() {
+    for (const number of this.#turns.keys()) this.detach(number);
+  }
+
   /** @param {number} number @param {() => void | Promise<void>} work @returns {Promise<void>} */
   #inTurn(number, work) {
     const turn = (this.#turns.get(number) ?? Promise.resolve()).then(work);

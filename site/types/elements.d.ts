@@ -41,6 +41,7 @@ export interface Elements {
   "file-status": HTMLDivElement;
   "file-title": HTMLHeadingElement;
   "file-work": HTMLDivElement;
+  full: HTMLAnchorElement;
   "gains-note": HTMLElement;
   first: HTMLParagraphElement;
   function: HTMLSelectElement;
@@ -51,6 +52,7 @@ export interface Elements {
   monitor: HTMLInputElement;
   offline: HTMLSpanElement;
   noise: HTMLParagraphElement;
+  on: HTMLInputElement;
   "pic-after": HTMLCanvasElement;
   "pic-before": HTMLCanvasElement;
   "pic-gains": HTMLCanvasElement;
@@ -65,6 +67,12 @@ export interface Elements {
   sample: HTMLButtonElement;
   "save-picture": HTMLButtonElement;
   "shared-note": HTMLParagraphElement;
+  site: HTMLInputElement;
+  "site-name": HTMLSpanElement;
+  "site-row": HTMLLabelElement;
+  sites: HTMLElement;
+  "sites-off": HTMLUListElement;
+  "sites-title": HTMLHeadingElement;
   snr: HTMLInputElement;
   "snr-value": HTMLOutputElement;
   start: HTMLButtonElement;

@@ -56,10 +56,14 @@ def microphone_wav(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return path
 
 
+def chromium() -> str | None:
+    """$PYENHANCE_CHROMIUM, Debian's, or, where this is None, Playwright's own."""
+    return os.environ.get("PYENHANCE_CHROMIUM") or shutil.which("chromium")
+
+
 def launch(playwright: Playwright, *flags: str) -> Browser:
-    """Chromium: $PYENHANCE_CHROMIUM, Debian's, or Playwright's own."""
-    path = os.environ.get("PYENHANCE_CHROMIUM") or shutil.which("chromium")
-    return playwright.chromium.launch(executable_path=path, args=[*FLAGS, *flags])
+    """Chromium without a window."""
+    return playwright.chromium.launch(executable_path=chromium(), args=[*FLAGS, *flags])
 
 
 @pytest.fixture(scope="session")

@@ -56,15 +56,24 @@ class _Ids(HTMLParser):
 
 
 @pytest.mark.parametrize(
-    "page", ["index.html", "how.html", "examples/webrtc.html", "examples/track.html", "examples/livekit.html"]
+    "page",
+    [
+        "page/index.html",
+        "page/how.html",
+        "page/examples/webrtc.html",
+        "page/examples/track.html",
+        "page/examples/livekit.html",
+        "extension/popup.html",
+    ],
 )
 def test_elements_are_typed_as_they_are(page: str) -> None:
     parser = _Ids()
-    parser.feed((SITE / "page" / page).read_text())
+    parser.feed((SITE / page).read_text())
     typed = dict(
         re.findall(r'^  "?([\w-]+)"?: HTML(\w*)Element;', (SITE / "types" / "elements.d.ts").read_text(), re.M)
     )
-    other = {"dd": "", "figcaption": "", "dl": "DList", "p": "Paragraph", "ul": "UList", "h2": "Heading"}
+    other = {"dd": "", "figcaption": "", "section": "", "a": "Anchor", "dl": "DList", "h2": "Heading", "p": "Paragraph"}
+    other["ul"] = "UList"
     for identity, tag in parser.found.items():
         kind = other.get(tag, {"textarea": "TextArea"}.get(tag, tag.capitalize()))
         assert typed.get(identity) == kind, f"{page}: #{identity} is a {tag}, typed HTML{typed.get(identity)}Element"
@@ -78,8 +87,9 @@ def test_snapshots_are_of_the_pyodide_that_is_built_in() -> None:
 
 
 def test_sentences_are_in_one_place() -> None:
-    """No script of the pages but strings.js holds a sentence to be read (the engine's errors are for programmers)."""
-    for path in (SITE / "page").rglob("*.js"):
+    """No script of the pages or the extension but strings.js holds a sentence to be read (the engine's errors are for
+    programmers)."""
+    for path in (*(SITE / "page").rglob("*.js"), *(SITE / "extension").glob("*.js")):
         if path.name == "strings.js":
             continue
         code = re.sub(r"/\*.*?\*/|(?<![:\"'])//[^\n]*", "", path.read_text(), flags=re.S)

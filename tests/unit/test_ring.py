@@ -39,6 +39,7 @@ def test_no_sample_is_lost_changed_or_moved(node: str, seed: int) -> None:
         "stream_overload",
         "resample",
         "update",
+        "remote",
     ],
 )
 def test_script(node: str, script: str) -> None:

@@ -260,6 +260,18 @@ const heardOf = (track) => {
   dispose();
 }
 
+// A processor that fails is silent from then on: the microphone goes past it. Of all else that fails the node itself takes care.
+{
+  const { node, track } = await denoiseTrack(new Microphone());
+  const source = sources.at(-1);
+  node.receive({ type: "error", error: new Error("too slow") });
+  assert.equal(source.to, node);
+  node.onprocessorerror({ isTrusted: true, stopImmediatePropagation() {} });
+  assert.equal(source.to, node.to);
+  track.stop();
+  assert.deepEqual(left(), nothing);
+}
+
 // What is none is refused by name, and whatever fails leaves the microphone as it was, and nothing else.
 {
   const video = new MediaStreamTrack("video");
