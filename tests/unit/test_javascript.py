@@ -56,7 +56,8 @@ class _Ids(HTMLParser):
 
 
 @pytest.mark.parametrize(
-    "page", ["index.html", "how.html", "examples/webrtc.html", "examples/track.html", "examples/livekit.html"]
+    "page",
+    ["index.html", "how.html", "mine.html", "examples/webrtc.html", "examples/track.html", "examples/livekit.html"],
 )
 def test_elements_are_typed_as_they_are(page: str) -> None:
     parser = _Ids()
