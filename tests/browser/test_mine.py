@@ -122,7 +122,7 @@ def test_a_model_is_fitted_heard_and_kept(
 
 
 def test_a_profile_goes_to_a_file_and_comes_back(mine: Page, tmp_path: Path) -> None:
-    """It leads to a model in Python, too. What is not whole, or for another model, is not taken; what was kept stays."""
+    """It leads to a model in Python, too. What is not whole or for another model is not taken; what was kept stays."""
     with mine.expect_download() as coming:
         mine.get_by_role("button", name="Export").click()
     file = tmp_path / "kitchen.diff"
