@@ -149,10 +149,10 @@ case $command in
     # One thread for numpy: the arrays are small, and the browser needs the other cores.
     export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH=$ROOT XDG_CACHE_HOME=${CACHE%/pyenhance}
     if [ ${#rest[@]} -gt 0 ]; then exec "$VENV/bin/python" -m pytest "${rest[@]}"; fi
-    # Side by side, but for the browser's: live sound wants the machine to itself.
+    # Side by side, but for those that listen in real time.
     status=0
-    "$VENV/bin/python" -m pytest --numprocesses auto --ignore tests/browser || status=$?
-    "$VENV/bin/python" -m pytest tests/browser || status=$?
+    "$VENV/bin/python" -m pytest --numprocesses auto -m "not live" || status=$?
+    "$VENV/bin/python" -m pytest -m live || status=$?
     exit $status;;
   lint) set_up_python test; lint;;
   bench)

@@ -12,5 +12,5 @@ WINDOW = 2 * HOP
 NUM_BINS = WINDOW // 2 + 1
 """Bins of one spectrum, 50 Hz apart."""
 
-LOUDEST = 1e12
-"""Of samples, where full scale is 1. From 1e17 on the sums of squares leave float32's range, and NaN would come out."""
+LOUDEST = 1e7
+"""Of samples, where full scale is 1. From 2e7 on the product of two bands' energies leaves float32's range."""

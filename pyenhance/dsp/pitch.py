@@ -127,7 +127,7 @@ def track(spec: "SignalSpec", state: "SignalState", correlation: np.ndarray) -> 
     chosen = np.empty(len(correlation), np.intp)
     local = correlation + LAG_BIAS
     score = state.score
-    previous = [np.array(row, np.intp) for row in state.previous]
+    previous = list(state.previous)
     inner = score[REACH:-REACH]
     reachable = sliding(score, 2 * REACH + 1)
     for k in range(len(correlation)):
@@ -146,7 +146,7 @@ def track(spec: "SignalSpec", state: "SignalState", correlation: np.ndarray) -> 
             lag = back[lag]
         chosen[k] = lag
         previous.pop()
-    for row, back in zip(state.previous, previous, strict=False):
+    for row, back in zip(state.previous[::-1], previous[::-1], strict=True):  # a row may become what the next one was
         row[:] = back
     return chosen
 

@@ -49,32 +49,34 @@ _RUMBLE_HZ, _VOICE_HZ, _STEP_HZ = 58, 66, 2  # up to the one the matrix gives ba
 _TIMES = np.arange(HOP)
 _RAMP = (_TIMES + 1) / HOP
 _RISE, _FALL = POLES[:, None] ** -_TIMES, SHARES[:, None] * POLES[:, None] ** _TIMES
-_HOP_DECAY = POLES**HOP
+_HOP_DECAY = (POLES**HOP).tolist()
 _LEFT = POLES[:, None] ** _TIMES[::-1]  # of each sample at the end of its hop
 # The mean of a hop hears what is below the voice and little else: 100, 200, ... Hz not at all. It and what the hop
 # leaves in each section come of one product: in pairs of rows, for real and imaginary parts.
 _MEASURES = np.stack((np.full(HOP, 1 / HOP), np.zeros(HOP), *(row for left in _LEFT for row in (left.real, left.imag))))
 
 
-def _decide(state: "SignalState", x: np.ndarray) -> tuple[list[bool], list[np.ndarray]]:
+def _decide(state: "SignalState", x: np.ndarray) -> tuple[list[bool], list[list[complex]]]:
     """For K more hops, float64: whether there is much below the voice, and the sections before each.
 
-    The sections always run, so that the filter may come in at any hop.
+    The sections run always: the filter may come in at any hop. Hop by hop, in Python's numbers: products must
+    round alike for any K, and of a few numbers the sums are done before numpy has begun.
     """
-    measures = np.einsum("kn,mn->km", x, _MEASURES).view(np.complex128)
-    powers = np.einsum("kn,kn->k", x, x) / HOP
-    much, sections = [], []
+    much, before = [], []
     low, total = state.rumble.tolist()
     filtered = bool(state.filtered[-1])
-    for k, (mean, power) in enumerate(zip(measures[:, 0].real.tolist(), powers.tolist(), strict=True)):
-        low = MEMORY * low + (1 - MEMORY) * mean * mean
-        total = MEMORY * total + (1 - MEMORY) * power
+    sections = state.sections.tolist()
+    for hop in x:
+        mean, *left = _MEASURES.dot(hop).view(np.complex128).tolist()
+        low = MEMORY * low + (1 - MEMORY) * mean.real * mean.real
+        total = MEMORY * total + (1 - MEMORY) * float(hop.dot(hop)) / HOP
         filtered = low > (GOES_OUT if filtered else COMES_IN) * (total + FLOOR)
         much.append(filtered)
-        sections.append(state.sections.copy())
-        state.sections[:] = _HOP_DECAY * state.sections + measures[k, 1:]
+        before.append(sections)
+        sections = [decay * held + new for decay, held, new in zip(_HOP_DECAY, sections, left, strict=True)]
     state.rumble[:] = low, total
-    return much, sections
+    state.sections[:] = sections
+    return much, before
 
 
 def take_out(state: "SignalState", hops: np.ndarray) -> tuple[np.ndarray, list[int]]:
@@ -103,7 +105,7 @@ def take_out(state: "SignalState", hops: np.ndarray) -> tuple[np.ndarray, list[i
         before, now = np.array(around[:-1]), np.array(around[1:])
         x, before, now = x[rows], before[rows, None], now[rows, None]
         sums = np.cumsum(x[:, None] * _RISE, axis=2)
-        sums += (np.stack(sections)[rows] * POLES)[:, :, None]
+        sums += (np.array(sections)[rows] * POLES)[:, :, None]
         removed = (1 - DIRECT) * x - np.einsum("kpn,pn->kn", sums, _FALL).real
         hops = hops.copy()
         hops[rows] = x - (before + (now - before) * _RAMP) * removed
@@ -111,7 +113,7 @@ def take_out(state: "SignalState", hops: np.ndarray) -> tuple[np.ndarray, list[i
 
 
 def _any(filtered: Sequence[int], width: int) -> list[int]:
-    """Where one of so many in a row is not zero. Lists: of a few numbers they are done before numpy has begun."""
+    """Where one of so many in a row is not zero."""
     if not any(filtered):
         return []
     return [k for k in range(len(filtered) - width + 1) if any(filtered[k : k + width])]

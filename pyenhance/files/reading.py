@@ -103,7 +103,8 @@ def open_audio(path: Path) -> Reader:
             return _PyAVReader(file, demuxer)
         if reader.frames is None and demuxer == "flac":
             reader.__exit__()
-            return _PyAVReader(opened(path), demuxer)
+            file = opened(path)
+            return _PyAVReader(file, demuxer)
         return reader
     except BaseException:
         file.close()

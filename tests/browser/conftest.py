@@ -6,12 +6,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request, expect, sync_playwright
 
 from ..conftest import PATIENCE_S, ROOT
 from . import tap
@@ -92,7 +93,12 @@ def watched(context: BrowserContext) -> Page:
     page = context.new_page()
     page.set_default_timeout(READY_MS)
     page.seen, page.errors = [], []
-    context.on("request", lambda request: page.seen.append(request.url))
+
+    def note(request: Request) -> None:
+        page.seen.append(request.url)
+
+    context.on("request", note)  # of the context: workers' requests are not the page's
+    page.on("close", lambda _: context.remove_listener("request", note))
     page.on("pageerror", lambda error: page.errors.append(str(error)))
     return page
 
@@ -137,19 +143,34 @@ EVERYWHERE = pytest.mark.parametrize("page", HOSTING.values(), ids=HOSTING, indi
 """In all four ways; other tests take two that differ in both."""
 
 
-@pytest.fixture(params=list(HOSTING.values())[:2], ids=list(HOSTING)[:2])
-def page(request: pytest.FixtureRequest, browser: Browser, serve: Callable[[bool], str]) -> Iterator[Page]:
-    """The page, its engine ready; the network is watched."""
-    isolation, thread = request.param
-    address = f"{serve(isolation)}?thread={thread}"
-    context = browser.new_context()
-    page = watched(context)
-    page.goto(address)
+@pytest.fixture(scope="session")
+def visitor(browser: Browser) -> Iterator[BrowserContext]:
+    """One who comes again and again: the engine starts from what the first visit kept."""
+    context = browser.new_context(service_workers="block")  # which hides requests
+    yield context
+    context.close()
+
+
+@contextmanager
+def visit(visitor: BrowserContext, address: str, query: str = "") -> Iterator[Page]:
+    """The site's page, its engine ready, as one finds it who has chosen nothing yet; the network is watched."""
+    page = watched(visitor)
+    page.goto(f"{address}icon.svg")
+    page.evaluate("localStorage.clear()")
+    page.goto(address + query)
     page.wait_for_selector("body[data-engine=ready]")
-    assert page.evaluate("crossOriginIsolated") is isolation
     yield page
     assert_own_host_only(page, address)
-    context.close()
+    page.close()
+
+
+@pytest.fixture(params=list(HOSTING.values())[:2], ids=list(HOSTING)[:2])
+def page(request: pytest.FixtureRequest, visitor: BrowserContext, serve: Callable[[bool], str]) -> Iterator[Page]:
+    """The page, live sound enhanced in one of two ways."""
+    isolation, thread = request.param
+    with visit(visitor, serve(isolation), f"?thread={thread}") as page:
+        assert page.evaluate("crossOriginIsolated") is isolation
+        yield page
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from ..conftest import av_file, noisy_voice
-from .conftest import READY_MS, assert_own_host_only, watched
+from .conftest import READY_MS, visit, watched
 
 pytestmark = pytest.mark.browser
 
@@ -37,16 +37,11 @@ _OPEN = """() => [
 
 
 @pytest.fixture
-def ready(browser: Browser, serve: Callable[[bool], str]) -> Iterator[Page]:
+def ready(visitor: BrowserContext, serve: Callable[[bool], str]) -> Iterator[Page]:
     """The page, its engine ready, and a list of what it opens."""
-    context = browser.new_context()
-    page = watched(context)
-    page.goto(serve(True))
-    page.wait_for_selector("body[data-engine=ready]", timeout=READY_MS)
-    page.evaluate(_WATCH)
-    yield page
-    assert_own_host_only(page, serve(True))
-    context.close()
+    with visit(visitor, serve(True)) as page:
+        page.evaluate(_WATCH)
+        yield page
 
 
 def _settle(page: Page, expected: list[int]) -> None:
@@ -141,6 +136,7 @@ def test_what_fails_releases_all(browser: Browser, serve: Callable[[bool], str])
     context.close()
 
 
+@pytest.mark.live
 def test_a_pause_is_said_and_over_by_itself(ready: Page) -> None:
     page = ready
     page.click("#start")
@@ -304,6 +300,7 @@ def test_a_recording_that_is_cut_off(ready: Page, tmp_path: Path) -> None:
     assert 2.5 < len(y) / 48_000 < 5
 
 
+@pytest.mark.live
 def test_silence_costs_next_to_nothing(ready: Page) -> None:
     """After ten seconds of digital silence no hop is computed; sound that comes again is enhanced at once."""
     outcome = ready.evaluate("""async () => {

@@ -14,7 +14,7 @@ from ..conftest import PATIENCE_S
 from . import tap
 from .conftest import EVERYWHERE, launch, until, watched
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.live]
 WARM_UP_SECONDS = 6
 SECONDS = 21
 # The transport's delay settles on a busy machine after its first long pauses: that is still warm-up. So windows go by

@@ -12,7 +12,7 @@ import soundfile
 from playwright.sync_api import Browser, Page, Playwright
 
 from ..conftest import noisy_voice
-from .conftest import assert_own_host_only, launch, make_server, watched
+from .conftest import assert_own_host_only, launch, make_server, ready_page, watched
 
 pytestmark = pytest.mark.browser
 
@@ -182,12 +182,11 @@ def test_long_recording_in_constant_memory(browser: Browser, serve: Callable[[bo
         with soundfile.SoundFile(tmp_path / f"{name}.wav", "w", 48_000, 1, subtype="PCM_16") as file:
             for _ in range(6 * minutes):
                 file.write(noisy_voice(10.0))
-    page = watched(browser.new_context())
-    page.goto(serve(True))
-    page.wait_for_selector("body[data-engine=ready]")
+    others = _renderers(browser)
+    page = ready_page(browser.new_context(), serve(True))
     page.set_input_files("#file", tmp_path / "question.wav")
     page.wait_for_selector("#results li a")
-    renderer = _renderer(browser)
+    renderer = max(_renderers(browser) - others, key=_peak_bytes)
     before = _peak_bytes(renderer)
     page.set_input_files("#file", tmp_path / "lecture.wav")
     page.wait_for_selector("#results li:nth-child(2) a")
@@ -209,10 +208,10 @@ def test_cancelled_recording(page: Page, tmp_path: Path) -> None:
     _enhance_file(page, tmp_path)
 
 
-def _renderer(browser: Browser) -> int:
-    """The process of the newest page."""
+def _renderers(browser: Browser) -> set[int]:
+    """Processes of pages."""
     info = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
-    return max((process for process in info if process["type"] == "renderer"), key=lambda p: _peak_bytes(p["id"]))["id"]
+    return {process["id"] for process in info if process["type"] == "renderer"}
 
 
 def _peak_bytes(process: int) -> int:

@@ -15,7 +15,7 @@ from pyenhance import enhance
 from . import tap
 from .conftest import until
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.live]
 SECONDS = 6
 
 HOP = 480

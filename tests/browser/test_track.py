@@ -11,7 +11,7 @@ from ..npm import unpack
 from . import tap
 from .conftest import assert_own_host_only, until, watched
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.live]
 LIVEKIT = ("livekit-client", "2.23.0", "993eafb83afb4c566bb388108ad6469bf499d76200014c96c35fe3b39fee859d")
 RATE = 48_000
 FRAME = 960

@@ -52,6 +52,7 @@ def _unbroken(heard: np.ndarray, enhanced: np.ndarray) -> None:
     assert (np.abs(blocks).max(axis=1) > 0).all(), "silence"
 
 
+@pytest.mark.live
 def test_another_model_in_a_call(page: Page) -> None:
     """The microphone goes on, and so does the sound; the delay is the new model's."""
     _call(page)
@@ -75,6 +76,7 @@ def test_another_model_in_a_call(page: Page) -> None:
     page.click("#start")
 
 
+@pytest.mark.live
 def test_a_weights_file_in_a_call(page: Page) -> None:
     """As bytes: the file of another model is that model; what is none changes nothing."""
     _call(page)
@@ -95,6 +97,7 @@ def test_a_weights_file_in_a_call(page: Page) -> None:
     page.click("#start")
 
 
+@pytest.mark.live
 def test_numpy_alone_changes_too(page: Page) -> None:
     """A stream that Python enhances goes on with another model by `Enhancer.switch`."""
     page.evaluate("""async () => {
@@ -247,6 +250,7 @@ def test_a_returning_visitor_loads_the_diffs_alone(
     assert page.evaluate("pyenhance.engine.enhance([new Float32Array(4800)]).then(([y]) => y.length)") == 4800
 
 
+@pytest.mark.live
 def test_an_update_in_a_call_and_back(sites: Sites, profile: BrowserContext) -> None:
     """Undone, it is not taken again by itself, but when asked for."""
     _first_visit(sites, profile, OLDER, [])

@@ -1,5 +1,6 @@
 """Files: what is written is there, in the nearest encoding, rounded without bias, in a container that can hold it."""
 
+import io
 import os
 import resource
 import struct
@@ -11,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from pyenhance.files import denoise_file, formats, read_audio, writing
-from pyenhance.files.disk import Disk, WholeFile
+from pyenhance.files import denoise_file, formats, read_audio, reading, writing
+from pyenhance.files.disk import Disk, WholeFile, opened
 
 from ..conftest import av_file
 
@@ -187,6 +188,21 @@ def test_more_than_4_gb_of_unknown_length(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(ValueError, match="4 GB"):
         denoise_file(_wav(tmp_path), tmp_path / "o.wav", strength_db=0)
     _only(tmp_path, "a.wav")
+
+
+def test_a_flac_of_unknown_length_that_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is opened a second time, for PyAV; none of the two stays open."""
+    path = tmp_path / "a.flac"
+    soundfile.write(path, NOISE, 48_000)
+    raw = bytearray(path.read_bytes())
+    raw[21] &= 0xF0
+    raw[22:26] = bytes(4)  # STREAMINFO: 36 bits of samples in all
+    path.write_bytes(raw[: raw.index(b"\xff\xf8") + 3])
+    files: list[io.BufferedReader] = []
+    monkeypatch.setattr(reading, "opened", lambda path: files.append(opened(path)) or files[-1])
+    with pytest.raises(ValueError, match=r"no sound|invalid|end of file|cannot"):
+        read_audio(path)
+    assert len(files) == 2 and all(file.closed for file in files)
 
 
 # Rounding

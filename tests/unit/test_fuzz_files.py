@@ -23,8 +23,8 @@ from ..conftest import av_file
 
 EXAMPLES = int(os.environ.get("PYENHANCE_FUZZ_EXAMPLES", "25"))
 SEED = int(os.environ.get("PYENHANCE_FUZZ_SEED", "12"))
-LONG = EXAMPLES > 25
-"""A run of hours, which may be held up for other work: it has no deadlines."""
+DEADLINES_MS = (None, None) if EXAMPLES > 25 else (20_000, 2_000)
+"""None in a run of hours, which may be held up for other work."""
 NOISE = np.random.default_rng(0).normal(0, 0.1, 2_400)
 KINDS = {
     "WAV": "PCM_16",
@@ -90,7 +90,7 @@ def test_a_result_or_one_error(whole: dict[str, bytes], kind: str) -> None:
     model = load_model("tiny")
 
     @seed(SEED)
-    @settings(max_examples=EXAMPLES, deadline=None if LONG else 20_000, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=EXAMPLES, deadline=DEADLINES_MS[0], database=None, suppress_health_check=list(HealthCheck))
     @given(changes=CHANGES, suffix=st.sampled_from([".wav", ".flac", ".ogg"]))
     def check(changes: list[tuple[str, int, bytes]], suffix: str) -> None:
         with tempfile.TemporaryDirectory() as name:
@@ -111,7 +111,7 @@ def test_a_result_or_one_error(whole: dict[str, bytes], kind: str) -> None:
 
 
 @seed(SEED)
-@settings(max_examples=10 * EXAMPLES, deadline=None if LONG else 2_000, database=None)
+@settings(max_examples=10 * EXAMPLES, deadline=DEADLINES_MS[1], database=None)
 @given(
     raw=st.one_of(
         st.binary(max_size=200),
