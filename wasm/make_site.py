@@ -240,13 +240,13 @@ def seal_engine(engine: Path, about: dict) -> None:
     """Write the library's manifest: what is said of it, and its files."""
     described = describe_all(engine)
     manifest = {"build": sum_of_all(described), **about, "files": described}
-    (engine / "manifest.json").write_text(json.dumps(manifest, indent=1))
+    (engine / "manifest.json").write_text(json.dumps(manifest, separators=(",", ":")))
 
 
 def seal(site: Path) -> dict[str, dict]:
     """Write the site's manifest, and its service worker, which holds the sum of all else; returns what there is."""
     described = describe_all(site)
-    (site / "manifest.json").write_text(json.dumps({"files": described}, indent=1))
+    (site / "manifest.json").write_text(json.dumps({"files": described}, separators=(",", ":")))
     worker = (ROOT / "site" / "page" / "sw.js").read_text()
     assert worker.count('"development"') == 1
     (site / "sw.js").write_text(worker.replace('"development"', f'"{sum_of_all(described)}"'))
