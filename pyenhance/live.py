@@ -3,7 +3,7 @@
 For live sound it opens fixed blocks of memory, so that no array crosses per hop.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from .model import apply_diffs, forget_model, load_model
 
 if TYPE_CHECKING:
     from .lab import Lab
+    from .model.adapt import Adaptation
 
 _WARM_UP_HOPS = 40
 
@@ -136,6 +137,7 @@ def _bounded(x: np.ndarray) -> np.ndarray:
 
 
 _recordings: dict[int, AudioStream] = {}
+_adaptations: dict[int, "Generator[tuple[int, int], None, Adaptation]"] = {}
 _lab: "Lab | None" = None
 
 
@@ -191,6 +193,47 @@ def _end_recording(recording: int) -> None:
     _recordings.pop(recording, None)
 
 
+def _begin_adapting(adaptation: int, model: str, voice: Any, noise: Any, summary: Any) -> None:
+    from .model.adapt import adapt_steps
+
+    voice, noise = (np.asarray(sound, np.float32) for sound in (voice, noise))
+    _adaptations[adaptation] = adapt_steps(model, voice, noise, summary=bytes(summary))
+
+
+def _adapt_step(adaptation: int) -> dict[str, Any]:
+    """One more step: steps done and in all; after the last one the result."""
+    if adaptation not in _adaptations:
+        raise ValueError(f"adaptation {adaptation} is not under way; accepted: begin_adapting first")
+    try:
+        done, total = next(_adaptations[adaptation])
+    except StopIteration as end:
+        return {"result": _adapted(end.value)}
+    return {"done": done, "total": total}
+
+
+def _adapted(found: "Adaptation") -> dict[str, Any]:
+    from .measure import SI_SDR_MARGIN_DB
+
+    ratios = [clip["si_sdr"] for clip in found.clips]
+    before, after = ({name: pair[i] for name, pair in found.figures.items()} for i in (0, 1))
+    return {
+        "sha256": sha256(found.weights).hexdigest(),
+        "figures": {
+            "before": before,
+            "after": after,
+            "clips": len(ratios),
+            "better": sum(new > old for old, new in ratios),
+            "fell": sum(new < old - SI_SDR_MARGIN_DB for old, new in ratios),
+        },
+        "sounds": found.sounds,
+        **_as_bytes(diff=found.diff, weights=found.weights),
+    }
+
+
+def _end_adapting(adaptation: int) -> None:
+    _adaptations.pop(adaptation, None)
+
+
 def _bench(**arguments: Any) -> dict[str, Any]:
     from .bench import benchmark
 
@@ -230,6 +273,9 @@ CALLS: dict[str, Callable[..., Any]] = {
     "forget_model": forget_model,
     "enhance_piece": _enhance_piece,
     "end_recording": _end_recording,
+    "begin_adapting": _begin_adapting,
+    "adapt_step": _adapt_step,
+    "end_adapting": _end_adapting,
     "bench": _bench,
     "picture": _picture,
     "open_lab": _open_lab,

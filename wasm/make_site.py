@@ -6,7 +6,8 @@ OUT (``dist/site``) becomes a folder that any static server can serve, with ever
     vendor/                        Mediabunny, which takes recordings apart
     engine/                        the library, published as it is and used by any page: a copy of site/engine/, and
       pyodide/                       Pyodide's core, wheels, and a lock file that lists exactly these
-      models/                        weights files, an image of each (pyenhance/model/image.py), and the compiled code;
+      models/                        weights files, of each an image (pyenhance/model/image.py) and what fits it
+                                     to a user (pyenhance/model/summary.py), and the compiled code;
                                      NAME/: the diffs that lead to the newest; models.json: versions, verdicts, diffs
       manifest.json                  versions, numpy's origin, the models, and these files with their bytes and sha256
     manifest.json                  every file of the site, as above
@@ -34,6 +35,7 @@ sys.path.insert(0, str(ROOT))
 from pyenhance import enhance  # noqa: E402
 from pyenhance.model import load_model, read_header  # noqa: E402 - of this checkout
 from pyenhance.model.image import write_image  # noqa: E402
+from pyenhance.model.summary import SUFFIX  # noqa: E402
 
 UPDATES = ROOT / "pyenhance" / "weights" / "updates"
 """NAME/*.diff: what leads from the versions of a model that shipped before to the one that ships; may be missing."""
@@ -128,12 +130,18 @@ def make_models(wheel: Path, engine: Path) -> dict:
             (engine / libraries[kernel]).write_bytes(archive.read(f"pyenhance/backend/enhance_{kernel}.wasm"))
         names = sorted(name for name in archive.namelist() if name.endswith(".safetensors"))
         weights = {Path(name).stem: archive.read(name) for name in names}
+        summaries = {Path(name).stem: archive.read(name) for name in archive.namelist() if name.endswith(SUFFIX)}
     diffs = {name: [path.read_bytes() for path in sorted((UPDATES / name).glob("*.diff"))] for name in weights}
-    return {"libraries": libraries, "models": write_models(engine, weights, diffs)}
+    return {"libraries": libraries, "models": write_models(engine, weights, diffs, summaries)}
 
 
-def write_models(engine: Path, weights: dict[str, bytes], diffs: dict[str, list[bytes]]) -> dict:
-    """Models by name, with the diffs that lead to them, into the library's folder; what the manifest says of them."""
+def write_models(
+    engine: Path, weights: dict[str, bytes], diffs: dict[str, list[bytes]], summaries: dict[str, bytes]
+) -> dict:
+    """Models by name, with the diffs that lead to them and their summaries, into the library's folder.
+
+    Returns what the manifest says of them.
+    """
     models, listed = {}, {}
     for name, data in weights.items():
         model = load_model(data, "numpy")
@@ -141,6 +149,9 @@ def write_models(engine: Path, weights: dict[str, bytes], diffs: dict[str, list[
         places = {kind: f"models/{name}.{suffix}" for kind, suffix in kinds.items()}
         (engine / places["weights"]).write_bytes(data)
         (engine / places["image"]).write_bytes(write_image(model))
+        if name in summaries:
+            places["summary"] = f"models/{name}{SUFFIX}"
+            (engine / places["summary"]).write_bytes(summaries[name])
         signal = model.signal
         models[name] = {"latency_samples": signal.latency_samples, "num_bands": signal.num_bands, **places}
         newest = hashlib.sha256(data).hexdigest()
@@ -243,13 +254,13 @@ def seal_engine(engine: Path, about: dict) -> None:
     """Write the library's manifest: what is said of it, and its files; the build, unless it is said, is their sum."""
     described = describe_all(engine)
     manifest = {"build": sum_of_all(described), **about, "files": described}
-    (engine / "manifest.json").write_text(json.dumps(manifest, indent=1))
+    (engine / "manifest.json").write_text(json.dumps(manifest, separators=(",", ":")))
 
 
 def seal(site: Path) -> dict[str, dict]:
     """Write the site's manifest, and its service worker, which holds the sum of all else; returns what there is."""
     described = describe_all(site)
-    (site / "manifest.json").write_text(json.dumps({"files": described}, indent=1))
+    (site / "manifest.json").write_text(json.dumps({"files": described}, separators=(",", ":")))
     worker = (ROOT / "site" / "page" / "sw.js").read_text()
     assert worker.count('"development"') == 1
     (site / "sw.js").write_text(worker.replace('"development"', f'"{sum_of_all(described)}"'))

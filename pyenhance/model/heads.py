@@ -22,6 +22,7 @@ _ROUNDS = 2  # linearised about the shipped head, then about what came of it
 _RIDGE = 1e-6
 _LARGEST_STEP = 127
 _KEPT_METADATA = ("training_commit", "training_data")
+_NEGLIGIBLE = 1e-3  # share of a band's mean weight below which a frame is left out: half of all for strengths
 
 
 class Slopes(NamedTuple):
@@ -126,7 +127,38 @@ def anchors(summary: Summary) -> dict[str, np.ndarray]:
     return means
 
 
-def refit(name: str, examples: Examples, gram: np.ndarray, anchor: np.ndarray) -> np.ndarray:
+class Normal(NamedTuple):
+    """The least squares of a head, linearised, band by band: a change solves system @ change = right.
+
+    Attributes
+    ----------
+    system : ndarray, shape (bands, k + 1, k + 1), float32
+    right : ndarray, shape (bands, k + 1), float32
+    """
+
+    system: np.ndarray
+    right: np.ndarray
+
+
+def normal_equations(name: str, examples: Examples, change: np.ndarray | None = None) -> Normal:
+    """Of the head after a change, shape (k + 1, bands), as `refit` gives it; by default of the shipped one."""
+    values, now = examples.values, examples.logit
+    if change is not None:
+        now = now + multiply(values, change.astype(np.float32))
+    error, slope, weight = slopes(name, now, examples.target, examples.heard)
+    pull = weight * slope
+    curvature = pull * slope
+    systems, rights = [], []
+    for band, least in enumerate(_NEGLIGIBLE * curvature.mean(0)):
+        heard = curvature[:, band] > least
+        kept = values[heard]
+        weighted = np.ascontiguousarray((kept * curvature[heard, band][:, None]).T)
+        systems.append(multiply(weighted, kept))
+        rights.append(np.einsum("nk,n->k", values, pull[:, band] * error[:, band]))
+    return Normal(np.array(systems), np.array(rights))
+
+
+def refit(name: str, examples: Examples, gram: np.ndarray, anchor: np.ndarray, first: Normal) -> np.ndarray:
     """Change of a head that makes its linearised loss least, with what it says of public data held.
 
     For each band a (k + 1) x (k + 1) system, (sum w s^2 y y' + anchor G) a = sum w s e y: y the directions, e, s and w
@@ -140,24 +172,21 @@ def refit(name: str, examples: Examples, gram: np.ndarray, anchor: np.ndarray) -
         G, of public data.
     anchor : ndarray, shape (bands,)
         Of each band, how much the public data weigh: frames times `anchors`.
+    first : Normal
+        Of the shipped head: the same for any anchor.
 
     Returns
     -------
     ndarray, shape (k + 1, bands), float64
         To be added to the head, as seen from the directions.
     """
-    values = examples.values
-    change = np.zeros((values.shape[1], examples.logit.shape[1]))
-    ridge = _RIDGE * np.eye(len(change))
+    change = np.zeros((examples.values.shape[1], examples.logit.shape[1]))
+    held = gram + _RIDGE * np.eye(len(change))
     for _ in range(_ROUNDS):
-        now = examples.logit + multiply(values, change.astype(np.float32))
-        error, slope, weight = slopes(name, now, examples.target, examples.heard)
-        for band in range(change.shape[1]):
-            pull = weight[:, band] * slope[:, band]
-            weighted = np.ascontiguousarray((values * (pull * slope[:, band])[:, None]).T)
-            system = multiply(weighted, values) + anchor[band] * (gram + ridge)
-            right = np.einsum("nk,n->k", values, pull * error[:, band]) - anchor[band] * (gram @ change[:, band])
-            change[:, band] += np.linalg.solve(system, right)
+        normal = normal_equations(name, examples, change) if change.any() else first
+        for band, (system, right) in enumerate(zip(*normal, strict=True)):
+            pulled = right - anchor[band] * (gram @ change[:, band])
+            change[:, band] += np.linalg.solve(system + anchor[band] * held, pulled)
     return change
 
 

@@ -7,6 +7,7 @@ import { HOP } from "./ring.js";
 
 /** @typedef {import("./pyenhance.d.ts").EngineFacts} EngineFacts */
 /** @typedef {import("./pyenhance.d.ts").LiveFacts} LiveFacts */
+/** @typedef {import("./pyenhance.d.ts").Profile} Profile */
 /** @typedef {import("./pyenhance.d.ts").Progress} Progress */
 /** @typedef {import("./pyenhance.d.ts").Spectrogram} Spectrogram */
 /** @typedef {import("./pyenhance.d.ts").Update} Update */
@@ -27,12 +28,13 @@ export function hundredthsOfDb(strengthDb) {
 
 // Not needed for the page to be there.
 const updates = () => import("./updates.js");
+const profiles = () => import("./profiles.js");
 
 /** An event with more to it. @param {string} type @param {object} [more] */
 export const event = (type, more) => Object.assign(new Event(type), more);
 
 export class Engine extends lasting(EventTarget) {
-  /** @type {Map<number, { resolve(answer: any): void, reject(error: Error): void }>} questions that wait for their answers */
+  /** @type {Map<number, { resolve(answer: any): void, reject(error: Error): void, heard?: (news: any) => void }>} questions that wait for their answers */
   #asked = new Map();
   #numbers = 0;
   #settle = /** @type {{ resolve(facts: EngineFacts): void, reject(error: Error): void }} */ ({});
@@ -67,6 +69,8 @@ export class Engine extends lasting(EventTarget) {
     this.liveFacts = undefined;
     this.disposed = false;
     this.isRemote = false; // see remote.js
+    /** @type {Profile | null} that the model in use was fitted by */
+    this.profile = null;
     /** @type {Map<number, { receive(message: { type: string, values?: number[], error?: Error }): void, change(model: string): void }>} attached nodes */
     this.streams = new Map();
     /** @type {Promise<EngineFacts>} */
@@ -198,6 +202,7 @@ export class Engine extends lasting(EventTarget) {
       this.#keepUp();
     } else if (type === "error" && fields.during === "load" && from === this.#live) this.#withoutLive(fields.message);
     else if (type === "error") this.fail(fields.during, fields.message, message);
+    else if (type === "adapt-step") this.#asked.get(id)?.heard?.(fields);
     else if (stream !== undefined) this.streams.get(stream)?.receive({ type, ...fields });
     else {
       this.#asked.get(id)?.resolve(fields);
@@ -244,13 +249,14 @@ export class Engine extends lasting(EventTarget) {
   }
 
   // The files: where the site has none of this model, or has it in another version.
-  /** @param {string} model @param {{ sha256: string, weights: Uint8Array, image: Uint8Array }} [files] */
-  async #goOnWith(model, files) {
+  /** @param {string} model @param {{ sha256: string, weights: Uint8Array, image: Uint8Array }} [files] @param {Profile | null} [profile] */
+  async #goOnWith(model, files, profile = null) {
     const { load_ms } = await this.live;
     /** @type {LiveFacts} */
     let facts = files || !this.#live ? await this.#ask("model", { model, files }) : null;
     if (this.#live) facts = await this.#question((id) => this.sendLive("model", { id, model, files }));
     this.model = model;
+    this.profile = profile;
     this.liveFacts = facts = { ...facts, load_ms };
     for (const node of this.streams.values()) node.change(model);
     return facts;
@@ -303,17 +309,43 @@ export class Engine extends lasting(EventTarget) {
     return (await updates()).listed(this.folder);
   }
 
-  /** What updates.js needs of an engine. @returns {Promise<import("./updates.js").Versions>} */
+  /**
+   * Fit a model to a voice and a room; see pyenhance.d.ts. Nothing leaves this device, and nothing is changed here.
+   * @param {import("./pyenhance.d.ts").AdaptOptions} options
+   * @returns {Promise<import("./pyenhance.d.ts").Adaptation>}
+   */
+  async adapt(options) {
+    return (await profiles()).adapt(await this.#versions(), options);
+  }
+
+  /** Models that were fitted to users, kept on this device. */
+  async profiles() {
+    const { Profiles } = await profiles();
+    return new Profiles(
+      this.folder,
+      () => this.#versions(),
+      (work) => this.#inTurn(work),
+    );
+  }
+
+  /**
+   * What updates.js and profiles.js need of an engine. The model: where it was fitted to a user, the one that it was made of.
+   * @returns {Promise<import("./updates.js").Versions>}
+   */
   async #versions() {
-    await this.live;
+    const { sha256 } = await this.live.then(() => /** @type {LiveFacts} */ (this.liveFacts));
+    const model = this.profile?.model ?? this.model;
     return {
-      model: this.model,
-      sha256: /** @type {LiveFacts} */ (this.liveFacts).sha256,
+      model,
+      sha256: this.profile?.base ?? sha256,
+      profile: this.profile,
       manifest: await this.#manifest,
       remember: this.#remember,
       folder: this.folder,
-      ask: (type, fields) => this.#ask(type, fields),
-      goOnWith: (files) => this.#goOnWith(this.model, files),
+      ask: (type, fields, heard) => this.#ask(type, fields, heard),
+      send: (type, fields) => this.send(type, fields),
+      number: () => this.number(),
+      goOnWith: (files, name = model, profile = null) => this.#goOnWith(name, files, profile),
     };
   }
 
@@ -326,18 +358,18 @@ export class Engine extends lasting(EventTarget) {
   }
 
   // Ask the worker once it is ready; resolves to the answer's fields.
-  /** @param {string} type @param {object} fields @returns {Promise<any>} */
-  async #ask(type, fields) {
+  /** @param {string} type @param {object} fields @param {(news: any) => void} [heard] of what is done so far @returns {Promise<any>} */
+  async #ask(type, fields, heard) {
     await this.ready;
-    return this.#question((id) => this.send(type, { id, ...fields }));
+    return this.#question((id) => this.send(type, { id, ...fields }), heard);
   }
 
-  /** @param {(id: number) => void} send @returns {Promise<any>} */
-  #question(send) {
+  /** @param {(id: number) => void} send @param {(news: any) => void} [heard] @returns {Promise<any>} */
+  #question(send, heard) {
     if (this.disposed) throw new Error("disposed");
     const id = this.number();
     return new Promise((resolve, reject) => {
-      this.#asked.set(id, { resolve, reject });
+      this.#asked.set(id, { resolve, reject, heard });
       try {
         send(id);
       } catch (error) {

@@ -2,14 +2,18 @@
 //
 // One entry of a cache a model: its weights file, its image and, after an update, the weights file before it, end to end. A header of
 // the entry says how long each is, and the sums: what does not fit is of no use, and goes.
+//
+// Profiles, which are models fitted to users, lie beside them, each as the diff from its model, which has its own sums.
 
 import { home } from "./place.js";
 
 const FACTS = "X-Pyenhance";
+const PROFILE = "X-Pyenhance-Profile";
 
 /** The cache of the site at `base`; not one of those that sw.js tidies away, which asks for the header, too. @param {URL} base */
 const place = (base) => `models-of-pyenhance ${home(base)}`;
 const entry = (/** @type {string} */ model) => `/${encodeURIComponent(model)}`;
+const profileEntry = (/** @type {string} */ name) => `/profile/${encodeURIComponent(name)}`;
 
 /** The sum of the compiled code that images are made for. @param {import("./loader.js").Manifest} manifest */
 export const codeOf = ({ files, libraries }) => files[Object.values(libraries)[0]].sha256;
@@ -62,6 +66,52 @@ export async function write(model, { sha256, weights, image, before, declined, c
     headers: { [FACTS]: JSON.stringify(facts) },
   });
   await (await caches.open(place(base))).put(entry(model), reply);
+}
+
+/** The version that is kept of a model; null where none is. @param {string} model @param {string} code @param {URL} base */
+export async function version(model, code, base) {
+  const reply = globalThis.caches && (await (await caches.open(place(base))).match(entry(model)));
+  /** @type {Facts | null} */
+  const facts = reply ? JSON.parse(reply.headers.get(FACTS) ?? "null") : null;
+  return facts?.code === code ? facts.sha256 : null;
+}
+
+/** @typedef {import("./pyenhance.d.ts").Profile} Profile */
+
+/** All profiles, by name. @param {URL} base @returns {Promise<Profile[]>} */
+export async function profiles(base) {
+  if (!globalThis.caches) return [];
+  const cache = await caches.open(place(base));
+  const replies = await Promise.all((await cache.keys()).map((request) => cache.match(request)));
+  const found = replies.map((reply) => reply && profileOf(reply)).filter((profile) => Boolean(profile));
+  return /** @type {Profile[]} */ (found).sort((a, b) => a.name.localeCompare(b.name));
+}
+
+/** A profile and its diff; null where there is none. @param {string} name @param {URL} base */
+export async function readProfile(name, base) {
+  const reply = globalThis.caches && (await (await caches.open(place(base))).match(profileEntry(name)));
+  const profile = reply && profileOf(reply);
+  return profile ? { profile, diff: new Uint8Array(await reply.arrayBuffer()) } : null;
+}
+
+/** Keep it, in the place of what had its name. @param {Profile} profile @param {Uint8Array} diff @param {URL} base */
+export async function writeProfile(profile, diff, base) {
+  if (!globalThis.caches)
+    throw new Error("this browser keeps nothing here; accepted: a secure page, not a private window");
+  const headers = { [PROFILE]: encodeURIComponent(JSON.stringify(profile)) }; // names may be in any script
+  const reply = new Response(new Blob([/** @type {BlobPart} */ (diff)]), { headers });
+  await (await caches.open(place(base))).put(profileEntry(profile.name), reply);
+}
+
+/** Whether there was one. @param {string} name @param {URL} base */
+export async function forgetProfile(name, base) {
+  return Boolean(globalThis.caches) && (await caches.open(place(base))).delete(profileEntry(name));
+}
+
+/** @param {Response} reply @returns {Profile | null} */
+function profileOf(reply) {
+  const text = reply.headers.get(PROFILE);
+  return text ? JSON.parse(decodeURIComponent(text)) : null;
 }
 
 /** SHA-256, hexadecimal. @param {Uint8Array} bytes */

@@ -96,6 +96,13 @@ export class Models {
     return (await this.#had(name))?.weights ?? this.#file(this.#entry(name).weights);
   }
 
+  /** What fits a model to a user (pyenhance.model.summary); asked for when somebody wants that. @param {string} name */
+  summary(name) {
+    const { summary } = this.#entry(name);
+    if (!summary) throw new RangeError(`model ${name} has no summary; accepted: a model that can be fitted to a user`);
+    return this.#file(summary);
+  }
+
   /**
    * What opens streams of a model without Python, by the fastest compiled code that this engine runs as numpy would.
    * Throws where there is none.

@@ -78,6 +78,8 @@ export const TO_WORKER = way("to the worker", {
   load: { model: text, remember: flag, manifest: object, kernel: orNull(text) },
   model: { id: whole, model: text, files: optional(files) },
   update: { id: whole, model: text, diffs: severalBytes },
+  adapt: { id: whole, adaptation: whole, model: text, voice: samples, noise: samples },
+  "end-adapting": { adaptation: whole },
   image: { id: whole, weights: bytes }, // check a weights file, and make what the live worker needs beside it
   ...ofStreams,
   piece: { id: whole, recording: whole, model: text, strength: whole, channels, last: flag },
@@ -122,6 +124,8 @@ export const TO_PAGE = way("from the worker", {
   trial: { id: whole, ...trial },
   image: { id: whole, model: text, sha256: text, image: bytes },
   update: { id: whole, sha256: text, weights: bytes, image: bytes },
+  "adapt-step": { id: whole, done: whole, total: whole },
+  adapt: { id: whole, sha256: text, diff: bytes, weights: bytes, figures: object, sounds: object },
   piece: { id: whole, channels },
   bench: { id: whole, row: object },
   picture: { id: whole, ...picture },

@@ -57,6 +57,86 @@ export interface ModelListed {
   diffs: { file: string; from: string; to: string; bytes: number }[];
 }
 
+/** What fitting a model to a user is judged by, means over the clips that were held out. */
+export interface AdaptationFigures {
+  /** Of the gains against the ideal ones. */
+  gain_loss: number;
+  /** dB of voice over all that is not voice. */
+  si_sdr: number;
+  /** The gain loss of other people's voices and rooms. */
+  public_gain_loss: number;
+}
+
+/** A model that was fitted to a user. */
+export interface Adaptation {
+  /** That it was made of. */
+  model: string;
+  /** From that model's weights file to this one: what `profiles().keep` takes. */
+  diff: Uint8Array;
+  /** The weights file, for `setModel`, and its sum. */
+  weights: Uint8Array;
+  sha256: string;
+  /** It is better on what was held out of the recordings. Anything else is an error, and nothing has changed. */
+  kept: boolean;
+  before: AdaptationFigures;
+  after: AdaptationFigures;
+  /** Clips that were held out; of these, better ones in SI-SDR, and ones that fell by more than the release gate's margin. */
+  clips: number;
+  better: number;
+  fell: number;
+  seconds: number;
+  /** A mix that was held out, at 48 kHz, and what each model makes of it, the delay removed. */
+  sounds: Record<"noisy" | "before" | "after", Float32Array>;
+}
+
+export interface AdaptOptions {
+  /** The user, reading in quiet with the microphone that will be used: half a minute is good. */
+  voice: Float32Array;
+  /** The room while nobody speaks: twenty seconds are good. */
+  noise: Float32Array;
+  /** The model in use. */
+  model?: string;
+  /** Hz, of both; 48 kHz if not given. */
+  sampleRate?: number;
+  onProgress?: (share: number) => void;
+  /** Ends it between two steps; it rejects with the signal's reason. */
+  signal?: AbortSignal;
+}
+
+/** A model that was fitted to a user, as it is kept on this device: a diff. */
+export interface Profile {
+  name: string;
+  /** Label of the microphone that it is for; empty: any. */
+  microphone: string;
+  /** That it was made of, and the sum of that one's weights file. */
+  model: string;
+  base: string;
+  sha256: string;
+  bytes: number;
+  /** To be chosen when the microphone is used: one of those of a microphone and a model. */
+  active: boolean;
+}
+
+export interface Profiles {
+  /** By name. fits: it is for the version of its model that is in use here. */
+  list(): Promise<(Profile & { fits: boolean })[]>;
+  /**
+   * Keep a diff, one of `adapt` or one that was exported, under a name, and have it chosen for its microphone. Rejects where it is
+   * changed, cut, or for another model or version, and what had that name stays.
+   */
+  keep(profile: { name: string; microphone?: string; model?: string; diff: Uint8Array }): Promise<Profile>;
+  /** Have live sound go on with it, without a click; null: with the model as it ships. */
+  use(name: string | null): Promise<LiveFacts>;
+  /** Have it chosen for its microphone, or not. */
+  activate(name: string, active: boolean): Promise<void>;
+  /** What is to be used with a microphone and the model in use; null: no profile. */
+  chosen(microphone: string): Promise<Profile | null>;
+  /** The diff, to be kept elsewhere. */
+  diff(name: string): Promise<Uint8Array>;
+  /** Live sound that uses it goes back to the model as it ships. */
+  forget(name: string): Promise<void>;
+}
+
 export interface Stats {
   state: "loading" | "running" | "bypassed" | "failed" | "ended";
   hops: number;
@@ -181,6 +261,14 @@ export class Engine extends EventTarget {
   update(): Promise<Update>;
   /** Go back to the version before the last update; it is not taken again by itself. */
   undo(): Promise<Update>;
+  /**
+   * Fit a model to a voice and a room, on this device alone. Takes some seconds, in Python's worker. Rejects with one message, what was
+   * measured and what is accepted, where a recording is too noisy, clipped, short or silent, or the result would not be better.
+   */
+  adapt(options: AdaptOptions): Promise<Adaptation>;
+  profiles(): Promise<Profiles>;
+  /** That the model in use was fitted by; null where it is as it ships. */
+  readonly profile: Profile | null;
   /** The site's models as they are now, by name. */
   models(): Promise<Record<string, ModelListed>>;
   readonly ready: Promise<EngineFacts>;

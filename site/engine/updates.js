@@ -11,8 +11,19 @@ import * as kept from "./kept.js";
 /** @typedef {{ sha256: string, weights: Uint8Array, image: Uint8Array }} Files */
 /** @typedef {import("./pyenhance.d.ts").Update} Update */
 /**
- * An engine: its model and that one's version; `ask` asks Python, `goOnWith` has sound go on with another version.
- * @typedef {{ model: string, sha256: string, manifest: import("./loader.js").Manifest, remember: boolean, folder: URL, ask(type: string, fields: object): Promise<any>, goOnWith(files: Files): Promise<unknown> }} Versions
+ * An engine: its model and that one's version, and the profile in use; `ask` and `send` go to Python, `goOnWith` has sound go on with
+ * another version, or with another model.
+ * @typedef {object} Versions
+ * @property {string} model
+ * @property {string} sha256
+ * @property {import("./pyenhance.d.ts").Profile | null} profile
+ * @property {import("./loader.js").Manifest} manifest
+ * @property {boolean} remember
+ * @property {URL} folder of the library's files
+ * @property {(type: string, fields: object, heard?: (news: any) => void) => Promise<any>} ask
+ * @property {(type: string, fields: object) => void} send
+ * @property {() => number} number
+ * @property {(files?: Files, name?: string, profile?: import("./pyenhance.d.ts").Profile | null) => Promise<import("./pyenhance.d.ts").LiveFacts>} goOnWith
  */
 
 /** The models of the site as it is now, by name: also where this page itself is from a cache. @param {URL} folder @returns {Promise<Record<string, Listed>>} */

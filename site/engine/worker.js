@@ -14,6 +14,8 @@ let loaded;
 /** @param {string} type @param {object} [fields] @param {Transferable[]} [transfer] */
 const report = (type, fields, transfer) => send(self, TO_PAGE, type, fields, transfer);
 const streams = new Streams(report); // where live.js cannot run, or numpy was asked for
+/** @type {Set<number>} models that are being fitted to a user */
+const adapting = new Set();
 /** @type {string | null} what computes, by name */
 let wanted = null;
 
@@ -58,6 +60,25 @@ const ANSWERS = {
     const base = await python().models.weights(model);
     report("update", { id, ...read("apply_diffs", { base, diffs }) });
   },
+
+  // Step by step, so that others have their turn, and it can be ended.
+  async adapt({ id, adaptation, model, voice, noise }) {
+    adapting.add(adaptation);
+    try {
+      const summary = await python().models.summary(model);
+      await python().ensure(model);
+      read("begin_adapting", { adaptation, model, voice, noise, summary });
+      for (await letMessagesIn(); adapting.has(adaptation); await letMessagesIn()) {
+        const { result, done, total } = read("adapt_step", { adaptation });
+        if (result) return report("adapt", { id, ...result });
+        report("adapt-step", { id, done, total });
+      }
+    } finally {
+      adapting.delete(adaptation);
+      loaded?.call("end_adapting", { adaptation });
+    }
+  },
+  "end-adapting": ({ adaptation }) => void adapting.delete(adaptation),
 
   attach: ({ stream, model, buffer }) => streams.attach(stream, () => open(model), { buffer }),
   "attach-by-messages": ({ stream, model, port }) => streams.attach(stream, () => open(model), { port }),
@@ -122,7 +143,7 @@ const ANSWERS = {
   },
 };
 
-// Files that came from somewhere: what is wrong with them is said in one line, the last of Python's account.
+// Files and sounds that came from somewhere: what is wrong with them is said in one line, the last of Python's account.
 /** @param {string} name @param {Record<string, unknown>} given */
 function read(name, given) {
   try {
@@ -132,7 +153,7 @@ function read(name, given) {
       messageOf(error)
         .trim()
         .replace(/^[^]*\n/, "")
-        .replace(/^ValueError: /, ""),
+        .replace(/^(ValueError|pyenhance[\w.]+): /, ""),
     );
   }
 }

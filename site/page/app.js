@@ -38,7 +38,7 @@ const recorder = new Recorder(keepRecording);
 const choice = new Choice(
   () => engine,
   (text, isProblem) => (isProblem ? warn : say)(text),
-  () => version?.show(),
+  () => version?.choose(),
 );
 /** @type {import("./version.js").Version | undefined} */
 let version;
@@ -82,7 +82,7 @@ function loadEngine() {
 
 /** @param {Engine} engine */
 async function showVersion(engine) {
-  version ??= new (await loadVerified("version.js")).Version();
+  version ??= new (await loadVerified("version.js")).Version(() => live.opened?.track?.label);
   version?.follow(engine);
 }
 
@@ -152,6 +152,7 @@ function onOpened(session) {
   $("ab").disabled = $("record").disabled = $("save-picture").disabled = false;
   setBypass(false);
   keepSounding();
+  version?.choose();
   if (track?.readyState === "ended") onEnded(track);
 }
 

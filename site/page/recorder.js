@@ -4,9 +4,13 @@ export class Recorder {
   /** @type {(() => void) | null} */
   #end = null;
 
-  /** @param {(blob: Blob) => void} onDone takes what was recorded, a little after `stop` */
-  constructor(onDone) {
+  /**
+   * @param {(blob: Blob) => void} onDone takes what was recorded, a little after `stop`
+   * @param {MediaRecorderOptions} [options]
+   */
+  constructor(onDone, options = { audioBitsPerSecond: 192000 }) {
     this.onDone = onDone;
+    this.options = options;
   }
 
   get running() {
@@ -19,7 +23,7 @@ export class Recorder {
     node.connect(end);
     const leave = () => node.disconnect(end);
     try {
-      const recorder = new MediaRecorder(end.stream, { audioBitsPerSecond: 192000 });
+      const recorder = new MediaRecorder(end.stream, this.options);
       /** @type {Blob[]} */
       const pieces = [];
       recorder.ondataavailable = ({ data }) => pieces.push(data);

@@ -81,6 +81,7 @@ export const TEXT = {
   },
   modelChanged: (text) => `The sound goes on with another model: ${text}.`,
   version: (model, sha256) => `${model}, version ${sha256.slice(0, 8)}.`,
+  fitted: (name, bytes) => `Fitted to you by the profile \u201c${name}\u201d, ${(bytes / 1000).toFixed(1)} kB.`,
   lastUpdate: (bytes) => `The last update weighed ${(bytes / 1000).toFixed(1)} kB.`,
   verdict: (text) =>
     text ? `The release gate: ${text}` : "It is the first of its name, so the release gate had none to compare.",
@@ -119,6 +120,46 @@ export const HOW = {
   applied: (name) => `${name} runs as you wrote it. Listen to the last steps.`,
   atLine: (line, what) => `Line ${line}: ${what}`,
   endless: (seconds) => `Stopped after ${seconds} s without an answer; the engine starts anew.`,
+};
+
+/**
+ * Of the page "Make it mine".
+ * @type {import("../types/strings").Mine}
+ */
+export const MINE = {
+  ready: "Ready. Record your voice, then the room; nothing of it leaves this device.",
+  record: { voice: "Record my voice", noise: "Record the room" },
+  stop: (seconds) => `Stop (${seconds} s)`,
+  recording: {
+    voice: "Recording. Read the text aloud, as loud as on a call.",
+    noise: "Recording. Say nothing, and let the room sound as it does.",
+  },
+  reading: (name) => `Reading ${name}`,
+  recorded: "the recording",
+  taken: (seconds) => `${seconds.toFixed(1)} s taken.`,
+  unread: (name, why) => `${name} could not be read: ${why}`,
+  fitting: "Fitting the model to your voice and room",
+  cancelled: "Cancelled. The model stays as it was.",
+  refused: (why) => `Nothing was changed: ${why}.`,
+  done: "Done. Listen to the difference, then keep it or not.",
+  better: (db) => `Next to your voice, all that is not your voice is ${db.toFixed(1)} dB lower than before.`,
+  judged: (clips, better, fell) =>
+    `That was measured on ${clips} pieces that were held out of your recordings: ${better} are better, ${fell} fall by more than half a dB.`,
+  others: (percent) =>
+    `Other voices in other rooms: gains are ${Math.abs(percent).toFixed(0)} % ${percent > 0 ? "further from" : "closer to"} the ideal.`,
+  weight: (bytes, seconds) => `The change weighs ${(bytes / 1000).toFixed(1)} kB and took ${seconds.toFixed(0)} s.`,
+  sounds: { noisy: "Untouched", before: "Before", after: "After" },
+  anyMicrophone: "any microphone",
+  myRoom: "My room",
+  kept: (name, microphone) => `Kept as \u201c${name}\u201d. The first page uses it with ${microphone}.`,
+  about: (microphone, model, bytes) => `For ${microphone}; model ${model}; ${(bytes / 1000).toFixed(1)} kB.`,
+  otherVersion: "It is for another version of the model, so it is not used. Fit it anew.",
+  use: "Use it",
+  keepFile: "Export",
+  forget: "Forget",
+  forgotten: (name) => `\u201c${name}\u201d is forgotten.`,
+  imported: (name) => `Taken as \u201c${name}\u201d.`,
+  notImported: (name, why) => `${name} was not taken: ${why}. What was kept stays.`,
 };
 
 /**

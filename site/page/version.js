@@ -1,4 +1,5 @@
-// What the page says of the model in use: its version, what the last update weighed, and what the release gate found.
+// What the page says of the model in use: its version, what the last update weighed, and what the release gate found. And the profile,
+// which is chosen here: the one of the microphone that is heard.
 import { $ } from "./page.js";
 import { TEXT } from "./strings.js";
 
@@ -23,7 +24,11 @@ export class Version {
   /** @type {Awaited<ReturnType<Engine["models"]>>} */
   #listed = {};
 
-  constructor() {
+  #label;
+
+  /** @param {() => string | undefined} label of the microphone that is heard */
+  constructor(label) {
+    this.#label = label;
     $("update").addEventListener("click", () => this.#press((engine) => engine.update()));
     $("undo").addEventListener("click", () => this.#press((engine) => engine.undo()));
   }
@@ -33,20 +38,39 @@ export class Version {
     this.#engine = engine;
     engine.addEventListener("update", ({ update, error }) => this.#news(update, error));
     $("update").disabled = $("undo").disabled = false;
-    this.show();
+    this.choose();
     this.#listed = await engine.models().catch(() => ({})); // no network
     this.show();
   }
 
+  /** The model that was fitted to this microphone, or the one that ships where there is none. */
+  async choose() {
+    const engine = this.#engine;
+    const label = this.#label();
+    try {
+      if (engine && label !== undefined) {
+        const profiles = await engine.profiles();
+        const chosen = await profiles.chosen(label);
+        if (chosen?.sha256 !== engine.profile?.sha256) await profiles.use(chosen?.name ?? null);
+      }
+    } catch (error) {
+      $("update-note").textContent = TEXT.notUpdated(/** @type {Error} */ (error).message);
+    }
+    this.show();
+  }
+
   show() {
+    const profile = this.#engine?.profile;
     const facts = this.#engine?.liveFacts;
     if (!facts) return;
-    const listed = this.#listed[facts.model];
+    const { model, sha256 } = profile ? { model: profile.model, sha256: profile.base } : facts;
+    const listed = this.#listed[model];
     const update = last();
-    const newest = listed?.sha256 === facts.sha256;
+    const newest = listed?.sha256 === sha256;
     $("version-note").textContent = [
-      TEXT.version(facts.model, facts.sha256),
-      update?.to === facts.sha256 && TEXT.lastUpdate(update.bytes),
+      TEXT.version(model, sha256),
+      profile && TEXT.fitted(profile.name, profile.bytes),
+      update?.to === sha256 && TEXT.lastUpdate(update.bytes),
       listed && (newest ? TEXT.verdict(listed.verdict) : TEXT.newerWaits),
     ]
       .filter(Boolean)
@@ -80,6 +104,6 @@ export class Version {
         // Some browsers keep nothing; the next visit does not show it.
       }
     }
-    this.show();
+    this.choose();
   }
 }

@@ -59,6 +59,7 @@ export interface Text {
   modelChanged: (text: string) => string;
   modelTooSlow: string;
   version: (model: string, sha256: string) => string;
+  fitted: (name: string, bytes: number) => string;
   lastUpdate: (bytes: number) => string;
   verdict: (text: string) => string;
   newerWaits: string;
@@ -88,6 +89,37 @@ export interface How {
   applied: (name: string) => string;
   atLine: (line: number, what: string) => string;
   endless: (seconds: number) => string;
+}
+
+export interface Mine {
+  ready: string;
+  record: Record<"voice" | "noise", string>;
+  stop: (seconds: number) => string;
+  recording: Record<"voice" | "noise", string>;
+  reading: (name: string) => string;
+  recorded: string;
+  taken: (seconds: number) => string;
+  unread: (name: string, why: string) => string;
+  fitting: string;
+  cancelled: string;
+  refused: (why: string) => string;
+  done: string;
+  better: (db: number) => string;
+  judged: (clips: number, better: number, fell: number) => string;
+  others: (percent: number) => string;
+  weight: (bytes: number, seconds: number) => string;
+  sounds: Record<"noisy" | "before" | "after", string>;
+  anyMicrophone: string;
+  myRoom: string;
+  kept: (name: string, microphone: string) => string;
+  about: (microphone: string, model: string, bytes: number) => string;
+  otherVersion: string;
+  use: string;
+  keepFile: string;
+  forget: string;
+  forgotten: (name: string) => string;
+  imported: (name: string) => string;
+  notImported: (name: string, why: string) => string;
 }
 
 export interface Call {

@@ -160,7 +160,7 @@ class Sites:
         shutil.copytree(self.built, made)  # with the files' times: browsers ask by them
         about = json.loads((made / "engine" / "manifest.json").read_text())
         models = {model: weights_bytes(model) for model in about["models"]} | {"default": weights}
-        about["models"] = make_site.write_models(made / "engine", models, {"default": diffs})
+        about["models"] = make_site.write_models(made / "engine", models, {"default": diffs}, {})
         for derived in ("build", "files"):
             about.pop(derived)
         (made / "engine" / "manifest.json").unlink()

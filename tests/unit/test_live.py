@@ -11,10 +11,13 @@ import pytest
 from pyenhance import Enhancer, enhance, load_model
 from pyenhance.dsp import LOUDEST
 from pyenhance.live import CALLS, LiveEngine, answer
+from pyenhance.model.adapt import adapt
 from pyenhance.model.diff import make_diff, weights_bytes
 from pyenhance.model.image import write_image
+from pyenhance.model.summary import shipped_summary
 
 from ..conftest import noisy_voice, voiced
+from .test_adapt import NOISE, RATE, VOICE
 from .test_diff import changed
 
 
@@ -149,3 +152,40 @@ def test_bench() -> None:
     row = answer("bench", {"model": "tiny", "k": 2, "seconds": 0.1, "kernel": "numpy"})
     assert row["k"] == 2 and row["us_mean"] > 0
     assert "bench" in CALLS
+
+
+def test_a_model_is_fitted_step_by_step() -> None:
+    """Between two steps others have their turn, and it may be ended; the result is that of `adapt`."""
+    begin = {"adaptation": 1, "model": "tiny", "voice": memoryview(VOICE), "noise": memoryview(NOISE[: 10 * RATE])}
+    begin["summary"] = memoryview(shipped_summary("tiny"))
+    answer("begin_adapting", begin)
+    answer("begin_adapting", begin | {"adaptation": 2})
+    shown = []
+    while "result" not in (step := answer("adapt_step", {"adaptation": 1})):
+        shown.append((step["done"], step["total"]))
+    assert [done for done, _ in shown] == sorted(done for done, _ in shown) and shown[-1][0] == shown[-1][1]
+    result, alone = step["result"], adapt("tiny", VOICE, NOISE[: 10 * RATE])
+    assert result["diff"].tobytes() == alone.diff and result["weights"].tobytes() == alone.weights
+    assert result["sha256"] == sha256(alone.weights).hexdigest()
+    figures = result["figures"]
+    for name, (before, after) in alone.figures.items():
+        assert (figures["before"][name], figures["after"][name]) == (before, after)
+    assert figures["clips"] == len(alone.clips) >= figures["better"] > 0 == figures["fell"]
+    sounds = result["sounds"]
+    assert len({sound.shape for sound in sounds.values()}) == 1 and sounds["noisy"].dtype == np.float32
+    for name, sound in sounds.items():
+        at = np.argmax(np.correlate(sound[:48000], sounds["noisy"][1000:47000]))
+        assert abs(at - 1000) <= 2, f"{name} is not aligned"
+    json.dumps(figures)
+    answer("end_adapting", {"adaptation": 2})
+    with pytest.raises(ValueError, match="adaptation 2 is not under way"):
+        answer("adapt_step", {"adaptation": 2})
+
+
+def test_what_cannot_be_fitted_is_refused_as_adapt_does() -> None:
+    summary = memoryview(shipped_summary("tiny"))
+    begin = {"adaptation": 3, "model": "tiny", "voice": memoryview(VOICE[: 6 * RATE]), "noise": memoryview(NOISE)}
+    answer("begin_adapting", begin | {"summary": summary})
+    with pytest.raises(ValueError, match=r"voice: \d\.\d s of speech; accepted: at least 8 s"):
+        answer("adapt_step", {"adaptation": 3})
+    answer("end_adapting", {"adaptation": 3})

@@ -31,10 +31,11 @@ def engine(tmp_path: Path) -> Path:
 
 
 def test_the_list_leads_from_each_version_to_the_newest(engine: Path) -> None:
-    models = make_site.write_models(engine, {"tiny": NEWEST}, {"tiny": DIFFS})
+    models = make_site.write_models(engine, {"tiny": NEWEST}, {"tiny": DIFFS}, {"tiny": b"a summary"})
     listed = json.loads((engine / "models" / "models.json").read_text())["tiny"]
     assert listed["sha256"] == hashlib.sha256(NEWEST).hexdigest() and listed["bytes"] == len(NEWEST)
     assert (engine / listed["weights"]).read_bytes() == NEWEST and models["tiny"]["weights"] == listed["weights"]
+    assert (engine / models["tiny"]["summary"]).read_bytes() == b"a summary"
     assert (engine / models["tiny"]["image"]).read_bytes() == write_image(load_model(NEWEST, "numpy"))
     by = {entry["from"]: entry for entry in listed["diffs"]}
     for start, steps in ((OLDEST, 2), (OLDER, 1)):
@@ -49,7 +50,7 @@ def test_the_list_leads_from_each_version_to_the_newest(engine: Path) -> None:
 @pytest.mark.parametrize("diffs", [DIFFS[1:], [make_diff(NEWEST, OLDER)], [make_diff(NEWEST, OLDER), DIFFS[0]]])
 def test_diffs_that_do_not_lead_to_the_newest_are_refused(engine: Path, diffs: list[bytes]) -> None:
     with pytest.raises(SystemExit, match="model tiny: from"):
-        make_site.write_models(engine, {"tiny": NEWEST}, {"tiny": diffs})
+        make_site.write_models(engine, {"tiny": NEWEST}, {"tiny": diffs}, {})
 
 
 def test_the_browser_s_python_applies_them_or_says_why_not(site: Path, node: str, tmp_path: Path) -> None:
