@@ -34,7 +34,7 @@ def pages(request: pytest.FixtureRequest, browser: Browser, serve: Callable[[boo
     def visit(place: str) -> Page:
         page = watched(context)
         page.goto(serve(True) + place)
-        if place in ("", "how.html"):
+        if place in ("", "how.html", "mine.html"):
             page.wait_for_selector("body[data-engine=ready]")
         return page
 
