@@ -113,19 +113,20 @@ def with_native(native_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 def av_file(path: Path, codec: str, x: np.ndarray, rate_hz: int = 48_000, **metadata: str) -> Path:
-    """A file that only FFmpeg's encoders write; x is one channel."""
+    """A file that only FFmpeg's encoders write; x is one channel, (n,), or eight, (n, 8)."""
     from fractions import Fraction
 
     import av
 
     with av.open(str(path), "w") as container:
         container.metadata.update(metadata)
-        stream = container.add_stream(codec, rate=rate_hz, layout="mono")
+        layout = "mono" if x.ndim == 1 else "7.1"
+        stream = container.add_stream(codec, rate=rate_hz, layout=layout)
         context = stream.codec_context
-        frame = av.AudioFrame.from_ndarray(x.astype(np.float32)[None], format="fltp", layout="mono")
+        frame = av.AudioFrame.from_ndarray(x.astype(np.float32).reshape(1, -1), format="flt", layout=layout)
         frame.sample_rate, frame.pts, frame.time_base = rate_hz, 0, Fraction(1, rate_hz)
         size = context.frame_size or 1024
-        pieces = av.AudioResampler(format=context.format.name, layout="mono", rate=rate_hz, frame_size=size)
+        pieces = av.AudioResampler(format=context.format.name, layout=layout, rate=rate_hz, frame_size=size)
         for piece in (*pieces.resample(frame), *pieces.resample(None)):
             container.mux(stream.encode(piece))
         container.mux(stream.encode(None))

@@ -186,7 +186,8 @@ class _PyAVReader(Reader):
             self._padding = _MOST_PADDING if demuxer == "mov" else 0
         elif container.duration:
             self.frames = round(container.duration * self.sample_rate / av.time_base)
-        self._to_double = av.AudioResampler(format="dblp", layout=first.layout, rate=self.sample_rate)
+        # Packed: of eight planes and more, PyAV reads one too many.
+        self._to_double = av.AudioResampler(format="dbl", layout=first.layout, rate=self.sample_rate)
 
     def blocks(self, frames: int) -> Iterator[np.ndarray]:
         pieces: list[np.ndarray] = []
@@ -212,7 +213,7 @@ class _PyAVReader(Reader):
         while True:
             with self._told():
                 for converted in self._to_double.resample(frame):
-                    yield converted.to_ndarray().T
+                    yield converted.to_ndarray().reshape(-1, self.channels)
                 if frame is None:
                     return
                 frame = next(self._frames, None)

@@ -190,6 +190,18 @@ def test_more_than_4_gb_of_unknown_length(tmp_path: Path, monkeypatch: pytest.Mo
     _only(tmp_path, "a.wav")
 
 
+@pytest.mark.parametrize(("name", "codec"), [("a.m4a", "aac"), ("a.webm", "libopus")])
+def test_eight_channels_by_ffmpeg(tmp_path: Path, name: str, codec: str) -> None:
+    time = np.arange(48_000) / 48_000
+    x = 0.3 * np.sin(2 * np.pi * time[:, None] * (200 + 300 * np.arange(8)))
+    denoise_file(av_file(tmp_path / name, codec, x), tmp_path / "o.wav", strength_db=0)
+    y, rate = soundfile.read(tmp_path / "o.wav")
+    assert rate == 48_000 and y.shape[1] == 8
+    loudest = np.abs(np.fft.rfft(y[4_800:43_200], axis=0)).argmax(0) / 0.8
+    full = [0, 1, 2, 4, 5, 6, 7]  # the fourth is for what is below 120 Hz
+    assert np.abs(loudest - (200 + 300 * np.arange(8)))[full].max() < 5, loudest
+
+
 def test_a_flac_of_unknown_length_that_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is opened a second time, for PyAV; none of the two stays open."""
     path = tmp_path / "a.flac"
