@@ -1,6 +1,7 @@
 // What both pages do alike.
 import { Engine, SAMPLE_RATE } from "./engine/pyenhance.js";
 import { TEXT } from "./strings.js";
+import { loadVerified as verified } from "./verified.js";
 
 /**
  * An element of the page, by its id.
@@ -34,29 +35,12 @@ export async function decodeSound(data) {
   return Array.from({ length: sound.numberOfChannels }, (_, c) => sound.getChannelData(c).slice());
 }
 
-/**
- * A script of the site that is fetched when it is first needed, checked against the manifest's sum.
- * @param {string} name
- * @param {string[]} imports what it imports, and these in turn, but for what the page has loaded
- */
+/** See verified.js. @param {string} name @param {string[]} imports */
 export async function loadVerified(name, ...imports) {
-  const { files } = await (await fetch("manifest.json")).json();
-  const links = [name, ...imports].map((href) =>
-    Object.assign(document.createElement("link"), { rel: "modulepreload", href, integrity: files[href].integrity }),
-  );
-  const loaded = links.map(
-    (link) =>
-      new Promise((resolve, reject) => {
-        link.onload = resolve;
-        link.onerror = () => reject(new Error(TEXT.scriptFailed(name)));
-      }),
-  );
-  document.head.append(...links); // the import below takes the scripts that these have checked
   try {
-    await Promise.all(loaded);
-    return await import(`./${name}`);
-  } finally {
-    for (const link of links) link.remove();
+    return await verified(name, ...imports);
+  } catch (cause) {
+    throw new Error(TEXT.scriptFailed(name), { cause });
   }
 }
 

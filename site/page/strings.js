@@ -1,7 +1,8 @@
-// Every English sentence that the pages' code shows.
+// Every English sentence that the pages' code shows; what the pages use is that, or what a table of another language has in its place.
+import { table } from "./language.js";
 
 /** @type {import("../types/strings").Text} */
-export const TEXT = {
+const TEXT_EN = {
   loading: {
     download: (done, total) => `Loading the enhancer: ${(done / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB`,
     python: () => "Starting Python",
@@ -111,7 +112,7 @@ export const TEXT = {
  * Of the page "How it works".
  * @type {import("../types/strings").How}
  */
-export const HOW = {
+const HOW_EN = {
   ready: "Press Listen on any step, and change between them while it plays.",
   computing: (name) => `Computing: ${name}`,
   score: (db) => `${db.toFixed(1)} dB of voice over all that is not voice (SI-SDR)`,
@@ -126,7 +127,7 @@ export const HOW = {
  * Of the page "Make it mine".
  * @type {import("../types/strings").Mine}
  */
-export const MINE = {
+const MINE_EN = {
   ready: "Ready. Record your voice, then the room; nothing of it leaves this device.",
   record: { voice: "Record my voice", noise: "Record the room" },
   stop: (seconds) => `Stop (${seconds} s)`,
@@ -166,7 +167,7 @@ export const MINE = {
  * Of the call in examples/.
  * @type {import("../types/strings").Call}
  */
-export const CALL = {
+const CALL_EN = {
   loading: "Connected. The enhancer is loading; until then the untouched sound is sent.",
   enhanced: "Connected, and enhanced.",
   untouched: "The enhancer is loading; until then the sound is untouched.",
@@ -175,3 +176,5 @@ export const CALL = {
   failed: (why) => `No call: ${why}`,
   ended: "Not connected.",
 };
+
+export const { TEXT, HOW, MINE, CALL } = table ?? { TEXT: TEXT_EN, HOW: HOW_EN, MINE: MINE_EN, CALL: CALL_EN };

@@ -131,3 +131,12 @@ export interface Call {
   failed: (why: string) => string;
   ended: string;
 }
+
+/** Another language. PAGE: by what the pages' HTML says in English, white space aside, what it is to say. */
+export interface Table {
+  TEXT: Text;
+  HOW: How;
+  MINE: Mine;
+  CALL: Call;
+  PAGE: Record<string, string>;
+}

@@ -265,6 +265,29 @@ def test_opens_without_a_network(browser: Browser, site: Path) -> None:
     context.close()
 
 
+def test_another_language(
+    browser: Browser, serve: Callable[[bool], str], screenshot: Callable[[Page, str], None]
+) -> None:
+    """The browser's, and then the one that is chosen."""
+    context = browser.new_context(locale="de-CH")
+    page = ready_page(context, serve(True))
+    assert page.get_attribute("html", "lang") == "de" and page.title() == "pyenhance: klar zu hören"
+    page.wait_for_selector("#status:has-text('Bereit')")
+    assert page.inner_text("#live-title") == "Mikrofon" and page.get_attribute("#progress", "aria-label") == "Lädt"
+    page.click("#sample")
+    page.wait_for_selector("#start:has-text('Stopp')")
+    page.click("#start")
+    page.wait_for_selector("#start:has-text('Start')")
+    screenshot(page, "german")
+    page.select_option("#language", "en")
+    page.wait_for_selector("#status:has-text('Ready')")
+    page.goto(serve(True) + "how.html")
+    page.wait_for_selector("h1:has-text('How it works')")
+    assert page.get_attribute("html", "lang") == "en" and page.input_value("#language") == "en"
+    assert_own_host_only(page, serve(True))
+    context.close()
+
+
 def test_looks(browser: Browser, serve: Callable[[bool], str], screenshot: Callable[[Page, str], None]) -> None:
     address = serve(True)
     for name, options in {
