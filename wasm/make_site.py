@@ -260,6 +260,8 @@ def seal_engine(engine: Path, about: dict) -> None:
 def seal(site: Path) -> dict[str, dict]:
     """Write the site's manifest, and its service worker, which holds the sum of all else; returns what there is."""
     described = describe_all(site)
+    for entry in described.values():
+        del entry["sha256"]  # a browser asks for `integrity`, and each visit loads this file
     (site / "manifest.json").write_text(json.dumps({"files": described}, separators=(",", ":")))
     worker = (ROOT / "site" / "page" / "sw.js").read_text()
     assert worker.count('"development"') == 1

@@ -20,7 +20,9 @@ export async function adapt(
   const begin = performance.now();
   const adaptation = engine.number();
   const sounds = { voice: converted(voice, sampleRate), noise: converted(noise, sampleRate) };
-  const asked = engine.ask("adapt", { adaptation, model, ...sounds }, ({ done, total }) => onProgress?.(done / total));
+  const heard = (/** @type {{ done: number, total: number }} */ { done, total }) =>
+    signal?.aborted || onProgress?.(done / total);
+  const asked = engine.ask("adapt", { adaptation, model, ...sounds }, heard);
   const { figures, ...made } = await orAborted(asked, signal, () => engine.send("end-adapting", { adaptation }));
   return { model, kept: true, seconds: (performance.now() - begin) / 1000, ...figures, ...made };
 }

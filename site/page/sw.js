@@ -8,7 +8,7 @@ const ENGINE = new URL("engine/", BASE);
 const MODELS = `models-of-pyenhance ${ENGINE.pathname}`; // what the engine keeps: its kept.js says how
 const LIST = new URL("models/models.json", ENGINE).href; // of the models as they are now
 
-/** @typedef {Record<string, { integrity: string, sha256: string }>} Files by name */
+/** @typedef {Record<string, { integrity: string }>} Files by name */
 
 async function store() {
   const cache = await caches.open(CACHE);
@@ -53,10 +53,17 @@ async function keptModels(files) {
   );
   const names = entries.flatMap(({ request, reply }) => {
     const { code } = JSON.parse(reply?.headers.get("X-Pyenhance") ?? "{}");
-    const fits = Object.entries(files).some(([name, { sha256 }]) => name.endsWith(".wasm") && sha256 === code);
+    const integrity = integrityOf(code ?? "");
+    const fits = Object.entries(files).some(([name, file]) => name.endsWith(".wasm") && file.integrity === integrity);
     return fits ? [decodeURIComponent(new URL(request.url).pathname.slice(1))] : [];
   });
   return new Set(names.flatMap((name) => [`engine/models/${name}.safetensors`, `engine/models/${name}.image`]));
+}
+
+/** A sum as the manifest has it. @param {string} sha256 hexadecimal */
+function integrityOf(sha256) {
+  const bytes = (sha256.match(/../g) ?? []).map((byte) => parseInt(byte, 16));
+  return `sha256-${btoa(String.fromCharCode(...bytes))}`;
 }
 
 async function tidy() {

@@ -146,6 +146,9 @@ HOSTING = {
 EVERYWHERE = pytest.mark.parametrize("page", HOSTING.values(), ids=HOSTING, indirect=True)
 """In all four ways; other tests take two that differ in both."""
 
+ONE_WAY = pytest.mark.parametrize("page", [HOSTING["shared, audio thread"]], ids=["shared"], indirect=True)
+"""Where it makes no difference."""
+
 
 @pytest.fixture(scope="session")
 def visitor(browser: Browser) -> Iterator[BrowserContext]:

@@ -16,7 +16,7 @@ from playwright.sync_api import BrowserContext, Page, Playwright
 from ..conftest import ROOT
 from .conftest import FLAGS, READY_MS, chromium, make_server, until
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.live]
 RATE = 48_000
 NOISE_DB = -30.0
 """Of the sound that the fake microphone plays, which is nothing but noise."""
@@ -323,7 +323,7 @@ def test_extension_keeps_what_the_page_asks_for(visit: Callable[[str], Tab]) -> 
     devices = "navigator.mediaDevices.enumerateDevices()"
     assert tab.run(f"{devices}.then((all) => all.some(({{ deviceId }}) => deviceId === track.getSettings().deviceId))")
     assert tab.run("track.label").startswith("Fake")
-    assert tab.run("track.getSettings().latency") >= 0.04
+    tab.until(lambda: tab.run("track.getSettings().latency") >= 0.04)  # once it is known
     assert tab.run("stream.getTracks().length") == 1
     exact = "{ audio: { deviceId: { exact: 'none' } } }"
     assert (

@@ -96,7 +96,7 @@ def test_a_trial_counts_those_whose_model_stays(
         if len(calls) == 1:
             raise NotBetter("the shipped model stays: no reason")
         calls.append(model)
-        return Adaptation(b"diff", weights_bytes("low-delay"), 10_000, figures, [])
+        return Adaptation(b"diff", weights_bytes("low-delay"), 10_000, figures, [], {})
 
     calls: list[str] = []
     monkeypatch.setattr(trial, "adapt", adapted)

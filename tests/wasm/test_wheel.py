@@ -1,5 +1,6 @@
 """The very wheel that the site carries, installed in a clean environment and in Pyodide."""
 
+import base64
 import gzip
 import json
 import re
@@ -43,7 +44,10 @@ def test_manifests_are_what_lies_there(site: Path, engine: Path, manifest: dict)
         assert there == set(listed["files"])
         for name, entry in listed["files"].items():
             data = (folder / name).read_bytes()
-            assert (len(data), hashlib.sha256(data).hexdigest()) == (entry["bytes"], entry["sha256"])
+            digest = hashlib.sha256(data)
+            integrity = f"sha256-{base64.b64encode(digest.digest()).decode()}"
+            assert (len(data), integrity) == (entry["bytes"], entry["integrity"])
+            assert entry.get("sha256", digest.hexdigest()) == digest.hexdigest()
     described = json.loads((site / "manifest.json").read_text())["files"]
     version = hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
     assert f'VERSION = "{version}"' in (site / "sw.js").read_text()
