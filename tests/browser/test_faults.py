@@ -9,7 +9,7 @@ import soundfile
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from ..conftest import av_file, noisy_voice
-from .conftest import READY_MS, visit, watched
+from .conftest import READY_MS, until, visit, watched
 
 pytestmark = pytest.mark.browser
 
@@ -136,7 +136,7 @@ def test_a_pause_is_said_and_over_by_itself(ready: Page) -> None:
     page.wait_for_selector("#status:has-text('Listening')")
     page.evaluate("pyenhance.session.context.suspend()")
     page.wait_for_selector("#status:has-text('held up')")
-    page.wait_for_function("document.getElementById('meter-in').value === -60")
+    until(page, "document.getElementById('meter-in').value === -60")
     page.wait_for_selector("#status:has-text('Listening')")
     assert page.evaluate("pyenhance.session.context.state") == "running"
 

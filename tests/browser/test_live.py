@@ -56,7 +56,7 @@ def test_microphone_to_output(page: Page, screenshot: Callable[[Page, str], None
     assert {name: end[name] - begin[name] for name in TROUBLES} == dict.fromkeys(TROUBLES, 0)
     assert 0 < end["us_mean"] < 10_000, "a stream that keeps up takes less time for a hop than the hop lasts"
     assert end["heap_bytes"] == begin["heap_bytes"]
-    assert page.evaluate("gc(), performance.memory.usedJSHeapSize") < heap + 8e6
+    until(page, "(most) => (gc(), performance.memory.usedJSHeapSize < most)", heap + 8e6)  # what was recorded goes, too
     assert end["latency_algorithm_ms"] == 30
     # On the audio thread a hop is answered when it is complete.
     least = {"audio": 10, "worker": 20}[end["thread"]]
