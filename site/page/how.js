@@ -1,8 +1,9 @@
 // The playable article: every step computed by pyenhance.lab in the worker, heard in step with the others, and seen.
+import { HOW } from "./other_strings.js";
 import { $, decodeSound, explainMicrophone, openEngine } from "./page.js";
 import { drawLevels } from "./palette.js";
 import { Player } from "./player.js";
-import { HOW, TEXT } from "./strings.js";
+import { TEXT } from "./strings.js";
 
 const RECORD_S = 5;
 const PATIENCE_MS = 30000; // for code that never ends

@@ -1,10 +1,11 @@
 // The page "Make it mine": two recordings fit the model to a voice and a room; what comes of it is heard, kept, taken elsewhere, forgotten.
 import { SAMPLE_RATE } from "./engine/pyenhance.js";
+import { MINE } from "./other_strings.js";
 import { $, explainMicrophone, loadVerified, openEngine } from "./page.js";
 import { Player } from "./player.js";
 import { Recorder } from "./recorder.js";
 import { listDevices, microphone } from "./sources.js";
-import { MINE, TEXT } from "./strings.js";
+import { TEXT } from "./strings.js";
 import { Switch } from "./switch.js";
 
 /** @typedef {"voice" | "noise"} Part */

@@ -43,9 +43,10 @@ class _Said(HTMLParser):
 def table(request: pytest.FixtureRequest, node: str) -> dict[str, dict]:
     """A language's tables, functions as their source."""
     code = f"""import * as table from {json.dumps((HERE / request.param).as_uri())};
-        import * as english from {json.dumps((HERE / "strings.js").as_uri())};
+        import * as first from {json.dumps((HERE / "strings.js").as_uri())};
+        import * as others from {json.dumps((HERE / "other_strings.js").as_uri())};
         const shown = (_, value) => (typeof value === "function" ? String(value) : value);
-        console.log(JSON.stringify([table, english], shown));"""
+        console.log(JSON.stringify([table, {{ ...first, ...others }}], shown));"""
     done = subprocess.run([node, "--input-type=module", "-e", code], capture_output=True, text=True, check=True)
     own, english = json.loads(done.stdout)
     return {"own": own, "english": english}

@@ -1,7 +1,7 @@
 // LiveKit's microphone with an enhancer as its processor. In a call it would go on to room.localParticipant.publishTrack(microphone),
 // and the room would bring the audio context; without a room the page does.
 import { PyenhanceProcessor } from "../engine/pyenhance.js";
-import { CALL } from "../strings.js";
+import { CALL } from "../other_strings.js";
 
 /** @template {keyof import("../../types/elements").Elements} Id @param {Id} id @returns {import("../../types/elements").Elements[Id]} */
 const $ = (id) => /** @type {any} */ (document.getElementById(id));

@@ -1,6 +1,6 @@
 // The microphone's track in, an enhanced one out: it fits whatever takes a track. Here it is played.
 import { denoiseTrack } from "../engine/pyenhance.js";
-import { CALL } from "../strings.js";
+import { CALL } from "../other_strings.js";
 
 const [start, status, far] = ["start", "status", "far"].map((id) => /** @type {any} */ (document.getElementById(id)));
 const audio = { noiseSuppression: false, echoCancellation: true, autoGainControl: true };

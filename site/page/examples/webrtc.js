@@ -1,6 +1,7 @@
 // The enhanced microphone as a WebRTC track. Both ends of the call are in this page; a real call has its own signalling.
 import { denoiseTrack } from "../engine/pyenhance.js";
-import { CALL, TEXT } from "../strings.js";
+import { CALL } from "../other_strings.js";
+import { TEXT } from "../strings.js";
 
 /** @template {keyof import("../../types/elements").Elements} Id @param {Id} id @returns {import("../../types/elements").Elements[Id]} */
 const $ = (id) => /** @type {any} */ (document.getElementById(id));
