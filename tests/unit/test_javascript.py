@@ -88,7 +88,7 @@ def test_snapshots_are_of_the_pyodide_that_is_built_in() -> None:
 
 
 def test_sentences_are_in_one_place() -> None:
-    """No script of the pages or the extension but those for sentences holds one (the engine's errors are for programmers)."""
+    """No script of the pages or the extension but those for sentences holds one. (The engine's are for programmers.)"""
     for path in (*(SITE / "page").rglob("*.js"), *(SITE / "extension").glob("*.js")):
         if path.name in ("strings.js", "other_strings.js") or path.match("strings.*.js"):
             continue
