@@ -1,7 +1,9 @@
 """Another model, or another version of one, in the middle of a call."""
 
 import hashlib
+import itertools
 import json
+import os
 import shutil
 import sys
 import threading
@@ -293,6 +295,12 @@ def test_an_update_that_fails_leaves_the_old_version(sites: Sites, profile: Brow
     right = listed.read_text()
     file = now / "engine" / json.loads(right)["default"]["diffs"][0]["file"]
     diff = file.read_bytes()
+    times = itertools.count(int(time.time()), 2)
+
+    def put(path: Path, data: bytes) -> None:
+        """With a time of its own: a browser asks a server for what is newer, to the second."""
+        path.write_bytes(data)
+        os.utime(path, (moment := next(times), moment))
 
     def spoil(how: str) -> None:
         models = json.loads(right)
@@ -303,14 +311,14 @@ def test_an_update_that_fails_leaves_the_old_version(sites: Sites, profile: Brow
             "cut": diff[:-9],
             "a bomb": _bomb(diff),
         }.get(how, diff)
-        file.write_bytes(spoilt)
+        put(file, spoilt)
         if how == "missing":
             file.unlink()
         elif how == "a gap":
             del models["default"]["diffs"][1]
         elif how != "cut":
             entry["bytes"] = len(spoilt)
-        listed.write_text(json.dumps(models))
+        put(listed, json.dumps(models).encode())
 
     spoil("missing")
     sites.offer(now)
@@ -326,8 +334,8 @@ def test_an_update_that_fails_leaves_the_old_version(sites: Sites, profile: Brow
         assert _version(page) == _sum(OLDEST)
     time.sleep(1)
     _unbroken(*tap.collect(page))
-    listed.write_text(right)
-    file.write_bytes(diff)
+    put(listed, right.encode())
+    put(file, diff)
     assert page.evaluate("pyenhance.engine.update()")["to"] == _sum(NEWEST) == _version(page)
 
 
