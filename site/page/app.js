@@ -2,7 +2,7 @@
 import { Choice } from "./choice.js";
 import { Engine, SAMPLE_RATE, createDenoiser } from "./engine/pyenhance.js";
 import { addResult, watchFiles } from "./files.js";
-import { $, explainMicrophone, loadVerified, openEngine } from "./page.js";
+import { $, explainMicrophone, loadVerified, openEngine, save } from "./page.js";
 import { Recorder } from "./recorder.js";
 import { listDevices, microphone, noisySample } from "./sources.js";
 import { TEXT } from "./strings.js";
@@ -324,11 +324,7 @@ function showNoise({ node, pictures }) {
 async function savePicture() {
   const { picture } = await drawing();
   const blob = await picture([$("pic-before"), $("pic-after")], [TEXT.before, TEXT.after]);
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = `pyenhance-${stamp()}.png`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  save(blob, `pyenhance-${stamp()}.png`);
 }
 
 const stamp = () => new Date().toISOString().slice(0, 19).replaceAll(":", ".");

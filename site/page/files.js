@@ -1,6 +1,6 @@
 // The page's list of recordings: what was dropped is worked on in turn; what worked on them is fetched with the first, so that the
 // page is there sooner.
-import { $, loadVerified } from "./page.js";
+import { $, loadVerified, save } from "./page.js";
 import { drawLevels } from "./palette.js";
 import { TEXT } from "./strings.js";
 
@@ -106,11 +106,7 @@ function cancelAll() {
 async function saveAll() {
   /** @type {typeof import("./zip.js")} */
   const { zip } = await loadVerified("zip.js");
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(await zip(results));
-  link.download = "enhanced.zip";
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  save(await zip(results), "enhanced.zip");
 }
 
 /** What to use at the time. @param {() => Engine} engine @param {() => number | null} strengthDb */

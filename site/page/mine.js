@@ -1,7 +1,7 @@
 // The page "Make it mine": two recordings fit the model to a voice and a room; what comes of it is heard, kept, taken elsewhere, forgotten.
 import { SAMPLE_RATE } from "./engine/pyenhance.js";
 import { MINE } from "./other_strings.js";
-import { $, explainMicrophone, loadVerified, openEngine } from "./page.js";
+import { $, explainMicrophone, loadVerified, openEngine, save } from "./page.js";
 import { Player } from "./player.js";
 import { Recorder } from "./recorder.js";
 import { listDevices, microphone } from "./sources.js";
@@ -237,7 +237,10 @@ async function showProfiles() {
       use.setAttribute("aria-pressed", String(active && fits));
       row.append(
         use,
-        button(MINE.keepFile, name, async () => save(`${name}.diff`, await profiles.diff(name))),
+        button(MINE.keepFile, name, async () => {
+          const diff = /** @type {BlobPart} */ (await profiles.diff(name));
+          save(new Blob([diff]), `${name}.diff`);
+        }),
         button(MINE.forget, name, async () => {
           await profiles.forget(name);
           $("profiles-note").textContent = MINE.forgotten(name);
@@ -262,15 +265,6 @@ function button(text, name, work) {
     showProfiles();
   });
   return made;
-}
-
-/** @param {string} name @param {Uint8Array} data */
-function save(name, data) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([/** @type {BlobPart} */ (data)]));
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
 
 /** @param {File} file */

@@ -44,6 +44,15 @@ export async function loadVerified(name, ...imports) {
   }
 }
 
+/** Hand a file to the browser, to be kept. @param {Blob} blob @param {string} name */
+export function save(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+}
+
 /** Why there is no microphone, in words that help. @param {unknown} error */
 export function explainMicrophone(error) {
   const { name, message } = /** @type {Error} */ (error);
