@@ -178,7 +178,8 @@ def test_vite_project(hosts: Hosts, project: Path, bundlers: Path, node: str) ->
 def test_vite_dev_server(hosts: Hosts, project: Path, bundlers: Path, node: str) -> None:
     _assets(project, Path("public/pyenhance"))
     command = [node, bundlers / "vite/bin/vite.js", "--host", "127.0.0.1", "--clearScreen", "false"]
-    with subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True) as server:
+    plain = os.environ | {"NO_COLOR": "1"}  # where CI is set, Vite colours what it prints, addresses too
+    with subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, text=True, env=plain) as server:
         try:
             (address,) = next(found for line in server.stdout if (found := re.findall(r"http://[\d.:]+/", line)))
             hosts.enhances(address, base="/pyenhance/", thread="worker")

@@ -1,6 +1,7 @@
 """Foreign bytes as audio files: a result that can be read or one clear error, and never a file half made.
 
-`PYENHANCE_FUZZ_EXAMPLES=20000 PYENHANCE_FUZZ_SEED=1 python -m pytest tests/unit/test_fuzz_files.py` goes on for hours.
+`PYENHANCE_FUZZ_EXAMPLES=20000 PYENHANCE_FUZZ_SEED=1 python -m pytest --timeout 0 tests/unit/test_fuzz_files.py` goes on
+for hours.
 """
 
 import io
