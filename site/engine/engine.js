@@ -46,6 +46,8 @@ export class Engine extends lasting(EventTarget) {
   /** @type {Error | null} why there is no Python */
   #failed = null;
   #remember;
+  /** Once, when live sound is ready or cannot be: both want the network and all cores. */
+  #loadPython = () => {};
   /** @type {Promise<unknown>} the change of the model that is under way */
   #changing = Promise.resolve();
 
@@ -97,7 +99,11 @@ export class Engine extends lasting(EventTarget) {
     this.#manifest.then(
       (manifest) => {
         if (this.#live && !this.disposed) send(this.#live, TO_LIVE, "load", { manifest, model, remember });
-        this.send("load", { manifest, model, remember, kernel });
+        this.#loadPython = () => {
+          this.#loadPython = () => {};
+          this.send("load", { manifest, model, remember, kernel });
+        };
+        if (!this.#live) this.#loadPython();
       },
       (error) => {
         this.#withoutLive(messageOf(error));
@@ -162,6 +168,7 @@ export class Engine extends lasting(EventTarget) {
     console.warn("pyenhance: live sound waits for Python:", why);
     this.#live.terminate();
     this.#live = null;
+    this.#loadPython();
     if (this.facts) this.#isLive(this.facts);
     else if (this.#failed) this.#settleLive.reject(this.#failed);
   }
@@ -171,6 +178,7 @@ export class Engine extends lasting(EventTarget) {
     this.liveFacts = { load_ms, model, sha256, kernel, signal_kernel, why_not, latency_samples, num_bands };
     this.#settleLive.resolve(this.liveFacts);
     this.last(new Event("live"));
+    this.#loadPython();
   }
 
   // The newest version, also where an older one is kept. Without a network, it must be another time.
