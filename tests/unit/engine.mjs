@@ -140,6 +140,28 @@ function started(options) {
   assert.ok(worker.terminated);
 }
 
+// A worker of live sound that dies fails what it was asked; live sound waits for Python.
+{
+  const { engine, tell } = started();
+  const [own] = made.slice(-2);
+  await turn();
+  const { weights: _, numpy_origin: __, started_again: ___, ...live } = facts;
+  own.onmessage({ data: { type: "live", ...live } });
+  const carried = engine.carry("default");
+  const tried = engine.setModel("tiny");
+  await turn();
+  assert.deepEqual(
+    own.sent.slice(1).map(({ type }) => type),
+    ["carry", "model"],
+  );
+  own.onerror({ message: "out of memory" });
+  await assert.rejects(tried, /out of memory/);
+  assert.ok(own.terminated && engine.byPython);
+  tell({ type: "ready", ...facts });
+  assert.equal(await carried, null, "Python is asked, once it is there");
+  engine.dispose();
+}
+
 // A load that fails ends the engine.
 {
   const { engine, errors, worker, tell } = started();
