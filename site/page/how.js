@@ -60,7 +60,7 @@ function build() {
     mark.value = 0;
     mark.setAttribute("aria-hidden", "true");
     frame.append(canvas, mark);
-    item.append(row, frame);
+    item.append(row, frame, ...item.querySelectorAll(".note"));
     views.set(step, { item, name, button, score, canvas, mark });
   }
 }

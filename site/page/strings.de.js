@@ -85,7 +85,7 @@ export const TEXT = {
           .filter(Boolean)
           .join(", "),
   models: {
-    "": "das beste, für das dieses Gerät schnell genug ist",
+    "": "das beste für dieses Gerät",
     default: "default, der beste Klang",
     "low-delay": "low-delay, 10 ms verzögert statt 30",
     tiny: "tiny, ein Drittel der Arbeit",
