@@ -260,6 +260,12 @@ def _opened() -> "Lab":
     return _lab
 
 
+def _source(name: str) -> str:
+    from .lab import Lab
+
+    return Lab.source(name)
+
+
 def _run_step(step: str, bands: int, comb: float) -> dict[str, Any]:
     sound = _opened().run(step, bands=bands, comb=comb)
     return {"sound": sound, "si_sdr": _opened().si_sdr(sound), **_picture(sound)}
@@ -280,7 +286,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "picture": _picture,
     "open_lab": _open_lab,
     "run_step": _run_step,
-    "source": lambda name: _opened().source(name),
+    "source": _source,
     "edit": lambda name, source: _opened().edit(name, source),
 }
 """All that the page's worker asks for, by name (`site/engine/python.js`)."""

@@ -85,7 +85,7 @@ export const TEXT = {
           .filter(Boolean)
           .join(", "),
   models: {
-    "": "das beste, für das dieses Gerät schnell genug ist",
+    "": "das beste für dieses Gerät",
     default: "default, der beste Klang",
     "low-delay": "low-delay, 10 ms verzögert statt 30",
     tiny: "tiny, ein Drittel der Arbeit",
@@ -276,6 +276,7 @@ export const PAGE = {
   "The network's estimate": "Die Schätzung des Netzes",
   "Now without peeking: a small recurrent network sees the level of each band, how well it repeats at the pitch, and the pitch itself. From these it estimates a gain and a comb strength for each band. This is what you hear on the first page.":
     "Nun ohne hinzuschauen: ein kleines rekurrentes Netz sieht den Pegel jedes Bandes, wie gut es sich mit der Tonhöhe wiederholt, und die Tonhöhe selbst. Daraus schätzt es für jedes Band eine Verstärkung und die Stärke des Kamms. Das hören Sie auf der ersten Seite.",
+  "Source:": "Quelltext:",
   "Change the code": "Den Code ändern",
   "These are the enhancer's own functions, in Python with numpy (":
     "Das sind die Funktionen des Entrauschers selbst, in Python mit numpy (",
@@ -288,6 +289,10 @@ export const PAGE = {
   "Python source": "Python-Quelltext",
   Run: "Ausführen",
   Original: "Ursprünglich",
+  "All of the enhancer's source": "Der ganze Quelltext des Entrauschers",
+  "The same as a notebook": "Dasselbe als Notebook",
+  "The six steps and your own changes in Jupyter, with recordings of your own if you like. Put the two sounds beside it.":
+    "Die sechs Schritte und eigene Änderungen in Jupyter, mit eigenen Aufnahmen, wenn Sie mögen. Legen Sie die beiden Töne daneben.",
   'After J.-M. Valin et al., "A Perceptually-Motivated Approach for Low-Complexity, Real-Time Enhancement of Fullband Speech", Interspeech 2020.':
     "Nach J.-M. Valin u. a., \u201eA Perceptually-Motivated Approach for Low-Complexity, Real-Time Enhancement of Fullband Speech\u201c, Interspeech 2020.",
   "Fit the speech enhancer to your voice and your room, on your own device.":

@@ -66,6 +66,7 @@ export interface Elements {
   model: HTMLSelectElement;
   monitor: HTMLInputElement;
   name: HTMLInputElement;
+  "notebook-title": HTMLHeadingElement;
   "noise-title": HTMLHeadingElement;
   "note-noise": HTMLParagraphElement;
   "note-voice": HTMLParagraphElement;
