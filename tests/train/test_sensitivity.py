@@ -20,14 +20,14 @@ def pairs(speakers: int = 10, clips: int = 4) -> list[Pair]:
 def test_what_the_gains_follow_is_found(leans: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Feature 0 tells the sex; gains move with it ten times as much as with others, or a tenth as much."""
     rng = np.random.default_rng(0)
-    known = pairs()
-    features = rng.normal(size=(len(known), 20, 12)) + np.repeat(rng.normal(size=(10, 1, 12)), 4, 0)
+    known = pairs(20)
+    features = rng.normal(size=(len(known), 20, 12)) + np.repeat(0.5 * rng.normal(size=(20, 1, 12)), 4, 0)
     features[:, :, 0] += np.array([3 if pair.groups["sex"][0] == "F" else -3 for pair in known])[:, None]
     moved = rng.uniform(0.9, 1.1, (len(known), 12))
     moved[:, 0] *= 10 if leans else 0.1
     monkeypatch.setattr(measured, "_of_clips", lambda *_: (moved, features))
     facts = sensitivity(known, "tiny")
-    assert (facts["clips"], facts["speakers"]) == (40, 10) and facts["probe"] > 0.9
+    assert (facts["clips"], facts["speakers"]) == (80, 20) and facts["probe"] > 0.9
     assert (facts["ratio"] > facts["chance"]) == leans and facts["low"] <= facts["ratio"] <= facts["high"]
     unequal, equal = {"gap": 0.3, "chance": 0.1}, {"gap": 0.05, "chance": 0.1}
     assert in_words(facts, unequal if leans else equal).endswith("the gap between groups says the same")
