@@ -234,6 +234,15 @@ def _end_adapting(adaptation: int) -> None:
     _adaptations.pop(adaptation, None)
 
 
+def _make_update(base: Any, diff: Any, summary: Any, clip: float, noise_multiplier: float) -> dict[str, Any]:
+    """What may leave the device of a diff, and what is in it."""
+    from .federated.update import describe, make_update, read_update
+
+    files = (bytes(given) for given in (base, diff, summary))
+    update = make_update(*files, clip=clip, noise_multiplier=noise_multiplier)
+    return {"facts": describe(read_update(update), update), **_as_bytes(update=update)}
+
+
 def _bench(**arguments: Any) -> dict[str, Any]:
     from .bench import benchmark
 
@@ -282,6 +291,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "begin_adapting": _begin_adapting,
     "adapt_step": _adapt_step,
     "end_adapting": _end_adapting,
+    "make_update": _make_update,
     "bench": _bench,
     "picture": _picture,
     "open_lab": _open_lab,

@@ -44,12 +44,13 @@ from pyenhance.model.summary import SUFFIX  # noqa: E402
 UPDATES = ROOT / "pyenhance" / "weights" / "updates"
 """NAME/*.diff: what leads from the versions of a model that shipped before to the one that ships; may be missing."""
 GATE = ROOT / "pyenhance" / "weights" / "gate.json"
+TRUST = ROOT / "pyenhance" / "weights" / "trust.json"
 CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
 SOURCE_ONLY = {".py"}
 COMPILED = ("simd", "relaxed")
 NOT_ON_THE_SITE = (
-    "*.safetensors", "*.summary", "*.c", "*.h", "*.md", "*/gate.json", "pyenhance/train/*", "pyenhance/evaluate/*",
-    "pyenhance/federated/*",
+    "*.safetensors", "*.summary", "*.c", "*.h", "*.md", "*/gate.json", "*/trust.json", "pyenhance/train/*",
+    "pyenhance/evaluate/*", "pyenhance/federated/[!_lu]*",  # but for local.py and update.py
 )  # fmt: skip
 POLICY = "; ".join(
     (
@@ -293,7 +294,8 @@ def make_documentation(types: Path, site: Path) -> None:
     page.write_text(fill_source(page.read_text()))
     (site / "how.ipynb").write_text(make_notebook())
     shutil.copyfile(ROOT / "docs" / "page.png", site / "page.png")
-    shutil.copyfile(GATE, site / "gate.json")
+    for path in (GATE, TRUST):  # trust.html shows them
+        shutil.copyfile(path, site / path.name)
 
 
 def main(compiled: Path, wheel: Path, types: Path, out: Path) -> None:

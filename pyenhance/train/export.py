@@ -73,6 +73,12 @@ def training_facts(data: str) -> dict[str, str]:
     return {"training_commit": commit, "training_data": data}
 
 
+def privacy_of(checkpoint: Path) -> str:
+    """The budget that training has spent, as model cards state it; empty where there was none."""
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    return f"epsilon {saved['epsilon']:.3g}, {saved['privacy']}" if saved.get("privacy") else ""
+
+
 def main(argv: list[str] | None = None) -> None:
     """Export: ``pyenhance train export CHECKPOINT -o WEIGHTS.safetensors --golden VECTORS.npz``."""
     parser = argparse.ArgumentParser(prog="pyenhance train export", description=__doc__)
@@ -82,7 +88,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--data", default="", help="what it was trained on, for the metadata")
     arguments = parser.parse_args(argv)
     signal, network = averaged_network(arguments.checkpoint)
-    data = weights_bytes(signal, network, training_facts(arguments.data))
+    facts = [text for text in (arguments.data, privacy_of(arguments.checkpoint)) if text]
+    data = weights_bytes(signal, network, training_facts("; ".join(facts)))
     arguments.output.write_bytes(data)
     if arguments.golden:
         np.savez_compressed(arguments.golden, **golden_vectors(network))

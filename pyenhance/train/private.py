@@ -11,17 +11,21 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from .loss import percepnet_loss
+from .loss import OVER, percepnet_loss
 from .network import Held, Layer, Network
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From the logits of gain, strength and voice activity to the losses of the sequences, shape (B,)."""
 
 
-def per_example_losses(logits: tuple[Tensor, Tensor, Tensor], target: dict[str, Tensor]) -> Tensor:
+def per_example_losses(
+    logits: tuple[Tensor, Tensor, Tensor], target: dict[str, Tensor], *, over: float = OVER
+) -> Tensor:
     """`percepnet_loss` of each sequence by itself; shape (B,). What it is divided by is then the sequence's own."""
     one = [
-        percepnet_loss(*(part[b : b + 1] for part in logits), {key: value[b : b + 1] for key, value in target.items()})
+        percepnet_loss(
+            *(part[b : b + 1] for part in logits), {key: value[b : b + 1] for key, value in target.items()}, over=over
+        )
         for b in range(len(logits[0]))
     ]
     return torch.stack([loss for loss, _ in one])
@@ -120,6 +124,11 @@ def set_private_gradients(
     ):
         if not good:
             raise ValueError(f"{name} is {value}; accepted: a number {'>= 0' if name == 'noise_multiplier' else '> 0'}")
+    if not len(features):  # nobody's coin fell: noise alone, or the size of the batch would tell
+        for parameter in network.parameters():
+            noise = torch.randn(parameter.shape, generator=generator, device=parameter.device)
+            parameter.grad = noise_multiplier * clip * noise / expected
+        return torch.zeros(0)
     gradients = per_example_gradients(network, features, loss)
     norms = torch.stack([g.flatten(1).square().sum(1) for g in gradients.values()]).sum(0).sqrt()
     factors = (clip / norms.clamp_min(1e-30)).clamp_max(1)

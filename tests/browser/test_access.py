@@ -13,6 +13,7 @@ PLACES = (
     "",
     "how.html",
     "mine.html",
+    "trust.html",
     "docs.html",
     "source.html",
     "examples/webrtc.html",
@@ -30,6 +31,8 @@ def pages(browser: Browser, serve: Callable[[bool], str]) -> Iterator[Callable]:
         page.goto(serve(True) + place)
         if place in ("", "how.html", "mine.html"):
             page.wait_for_selector("body[data-engine=ready]")
+        if place == "trust.html":
+            page.wait_for_selector("body[data-shown]")
         return page
 
     yield visit

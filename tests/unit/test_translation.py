@@ -10,7 +10,7 @@ import pytest
 
 from ..conftest import ROOT
 
-PAGES = ("index.html", "how.html", "mine.html")
+PAGES = ("index.html", "how.html", "mine.html", "trust.html")
 SAME = {"pyenhance", "B", "np", "-", "34", "3 dB", "100 %"}
 """Names and numbers."""
 HERE = ROOT / "site" / "page"
