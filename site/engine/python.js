@@ -130,8 +130,7 @@ export class LiveEngine {
       this.#changed = false;
       return this.runner(hops, lean, waiting);
     }
-    if (this.entry(this.address, hops))
-      throw new RangeError(`${hops} hops are more than the compiled stream takes`);
+    if (this.entry(this.address, hops)) throw new RangeError(`${hops} hops are more than the compiled stream takes`);
     return 0;
   }
 
