@@ -134,7 +134,7 @@ class Trainer:
         if self.budget:
             return self._private_step(target, self.budget)
         with torch.autocast(self.device.type, options.dtype, enabled=options.dtype != torch.float32):
-            outputs = self.network.run(target["features"])
+            outputs = self._run(target)
             gain, strength, vad = answers(outputs)
             old_gain = self.old.gain(target["features"])
             on_body = self.old.heads_on(outputs) if options.old_heads else []
@@ -147,6 +147,10 @@ class Trainer:
             losses, heads = zip(*(percepnet_loss(*given, target, over=options.over) for given in on_body), strict=True)
             loss = loss + options.old_heads * torch.stack(losses).mean()
             parts["old_heads"] = torch.stack([own["gain"] for own in heads]).mean()
+        for name, charge in self._charges().items():
+            loss = loss + charge
+            parts[name] = charge.detach()
+        parts |= self._facts()
         self.network.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -180,6 +184,18 @@ class Trainer:
         for optimiser in self.optimisers:
             optimiser.step()
         self.network.limit_weights()
+        return {}
+
+    def _run(self, target: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Outputs of the network over a batch; see `Network.run`."""
+        return self.network.run(target["features"])
+
+    def _charges(self) -> dict[str, torch.Tensor]:
+        """What the loss has beside what the outputs are for, by name."""
+        return {}
+
+    def _facts(self) -> dict[str, torch.Tensor]:
+        """What else to report of the last batch, by name."""
         return {}
 
     def synchronise(self, budget: float) -> None:
@@ -253,7 +269,7 @@ def _optimisers(network: Network, options: TrainOptions) -> list[torch.optim.Opt
 
     After six minutes on one core Muon had reached a gain loss a tenth lower than AdamW alone.
     """
-    heads = ("gain.", "strength.", "vad.")
+    heads = ("gain.", "strength.", "vad.", "arbitrator.")
     hidden = {n for n, p in network.named_parameters() if p.ndim == 2 and not n.startswith(heads)}
     matrices = [p for n, p in network.named_parameters() if n in hidden]
     others = [p for n, p in network.named_parameters() if n not in hidden]

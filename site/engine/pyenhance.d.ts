@@ -158,9 +158,11 @@ export interface Profiles {
 export interface Stats {
   state: "loading" | "running" | "bypassed" | "failed" | "ended";
   hops: number;
-  /** Of these: done on the lean path, and passed on untouched. */
+  /** Of these: done on the lean path (a model's lean part, or gains held), and passed on untouched. */
   lean_hops: number;
   dropped_hops: number;
+  /** Share of the hops that were neither. */
+  full_share: number;
   us_mean: number;
   us_p50: number;
   us_p99: number;
