@@ -271,7 +271,7 @@ def test_command_line_tells_its_steps(capsys: pytest.CaptureFixture) -> None:
     assert "dataset" in capsys.readouterr().out
     assert main(["train"]) == 2
     assert main(["train", "nothing"]) == 2
-    assert "'nothing'; accepted: debian, dataset, fit, export, diff" in capsys.readouterr().err
+    assert "'nothing'; accepted: corpus, dataset, fit, export, diff" in capsys.readouterr().err
 
 
 def test_processes_train_together(tmp_path: Path) -> None:
