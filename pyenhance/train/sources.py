@@ -60,7 +60,8 @@ class Source:
     licence, group, language : str
         As manifests have them.
     files : str
-        Regular expression of the whole path of its sound files. Its groups, if any, are what tells the speakers apart.
+        Regular expression of the whole path of its sound files. Its groups, if any, are what tells the speakers apart;
+        one called language names the language as well.
     """
 
     name: str
@@ -107,6 +108,23 @@ SOURCES = (
         *("asterisk-prompt-it-menardi-wav", "debian:asterisk-prompt-it-menardi-wav", "CC-BY-SA-3.0-IT"),
         *("permissive", "it", r".*\.wav"),
     ),
+    # One speaker or a few a language: words, letters and syllables.
+    Source(
+        *("tuxpaint", "debian:tuxpaint-stamps-default", "GPL-2.0", "gpl", ""),
+        r".*/stamps/.*_desc_(?P<language>fr|bg|be|da|ca|es|ro|ru)\.ogg",
+    ),
+    Source(
+        "klettres",
+        "debian:klettres-data",
+        "GPL-2.0",
+        "gpl",
+        "",
+        r".*/klettres/(?P<language>\w+)/(?:alpha|syllab)/.*\.ogg",
+    ),
+    Source(
+        *("ktuberling", "debian:ktuberling-data", "GPL-2.0", "gpl", ""),
+        r".*/ktuberling/sounds/(?P<language>[\w@]+)/.*\.(?:ogg|wav)",
+    ),
 )
 
 
@@ -118,6 +136,7 @@ class Recording:
     root: Path
     path: str
     speaker: str
+    language: str
 
     def read(self) -> bytes:
         """Its bytes, out of the repository's newest commit if it is one, which needs no work tree.
@@ -188,13 +207,17 @@ def recordings(source: Source, root: Path) -> list[Recording]:
         paths = [path.relative_to(root).as_posix() for path in files]
     pattern = re.compile(source.files)
     found = [
-        Recording(source, root, path, "-".join((source.name, *match.groups())).lower())
+        Recording(source, root, path, "-".join((source.name, *match.groups())).lower(), _language(source, match))
         for path in sorted(paths)
         if (match := pattern.fullmatch(path))
     ]
     if not found:
         raise ValueError(f"{source.name}: {root} has no file like {source.files}")
     return found
+
+
+def _language(source: Source, match: re.Match[str]) -> str:
+    return match.groupdict().get("language", source.language)
 
 
 def decode(data: bytes, suffix: str) -> tuple[np.ndarray, int]:
@@ -326,7 +349,7 @@ def _convert(recording: Recording, target: Path) -> dict[str, str] | str:
     soundfile.write(target, found.samples, rate, subtype="PCM_16")
     source = recording.source
     row = {"speaker": recording.speaker, "eff_bw": f"{found.bandwidth_hz:.0f}", "group": source.group, "split": "train"}
-    row |= {"licence": source.licence, "language": source.language, "source": f"{source.place}/{recording.path}"}
+    row |= {"licence": source.licence, "language": recording.language, "source": f"{source.place}/{recording.path}"}
     row |= {"seconds": f"{len(x) / rate:.2f}", "level_db": f"{found.level_db:.1f}", "range_db": f"{found.range_db:.1f}"}
     row |= {f"dnsmos_{name}": f"{value:.2f}" for name, value in found.opinion.items()}
     return row | {"repaired": "yes" if found.repaired else ""}

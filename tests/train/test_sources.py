@@ -105,11 +105,31 @@ def test_a_clone_becomes_a_corpus(
 
 def test_no_speaker_is_read_more_than_asked(tmp_path: Path) -> None:
     source = Source("s", "debian:s", "CC0-1.0", "permissive", "en", r"(\w)\d+\.wav")
-    found = [sources.Recording(source, tmp_path, f"{name}{i}.wav", f"s-{name}") for name in "abc" for i in range(9)]
+    found = [
+        sources.Recording(source, tmp_path, f"{name}{i}.wav", f"s-{name}", "en") for name in "abc" for i in range(9)
+    ]
     some = sources.chosen(found, ["s-b"], 4)
     assert [r.speaker for r in some] == ["s-a"] * 4 + ["s-c"] * 4
     assert some == sources.chosen(found[::-1], ["s-b"], 4) and len(sources.chosen(found, [], 0)) == 27
     assert [r.path for r in some] != [f"{name}{i}.wav" for name in "ac" for i in range(4)], "not just the first ones"
+
+
+def test_a_path_tells_speaker_and_language(tmp_path: Path) -> None:
+    (klettres,) = (source for source in sources.SOURCES if source.name == "klettres")
+    for name in ("pt_BR/alpha/a.ogg", "de/syllab/ba.ogg", "de/pics/x.ogg", "de/alpha/a.png"):
+        path = tmp_path / "usr/share/klettres" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    found = [(r.speaker, r.language, Path(r.path).name) for r in sources.recordings(klettres, tmp_path)]
+    assert found == [("klettres-de", "de", "ba.ogg"), ("klettres-pt_br", "pt_BR", "a.ogg")]
+
+
+def test_sources_are_named_once_and_their_licences_are_said() -> None:
+    names = [source.name for source in sources.SOURCES]
+    assert len(set(names)) == len(names)
+    for source in sources.SOURCES:
+        assert source.licence and source.group in ("permissive", "gpl"), source.name
+        assert source.place.split(":")[0] in ("github", "debian"), source.name
 
 
 class _Listener:
