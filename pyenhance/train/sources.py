@@ -13,6 +13,7 @@ import argparse
 import csv
 import hashlib
 import io
+import os
 import re
 import subprocess
 import tempfile
@@ -386,7 +387,7 @@ def held_out(corpora: Sequence[Path]) -> set[str]:
 def main(argv: list[str] | None = None) -> None:
     """Fetch, measure and convert: ``pyenhance train corpus --out DIR``."""
     parser = argparse.ArgumentParser(prog="pyenhance train corpus", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder for the corpus")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the corpus; sources already in it are kept")
     parser.add_argument("--sources", nargs="+", default=[s.name for s in SOURCES], help="some of them only")
     parser.add_argument("--clone", nargs="+", type=_clone, default=[], metavar="NAME=PATH", help="what is here already")
     parser.add_argument("--beside", type=Path, nargs="+", default=[], help="corpora whose validation speakers stay out")
@@ -407,10 +408,15 @@ def main(argv: list[str] | None = None) -> None:
     except ValueError as error:
         parser.error(str(error))
     arguments.out.mkdir(parents=True, exist_ok=True)
-    kept: list[dict[str, str]] = []
+    manifest = arguments.out / "manifest_speech.csv"
+    kept = _read(manifest)
+    there = {Path(row["file"]).parts[0] for row in kept}
     start = (arguments.dnsmos, arguments.repair)
     with ProcessPoolExecutor(arguments.workers, None, _start_worker, start) as pool:
         for source in (known[name] for name in arguments.sources):
+            if source.name in there:
+                print(f"{source.name}: already here")
+                continue
             with tempfile.TemporaryDirectory() as folder:
                 root = clones.get(source.name) or fetch(source, Path(folder))
                 found = chosen(recordings(source, root), without, arguments.per_speaker)
@@ -422,12 +428,25 @@ def main(argv: list[str] | None = None) -> None:
                 for target, result in zip(targets, results, strict=True)
                 if isinstance(result, dict)
             ]
-            print(f"{source.name}: {_summary(rows, results)}", flush=True)
             kept += rows
-    with open(arguments.out / "manifest_speech.csv", "w", newline="") as file:
+            _write(manifest, kept)
+            print(f"{source.name}: {_summary(rows, results)}", flush=True)
+
+
+def _read(manifest: Path) -> list[dict[str, str]]:
+    if not manifest.exists():
+        return []
+    with open(manifest, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _write(manifest: Path, rows: Sequence[dict[str, str]]) -> None:
+    part = manifest.with_suffix(".part")
+    with open(part, "w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
-        writer.writerows(kept)
+        writer.writerows(rows)
+    os.replace(part, manifest)
 
 
 def _clone(text: str) -> tuple[str, Path]:

@@ -96,6 +96,9 @@ def test_a_clone_becomes_a_corpus(
     written, rate = soundfile.read(out / row["file"])
     assert rate == RATE and active_rms(written) == pytest.approx(10 ** (sources.LEVEL_DB / 20), rel=0.1)
     assert len(list(out.rglob("*.flac"))) == 3
+    before = (out / "manifest_speech.csv").read_bytes()
+    assert main(["train", "corpus", *arguments]) == 0
+    assert capsys.readouterr().out == "test: already here\n" and (out / "manifest_speech.csv").read_bytes() == before
     for kind in ("noise", "rir"):
         soundfile.write(out / f"{kind}.flac", written, rate)
         (out / f"manifest_{kind}.csv").write_text(f"file,group,split\n{kind}.flac,permissive,train\n")
