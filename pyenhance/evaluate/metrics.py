@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -71,7 +70,7 @@ class Scorer:
         except ImportError as error:
             raise ImportError(f"evaluation needs {error.name}: pip install 'pyenhance[eval]'") from error
         self._pesq, self._stoi, self._resample = pesq, pystoi.stoi, soxr.resample
-        self._session = None if dnsmos is None else _dnsmos_session(dnsmos)
+        self._opinion = None if dnsmos is None else Opinion(dnsmos)
         self._quick = quick
         self._starts = [i * _PESQ_STEP // pesq_starts for i in range(pesq_starts)]
 
@@ -96,7 +95,7 @@ class Scorer:
         reference, degraded = (self._resample(x.astype(np.float64), SAMPLE_RATE, RATE) for x in (clean, enhanced))
         scores = dict.fromkeys(METRICS, math.nan)
         scores["si_sdr"] = si_sdr(clean, enhanced)
-        scores |= self._opinion(degraded)
+        scores |= self._opinion(degraded) if self._opinion else {}
         if not np.any(clean) or len(reference) < RATE // 4:
             return scores
         try:
@@ -110,30 +109,50 @@ class Scorer:
         scores["estoi"] = float(self._stoi(reference, degraded, RATE, extended=True))
         return scores | composite(reference, degraded, scores["pesq_wb"])
 
-    def _opinion(self, degraded: np.ndarray) -> dict[str, float]:
-        if self._session is None:
-            return {}
+
+class Opinion:
+    """DNSMOS P.835: what listeners would say of speech (SIG), background (BAK) and both (OVRL), without a reference.
+
+    Parameters
+    ----------
+    model : Path
+        The DNS challenge's ``sig_bak_ovr.onnx``.
+
+    Raises
+    ------
+    ImportError
+        The extra ``eval`` is not installed.
+    ValueError
+        There is no such file.
+    """
+
+    def __init__(self, model: Path) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ImportError("DNSMOS needs onnxruntime: pip install 'pyenhance[eval]'") from error
+        if not model.exists():
+            raise ValueError(f"{model} is missing; accepted: the DNS challenge's sig_bak_ovr.onnx")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+
+    def __call__(self, x: np.ndarray) -> dict[str, float]:
+        """Scores of a clip, of shape (n,) at 16 kHz, which is repeated where it is short; none of an empty one.
+
+        Returns
+        -------
+        dict: sig, bak and ovrl, 1 to 5
+        """
         length = int(_DNSMOS_SECONDS * RATE)
-        x = np.tile(degraded, -(-length // len(degraded))).astype(np.float32) if len(degraded) else None
-        if x is None:
+        if not len(x):
             return {}
+        x = np.tile(x, -(-length // len(x))).astype(np.float32)
         pieces = [x[i : i + length] for i in range(0, len(x) - length + 1, RATE)]
         raw = np.mean([self._session.run(None, {"input_1": piece[None]})[0][0] for piece in pieces], axis=0)
         return {
             name: float(np.polyval(fit, value)) for (name, fit), value in zip(_DNSMOS_FITS.items(), raw, strict=True)
         }
-
-
-def _dnsmos_session(path: Path) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ImportError("DNSMOS needs onnxruntime: pip install 'pyenhance[eval]'") from error
-    if not path.exists():
-        raise ValueError(f"{path} is missing; accepted: the DNS challenge's sig_bak_ovr.onnx")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def composite(clean: np.ndarray, enhanced: np.ndarray, pesq_wb: float) -> dict[str, float]:

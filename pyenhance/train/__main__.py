@@ -1,6 +1,6 @@
 """Make a model from recordings: pyenhance train STEP ... (or python -m pyenhance.train STEP ...)
 
-    debian    fetch more voices from Debian's archive     --out CORPUS
+    corpus    make a corpus of public sources' speech        --out CORPUS --dnsmos FILE
     dataset   mix corpora into feature shards              --data CORPUS... --out SHARDS --hours 40
     fit       train on the shards                         --shards SHARDS --out RUN.pt --minutes 60
     export    turn the checkpoint into an int8 model      RUN.pt -o model.safetensors
@@ -17,7 +17,8 @@ pyenhance evaluate.
 import sys
 from importlib import import_module
 
-STEPS = ("debian", "dataset", "fit", "export", "diff", "summary", "trial")
+STEPS = ("corpus", "dataset", "fit", "export", "diff", "summary", "trial")
+_MODULES = {"corpus": "sources"}  # where a step's module has another name
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"pyenhance train: step {arguments[0]!r}; accepted: {', '.join(STEPS)}", file=sys.stderr)
         return 2
     try:
-        step = import_module(f".{arguments[0]}", __package__)
+        step = import_module(f".{_MODULES.get(arguments[0], arguments[0])}", __package__)
     except ImportError as error:
         raise ImportError(f"training needs {error.name}: pip install 'pyenhance[train]'") from error
     step.main(arguments[1:])

@@ -2,13 +2,14 @@
 
 A shard is one uncompressed ``.npz``: features (S, T, 70) float16; gain and strength (S, T, 34) uint8, 255 = 1; vad
 (S, T) uint8; band_mask (S, 34) uint8. Row t of a target is what the network must answer after rows up to t of the
-features.
+features. speaker (S,), strings, says who talks; shards of earlier versions do not have it.
 """
 
 import argparse
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -54,6 +55,7 @@ def make_shard(signal: SignalSpec, mixer: Mixer, seed: int, index: int) -> dict[
     """Shard number `index`, which depends on the seed and the index alone."""
     rng = np.random.default_rng([seed, index])
     rows: dict[str, list[np.ndarray]] = {name: [] for name in ARRAYS}
+    speakers = []
     for _ in range(SEQUENCES_PER_SHARD):
         mix = mixer.mix(rng)
         frames, gain, strength = dsp.ideal(signal, mix.noisy, mix.clean)
@@ -62,7 +64,17 @@ def make_shard(signal: SignalSpec, mixer: Mixer, seed: int, index: int) -> dict[
         rows["strength"].append(np.rint(strength * 255).astype(np.uint8))
         rows["vad"].append(voice_activity(signal, mix.clean))
         rows["band_mask"].append((signal.band_centres_hz <= mix.bandwidth_hz).astype(np.uint8))
-    return {name: np.stack(values) for name, values in rows.items()}
+        speakers.append(mix.speaker)
+    return {name: np.stack(values) for name, values in rows.items()} | {"speaker": np.array(speakers)}
+
+
+def speakers_heard(directory: Path) -> dict[str, int]:
+    """Sequences of each speaker in a folder of shards, as far as its shards say who talks."""
+    heard: Counter[str] = Counter()
+    for path in directory.glob("shard-*.npz"):
+        with np.load(path) as file:
+            heard.update(file["speaker"].tolist() if "speaker" in file else ())
+    return dict(heard)
 
 
 _worker: tuple[SignalSpec, Mixer]
@@ -281,6 +293,8 @@ def main(argv: list[str] | None = None) -> None:
         for done, job in enumerate(as_completed(jobs), 1):
             speed = done * hours / ((time.monotonic() - begin) / 3600)
             print(f"{job.result().name}  {done}/{len(missing)}  {speed:.0f} times real time", flush=True)
+    heard = speakers_heard(arguments.out)
+    print(f"{sum(heard.values())} sequences of {len(heard)} speakers")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from ..federated.privacy import Budget
 from ..model import SHAPES, Model, load_model, named_shape
 from ..nn import NetworkSpec
 from .dataset import PoissonStream, ShardStream
-from .loss import GOOD_WITHIN, OVER, congruence_loss, percepnet_loss
+from .loss import GOOD_WITHIN, OVER, band_weights, congruence_loss, percepnet_loss
 from .muon import Muon
 from .network import Network, answers, load_int8
 from .old import OldModels
@@ -53,6 +54,10 @@ class TrainOptions:
         Share of the run before int8 is simulated.
     over : float
         Weight of gains that are too high (`loss.OVER`).
+    under : float
+        Weight of the term against over-suppressed speech; see `percepnet_loss`.
+    high : float
+        What bands above `loss.HIGH_HZ` count, against 1 below.
     dtype : torch.dtype
         Number type of the large products.
     device : str
@@ -67,6 +72,8 @@ class TrainOptions:
     warm_up: int = 100
     quantise_from: float = 0.6
     over: float = OVER
+    under: float = 0.0
+    high: float = 1.0
     dtype: torch.dtype = torch.float32
     device: str = "cpu"
     seed: int = 0
@@ -118,6 +125,8 @@ class Trainer:
         self.old = OldModels(old, stream.signal, network.spec if options.old_heads else None).to(self.device)
         self.optimisers = _optimisers(self.network, options)
         self.stream = stream
+        weights = band_weights(stream.signal.band_centres_hz, options.high).to(self.device)
+        self.loss = partial(percepnet_loss, over=options.over, under=options.under, band_weight=weights)
         self.progress = 0.0  # share of the run that is done, by time or by steps
         self.spent = 0.0  # of the run's budget
 
@@ -138,13 +147,13 @@ class Trainer:
             gain, strength, vad = answers(outputs)
             old_gain = self.old.gain(target["features"])
             on_body = self.old.heads_on(outputs) if options.old_heads else []
-        loss, parts = percepnet_loss(gain, strength, vad, target, over=options.over)
+        loss, parts = self.loss(gain, strength, vad, target)
         if old_gain is not None:
             congruence, good = congruence_loss(gain, old_gain, target, options.alpha, options.beta, options.good_within)
             loss = loss + congruence
             parts |= {"congruence": congruence.detach(), "good": good}
         if on_body:
-            losses, heads = zip(*(percepnet_loss(*given, target, over=options.over) for given in on_body), strict=True)
+            losses, heads = zip(*(self.loss(*given, target) for given in on_body), strict=True)
             loss = loss + options.old_heads * torch.stack(losses).mean()
             parts["old_heads"] = torch.stack([own["gain"] for own in heads]).mean()
         for name, charge in self._charges().items():
@@ -175,7 +184,7 @@ class Trainer:
         set_private_gradients(
             self.network,
             target["features"],
-            lambda *logits: per_example_losses(logits, target, over=self.options.over),
+            lambda *logits: per_example_losses(logits, target, self.loss),
             clip=budget.clip,
             noise_multiplier=budget.noise_multiplier,
             expected=float(self.stream.batch),
@@ -336,6 +345,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
     parser.add_argument("--warm-up", type=int, default=100, help="steps")
     parser.add_argument("--over", type=float, default=OVER, help="weight of gains that are too high")
+    parser.add_argument("--under", type=float, default=0.0, help="weight of a term against over-suppressed speech")
+    parser.add_argument("--high", type=float, default=1.0, help="what bands above 5 kHz count, against 1 below")
     parser.add_argument("--old", nargs="+", default=[], metavar="MODEL", help="stay near it; several: near their mean")
     parser.add_argument("--alpha", type=float, default=1.0, help="how near everywhere")
     parser.add_argument("--beta", type=float, default=5.0, help="how much nearer where the old gain is good")

@@ -27,12 +27,15 @@ class Mix:
         Of the speech, as measured: targets above it cannot be trusted.
     snr_db : float
         inf when nothing was added.
+    speaker : str
+        As the corpus names who talks; the first one, where a second one talks too.
     """
 
     noisy: np.ndarray
     clean: np.ndarray
     bandwidth_hz: float
     snr_db: float
+    speaker: str
 
 
 class Mixer:
@@ -55,7 +58,7 @@ class Mixer:
 
     def mix(self, rng: np.random.Generator) -> Mix:
         """Draw one mix; the same generator state gives the same mix."""
-        speech, bandwidth = self._speech(rng)
+        speech, bandwidth, speaker = self._speech(rng)
         speech = _tilt(rng, speech)
         clean, wet = self._room(rng, speech)
         noise = np.zeros(self.length, np.float32)
@@ -84,20 +87,21 @@ class Mixer:
             noisy = np.rint(noisy * 32768) / np.float32(32768)
         elif rng.random() < 0.08:
             noisy = _coded(rng, noisy)
-        return Mix(noisy.astype(np.float32), clean.astype(np.float32), bandwidth, snr_db)
+        return Mix(noisy.astype(np.float32), clean.astype(np.float32), bandwidth, snr_db, speaker)
 
-    def _speech(self, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    def _speech(self, rng: np.random.Generator) -> tuple[np.ndarray, float, str]:
         """Utterances of one speaker with pauses; sometimes a second speaker talks too."""
-        x, bandwidth = self._talker(rng)
+        x, bandwidth, speaker = self._talker(rng)
         if rng.random() < 0.06:
-            other, other_bandwidth = self._talker(rng)
+            other, other_bandwidth, _ = self._talker(rng)
             x += other * np.float32(10 ** (rng.uniform(-12, 0) / 20) * active_rms(x) / (active_rms(other) + 1e-9))
             bandwidth = min(bandwidth, other_bandwidth)
-        return x, bandwidth
+        return x, bandwidth, speaker
 
-    def _talker(self, rng: np.random.Generator, vary: bool = True) -> tuple[np.ndarray, float]:
+    def _talker(self, rng: np.random.Generator, vary: bool = True) -> tuple[np.ndarray, float, str]:
         """One speaker's utterances; `vary`: often at another pitch and tempo, which makes many speakers of few."""
-        clips = self.corpus.speakers[self._names[rng.choice(len(self._names), p=self._weights)]]
+        speaker = self._names[rng.choice(len(self._names), p=self._weights)]
+        clips = self.corpus.speakers[speaker]
         speed = rng.uniform(0.85, 1.18) if rng.random() < 0.6 else 1.0
         voice = (rng.uniform(-4, 4), rng.uniform(0.85, 1.2)) if vary and rng.random() < 0.4 else None
         out = np.zeros(self.length, np.float32)
@@ -114,7 +118,7 @@ class Mixer:
             out[position : position + n] = x[:n]
             bandwidth = min(bandwidth, clip.bandwidth_hz * speed)
             position += n + int(rng.exponential(0.6) * SAMPLE_RATE)
-        return out, bandwidth
+        return out, bandwidth, speaker
 
     def _room(self, rng: np.random.Generator, speech: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Target and reverberant speech: direct sound with early reflections, and all of it."""
@@ -161,7 +165,7 @@ class Mixer:
     def _babble(self, rng: np.random.Generator) -> np.ndarray:
         x = np.zeros(self.length, np.float32)
         for _ in range(rng.integers(3, 9)):
-            voice, _bandwidth = self._talker(rng, vary=False)
+            voice, _bandwidth, _speaker = self._talker(rng, vary=False)
             x += voice * np.float32(10 ** (rng.uniform(-8, 0) / 20) / (active_rms(voice) + 1e-9))
         return x
 

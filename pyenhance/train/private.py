@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from .loss import OVER, percepnet_loss
+from .loss import percepnet_loss
 from .network import Held, Layer, Network
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -19,13 +19,13 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def per_example_losses(
-    logits: tuple[Tensor, Tensor, Tensor], target: dict[str, Tensor], *, over: float = OVER
+    logits: tuple[Tensor, Tensor, Tensor],
+    target: dict[str, Tensor],
+    loss: Callable[..., tuple[Tensor, dict[str, Tensor]]] = percepnet_loss,
 ) -> Tensor:
-    """`percepnet_loss` of each sequence by itself; shape (B,). What it is divided by is then the sequence's own."""
+    """The loss, as `percepnet_loss`, of each sequence by itself; shape (B,). What it is divided by is then its own."""
     one = [
-        percepnet_loss(
-            *(part[b : b + 1] for part in logits), {key: value[b : b + 1] for key, value in target.items()}, over=over
-        )
+        loss(*(part[b : b + 1] for part in logits), {key: value[b : b + 1] for key, value in target.items()})
         for b in range(len(logits[0]))
     ]
     return torch.stack([loss for loss, _ in one])

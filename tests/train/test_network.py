@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from pyenhance import nn
 from pyenhance.cli import main
 from pyenhance.dsp import SignalSpec
-from pyenhance.measure import gain_loss, strength_loss
+from pyenhance.measure import QUARTIC, SMALL, gain_loss, strength_loss
 from pyenhance.model import SHAPES, available_models, load_model, named_shape, write_weights
 from pyenhance.nn import ARBITRATOR, KINDS, LayerSpec, NetworkSpec
 from pyenhance.train import export, fit
 from pyenhance.train.dataset import ShardStream
-from pyenhance.train.loss import percepnet_loss
+from pyenhance.train.loss import HIGH_HZ, band_weights, percepnet_loss
 from pyenhance.train.network import GRU, LAYERS, Network, chosen, load_int8
 
 from ..conftest import PATIENCE_S, ROOT
@@ -240,6 +240,44 @@ def test_loss_is_zero_for_the_target_and_ignores_masked_bands() -> None:
     assert near < wrong
 
 
+def _answers(shift: float, bands: int = 2) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]]:
+    """Logits of gains whose square root is off by `shift` from the target's, 0.5; strengths and speech are right."""
+    shape = (1, 3, bands)
+    target = {"gain": torch.full(shape, 0.25), "strength": torch.full(shape, 0.5), "vad": torch.ones(1, 3)}
+    target["band_mask"] = torch.ones(1, bands)
+    gain = ((0.25 + SMALL) ** 0.5 + shift) ** 2 - SMALL
+    return [torch.logit(torch.full(shape, gain)), torch.zeros(shape), torch.full((1, 3), 20.0)], target
+
+
+def test_over_suppressed_speech_costs_more_by_hand() -> None:
+    """w_u max(sqrt(g_target) - sqrt(g), 0)^2, weighted by the target's gain and voice activity."""
+    logits, target = _answers(-0.2)
+    plain, with_term = (percepnet_loss(*logits, target, under=under) for under in (0.0, 3.0))
+    heard = 0.25 * 6
+    assert with_term[1]["under"] == pytest.approx(0.2**2 * heard / (heard + 1), rel=1e-4)
+    assert float(with_term[0] - plain[0]) == pytest.approx(3 * float(with_term[1]["under"]), rel=1e-3)
+    assert with_term[1]["gain"] == plain[1]["gain"] and "under" not in plain[1]
+    too_high, _ = _answers(0.2)
+    silent = target | {"vad": torch.zeros(1, 3)}
+    assert percepnet_loss(*too_high, target, under=3.0)[1]["under"] == 0
+    assert percepnet_loss(*logits, silent, under=3.0)[1]["under"] == 0
+
+
+def test_high_bands_count_as_much_as_they_are_given() -> None:
+    """The mean over bands with weights: an error in a band of weight 1/4, beside one of weight 1, counts a fifth."""
+    weights = band_weights(np.array([HIGH_HZ, HIGH_HZ + 1]), 0.25)
+    assert weights.tolist() == [1, 0.25]
+    logits, target = _answers(0.0)
+    wrong, _ = _answers(0.2)
+    error = 0.2**2 + QUARTIC * 0.2**4
+    for band, share in ((0, 0.8), (1, 0.2)):
+        given = logits[0].clone()
+        given[..., band] = wrong[0][..., band]
+        found = percepnet_loss(given, *logits[1:], target, over=1.0, band_weight=weights)[1]["gain"]
+        assert found == pytest.approx(share * error, rel=1e-3)
+        assert percepnet_loss(given, *logits[1:], target, over=1.0)[1]["gain"] == pytest.approx(error / 2, rel=1e-3)
+
+
 def test_loss_at_the_ends_has_a_finite_gradient() -> None:
     logits = torch.full((1, 3, NUM_BANDS), -60.0, requires_grad=True)
     zeros = torch.zeros(1, 3, NUM_BANDS)
@@ -291,7 +329,7 @@ def test_command_line_tells_its_steps(capsys: pytest.CaptureFixture) -> None:
     assert "dataset" in capsys.readouterr().out
     assert main(["train"]) == 2
     assert main(["train", "nothing"]) == 2
-    assert "'nothing'; accepted: debian, dataset, fit, export, diff" in capsys.readouterr().err
+    assert "'nothing'; accepted: corpus, dataset, fit, export, diff" in capsys.readouterr().err
 
 
 def test_processes_train_together(tmp_path: Path) -> None:

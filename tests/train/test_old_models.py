@@ -112,6 +112,15 @@ def test_a_step_tells_its_parts(shards: Path) -> None:
     assert set(plain) == {"loss", "gain", "strength", "vad"} and plain["loss"] < parts["loss"]
 
 
+@pytest.mark.parametrize("option", [{"over": 1.0}, {"under": 1.0}, {"high": 0.5}])
+def test_options_of_the_loss_reach_it(shards: Path, option: dict[str, float]) -> None:
+    first = [
+        fit.Trainer(load_int8(_model(3)), ShardStream(shards, 4), fit.TrainOptions(**given)) for given in ({}, option)
+    ]
+    plain, changed = (trainer.train_step(next(iter(trainer.stream))) for trainer in first)
+    assert changed["loss"] != plain["loss"] and ("under" in changed) == ("under" in option)
+
+
 def test_old_heads_keep_working_on_the_new_body(shards: Path) -> None:
     """Their loss on the trained body is lower when it was trained for, and the old heads themselves stay."""
     old = _model(4)
