@@ -82,7 +82,7 @@ def test_the_table_in_small(corpus_folder: Path, tmp_path: Path, monkeypatch: py
             dataset.main([*options, "--hours", str(8 * 3 / 3600), "--seconds", "3"])
     folders = {name: [str(tmp_path / f"{name}-{number}") for number in (1, 2)] for name in ("part", "test")}
     options = ["--base", "tiny", "--shards", *folders["part"], "--tests", *folders["test"], "--shares", "0.1"]
-    options += ["--steps", "30", "--batch", "4", "--warm-up", "5", "--rate", "1e-3", "--dtype", "float32"]
+    options += ["--steps", "10", "--batch", "4", "--warm-up", "2", "--rate", "1e-3", "--dtype", "float32"]
     updates.main([*options, "--threads", "1", "-o", str(tmp_path / "runs")])
     base = updates.gain_loss(weights_bytes("tiny"), [Path(folder) for folder in folders["test"]], OVER)
     for name, most in (("full", 1.0), ("sparse-0.1", 0.15), ("hashed-0.1", 0.15)):
