@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pyenhance import load_model
+from pyenhance import Enhancer, load_model
 from pyenhance.backend.structures import FIELDS, layout
+from pyenhance.dsp import HOP, SignalSpec
 from pyenhance.model.image import BASE, field_offsets, write_image
 
-from ..conftest import PATIENCE_S, ROOT
+from ..conftest import PATIENCE_S, ROOT, noisy_voice
+from ..networks import small_weights
 
 SCRIPT = Path(__file__).with_name("instance.mjs")
 
@@ -37,6 +39,29 @@ def test_instance_and_python_give_the_same_bits(model: str, site: Path, node: st
     assert warm < 0.5 * cold and change["late"] < warm, "the new model sounds as if it had been there all along"
     assert change["latencies"] == [30 * 48 if model == "tiny" else 10 * 48] * 2 == change["hasty"][:1] * 2
     assert change["unheard"]
+
+
+def test_a_lean_part_in_an_instance(site: Path, node: str, tmp_path: Path) -> None:
+    """The arbitrator's choices and the sound are numpy's, hop by hop, whatever waits."""
+    weights = small_weights(SignalSpec(), lean=True)
+    model = load_model(weights, "numpy")
+    hops = noisy_voice(1.2)[: HOP * 110].reshape(-1, HOP)
+    for name, data in (("weights", weights), ("image", write_image(model)), ("sound", hops.tobytes())):
+        (tmp_path / name).write_bytes(data)
+    given = [tmp_path / name for name in ("weights", "image", "sound", "out")]
+    done = subprocess.run(
+        [node, SCRIPT.with_name("lean.mjs"), site, *given], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["kernel"] in ("simd", "relaxed")
+    for name, choice in (("0", {"backlog": 0}), ("2", {"backlog": 2}), ("lean", {"lean": True})):
+        enhancer = Enhancer(model)
+        expected = np.concatenate([enhancer.process_hops(hop[None], **choice) for hop in hops]).ravel()
+        assert facts["lean"][name] == enhancer.stats["lean_hops"]
+        found = np.fromfile(tmp_path / f"out-{name}", np.float32)
+        assert np.std(found - expected) < 1e-3 * np.std(expected), name
+    assert 0 < facts["lean"]["2"] < len(hops) == facts["lean"]["lean"]
 
 
 def _parts(image: bytes) -> tuple[dict, bytes]:

@@ -1,0 +1,31 @@
+// A model with a lean part, by the site's compiled code: its own choices, with hops that wait, and the lean part alone.
+//   node lean.mjs SITE WEIGHTS IMAGE SOUND OUT      writes float32 to OUT-0, OUT-2, OUT-lean; prints how many hops were lean, as JSON
+import { readFileSync, writeFileSync } from "node:fs";
+import { openSite } from "./site.mjs";
+
+const [site, weights, image, sound, out] = process.argv.slice(2);
+const HOP = 480;
+const bytes = (path) => Uint8Array.from(readFileSync(path));
+const { models } = await openSite(site);
+models.add("lean", { sha256: "", weights: bytes(weights), image: bytes(image) });
+const { open, kernel } = await models.instances("lean");
+const heard = new Float32Array(bytes(sound).buffer);
+
+const counts = {};
+for (const [name, lean, waiting] of [
+  ["0", false, 0],
+  ["2", false, 2],
+  ["lean", true, 0],
+]) {
+  const stream = await open();
+  const enhanced = new Float32Array(heard.length);
+  counts[name] = 0;
+  for (let at = 0; at < heard.length; at += HOP) {
+    stream.block("input").set(heard.subarray(at, at + HOP));
+    counts[name] += stream.run(1, lean, waiting);
+    enhanced.set(stream.block("output").subarray(0, HOP), at);
+  }
+  writeFileSync(`${out}-${name}`, enhanced);
+}
+console.log(JSON.stringify({ kernel, lean: counts }));
+process.exit(); // the channel of letMessagesIn is open for good
