@@ -138,6 +138,7 @@ def denoise_files(
     model: str = "default",
     strength_db: float | None = None,
     linked: bool = True,
+    effort: str = "full",
     cluster: str | None = None,
     on_progress: Callable[[Path, int, int], None] | None = None,
     on_start: Callable[[], None] | None = None,
@@ -152,6 +153,8 @@ def denoise_files(
         A shipped model's name or a weights file (on a cluster: one that every worker sees).
     strength_db, linked
         As for `enhance`.
+    effort : str
+        As for `Enhancer`.
     cluster : str or None
         None: here, one after another. ``local`` or ``local:N``: processes of this machine. Otherwise the address of a
         Dask scheduler whose workers have pyenhance and see the files under the same names.
@@ -172,7 +175,7 @@ def denoise_files(
     OSError
         The scheduler does not answer.
     """
-    options: dict[str, Any] = {"strength_db": strength_db, "linked": linked}
+    options: dict[str, Any] = {"strength_db": strength_db, "linked": linked, "effort": effort}
     if cluster is None:
         loaded = load_model(model)  # once: a weights file is read anew at every call
         for source, target in jobs:

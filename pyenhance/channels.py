@@ -30,10 +30,20 @@ class LinkedEnhancer:
     strength_db : float or None
     linked : bool
         The channels share their band gains, so that nothing moves between them.
+    effort : str
+        As for `Enhancer`.
     """
 
-    def __init__(self, model: Any, channels: int, *, strength_db: float | None = None, linked: bool = True) -> None:
-        self._enhancers = [Enhancer(model, strength_db=strength_db) for _ in range(channels)]
+    def __init__(
+        self,
+        model: Any,
+        channels: int,
+        *,
+        strength_db: float | None = None,
+        linked: bool = True,
+        effort: str = "full",
+    ) -> None:
+        self._enhancers = [Enhancer(model, strength_db=strength_db, effort=effort) for _ in range(channels)]
         self._linked = linked and channels > 1
         self._pending = np.zeros((channels, 0), np.float32)
         first = self._enhancers[0]
@@ -95,7 +105,7 @@ class AudioStream:
     ----------
     sample_rate : int, Hz
     channels : int
-    model, strength_db : as for `Enhancer`
+    model, strength_db, effort : as for `Enhancer`
         At 0 dB nothing is to be done: the very samples come back.
     linked : bool
         The channels are one recording and share their gains; False: each is enhanced by itself.
@@ -103,7 +113,7 @@ class AudioStream:
     Raises
     ------
     ValueError
-        A rate outside 4 to 768 kHz, no channel, an unknown model or a bad strength.
+        A rate outside 4 to 768 kHz, no channel, an unknown model, a bad strength or no such effort.
     ImportError
         The rate is not 48 kHz and soxr is not installed.
     """
@@ -116,6 +126,7 @@ class AudioStream:
         model: Any = "default",
         strength_db: float | None = None,
         linked: bool = True,
+        effort: str = "full",
     ) -> None:
         if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | np.integer):
             raise ValueError(f"sample_rate is {sample_rate!r}; accepted: a whole number of Hz")
@@ -123,7 +134,8 @@ class AudioStream:
             raise ValueError(f"sample_rate is {sample_rate}; accepted: {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz")
         if channels < 1:
             raise ValueError(f"channels is {channels}; accepted: 1 or more")
-        enhancer = LinkedEnhancer(load_model(model), channels, strength_db=strength_db, linked=linked)
+        loaded = load_model(model)
+        enhancer = LinkedEnhancer(loaded, channels, strength_db=strength_db, linked=linked, effort=effort)
         self._stream = Aligned(enhancer)
         self._untouched = strength_db is not None and float(strength_db) == 0
         self._channels, self._up, self._down = channels, [], []

@@ -9,6 +9,7 @@ from . import dsp
 from .backend import BLOCK_HOPS, CompiledStream, StreamState
 from .dsp import HOP, SAMPLE_RATE
 from .model import HopFacts, Model, ModelStream, load_model
+from .nn import check_effort
 from .samples import checked_samples
 
 _RISE = np.linspace(0, 1, HOP, dtype=np.float32)
@@ -42,6 +43,9 @@ class Enhancer:
         Name of a shipped model, path of a weights file or its bytes, or a loaded model.
     strength_db : float or None
         Largest attenuation in dB; 0 leaves the signal untouched, None sets no limit. May be set while running.
+    effort : str
+        Of a model with a lean part, for sound of which no backlog is given: "full", or "auto", where the model's
+        arbitrator chooses for each frame as if no sound waited.
 
     Attributes
     ----------
@@ -54,14 +58,17 @@ class Enhancer:
     Raises
     ------
     ValueError
-        Unknown model, broken weights file, or a strength below 0 dB.
+        Unknown model, broken weights file, a strength below 0 dB, or no such effort.
     """
 
     sample_rate = SAMPLE_RATE
     hop = HOP
 
-    def __init__(self, model: Any = "default", *, strength_db: float | None = None) -> None:
+    def __init__(self, model: Any = "default", *, strength_db: float | None = None, effort: str = "full") -> None:
+        if effort not in ("full", "auto"):
+            raise ValueError(f"effort is {effort!r}; accepted: 'full', 'auto'")
         self.model: Model = load_model(model)
+        self._effort = effort
         self._timing: dict[str, int] | None = None
         self._dry = 0.0
         self.reset()
@@ -181,34 +188,55 @@ class Enhancer:
         self.reset()
         return tail[: waiting + latency]
 
-    def process_hops(self, hops: np.ndarray, *, lean: bool = False) -> np.ndarray:
+    def process_hops(self, hops: np.ndarray, *, lean: bool = False, backlog: float | None = None) -> np.ndarray:
         """Enhance K whole hops; the core that everything else calls.
 
         Parameters
         ----------
         hops : ndarray, shape (K, 480), float32, K >= 1, finite
         lean : bool
-            Catch up: hold the last gains, no comb filter and no network, at about a tenth of the cost.
+            Catch up: a model with a lean part runs that alone; others hold the last gains, no comb filter and no
+            network, at about a tenth of the cost.
+        backlog : float, optional
+            Hops that wait, these not counted: the arbitrator of a model with a lean part chooses for each frame, by the
+            sound and by this. None: as the enhancer's `effort` says. Models without a lean part run as ever.
 
         Returns
         -------
         ndarray, shape (K, 480), float32
             Output sample n belongs to input sample n - `latency_samples`.
+
+        Raises
+        ------
+        ValueError
+            `backlog` is negative or no finite number; the state stays as it was.
         """
         begin = perf_counter_ns()
+        has_lean = self.model.network.spec.has_lean
         if self._timing is not None and not lean:
-            out = self.render(self.estimate(hops))
+            out = self.render(self.estimate(hops, backlog=backlog))
+            self._lean_hops += len(hops) - self._stream.full_frames
         else:
+            waiting, effort = self._chosen(backlog)
             leaving = self._leave(hops)
-            if lean:
-                out = self._process_lean(hops)
+            if lean and not has_lean:
+                out = self._process_held(hops)
+                self._lean_hops += len(hops)
             else:
-                out, self._facts = self._stream.process(hops, self._dry)
+                out, self._facts = self._stream.process(hops, self._dry, waiting, "lean" if lean else effort)
+                self._lean_hops += len(hops) - self._stream.full_frames
             _go_over(leaving, out)
         self._count(len(hops), perf_counter_ns() - begin)
         return out
 
-    def estimate(self, hops: np.ndarray) -> Estimate:
+    def _chosen(self, backlog: float | None) -> tuple[float, str]:
+        """Backlog and effort of the network."""
+        if backlog is None:
+            return 0.0, self._effort
+        check_effort(backlog, "auto")
+        return float(backlog), "auto"
+
+    def estimate(self, hops: np.ndarray, *, backlog: float | None = None) -> Estimate:
         """The first half of `process_hops`: analysis and network. `render` must follow, once, before the next hops.
 
         Between the two a caller may change gains: the channels of one recording share theirs.
@@ -216,12 +244,15 @@ class Enhancer:
         Parameters
         ----------
         hops : ndarray, shape (K, 480), float32, K >= 1, finite
+        backlog : float, optional
+            As of `process_hops`.
         """
+        waiting, effort = self._chosen(backlog)
         leaving = self._leave(hops)
         begin = perf_counter_ns()
         frames = self._stream.analyse(hops)
         mark = perf_counter_ns()
-        gain, strength, vad = self._stream.estimate(frames.features)
+        gain, strength, vad = self._stream.estimate(frames.features, waiting, effort)
         self._time("analysis", mark - begin)
         self._time("network", perf_counter_ns() - mark)
         self._facts = self._stream.finish(hops, frames, gain, float(vad[-1]))
@@ -247,13 +278,12 @@ class Enhancer:
         _go_over(estimate.leaving, out)
         return out
 
-    def _process_lean(self, hops: np.ndarray) -> np.ndarray:
+    def _process_held(self, hops: np.ndarray) -> np.ndarray:
         state = self._stream.state
         frames = dsp.analyse_lean(self.model.signal, state.signal, hops)
         held = _HOLD_DECAY ** np.arange(1, len(hops) + 1, dtype=np.float32)[:, None]
         gain = 1 - held * (1 - state.held_gain)
         self._facts = self._stream.finish(hops, frames, gain, self._facts.voice)
-        self._lean_hops += len(hops)
         return self._stream.synthesise(frames, gain, None, dry=self._dry)
 
     def _leave(self, hops: np.ndarray) -> np.ndarray | None:
@@ -272,6 +302,11 @@ class Enhancer:
     def _time(self, stage: str, nanoseconds: int) -> None:
         if self._timing is not None:
             self._timing[stage] += nanoseconds
+
+    @property
+    def lean_hops(self) -> int:
+        """Hops since the last reset on which a lean part ran alone, or gains were held."""
+        return self._lean_hops
 
     @property
     def last_hop(self) -> HopFacts:
@@ -296,14 +331,16 @@ class Enhancer:
         Returns
         -------
         dict
-            hops, full_hops and lean_hops, mean and max microseconds a hop, model, the kernels of its network and of the
-            signal path, and of the last hop: pitch_period in samples, pitch_corr, voice activity and the band gains.
+            hops, full_hops and lean_hops (lean part alone, or gains held), full_share, mean and max microseconds a hop,
+            model, the kernels of its network and of the signal path, and of the last hop: pitch_period in
+            samples, pitch_corr, voice activity and the band gains.
         """
         facts = self._facts
         return {
             "hops": self._hops,
             "full_hops": self._hops - self._lean_hops,
             "lean_hops": self._lean_hops,
+            "full_share": 1 - self._lean_hops / max(self._hops, 1),
             "us_mean": self._nanoseconds / 1000 / max(self._hops, 1),
             "us_max": self._nanoseconds_max / 1000,
             "model": self.model.name,

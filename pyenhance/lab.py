@@ -4,6 +4,7 @@ Some of these functions can be replaced by other source inside the lab, to hear 
 """
 
 import inspect
+from functools import cached_property
 from types import ModuleType
 from typing import Any
 
@@ -59,6 +60,17 @@ class Lab:
         self.noisy, self.clean = (padded(v, self.signal.latency_samples, HOP) for v in (y, x))
         self.edits: dict[str, Any] = {}
 
+    @cached_property
+    def _ideal(self) -> tuple[dsp.Frames, np.ndarray, np.ndarray]:
+        """As of `dsp.ideal`: most of a step's work, and the same until the analysis is edited."""
+        return dsp.ideal(self.signal, self.noisy, self.clean, **self._edited(_ANALYSIS))
+
+    @cached_property
+    def _estimated(self) -> tuple[np.ndarray, np.ndarray]:
+        """The network's gains and strengths in the place of the ideal ones."""
+        gain, strength, _ = self.model.estimate(self._ideal[0].features, self.model.network.new_memory())
+        return gain, strength
+
     def run(self, step: str, bands: int = 34, comb: float = 1.0) -> np.ndarray:
         """The sound after a step.
 
@@ -87,21 +99,21 @@ class Lab:
             raise ValueError(f"bands is {bands}; accepted: 2 to {MAX_BANDS}")
         if step == "noisy":
             return self.noisy[: self.length]
-        frames, gain, strength = dsp.ideal(self.signal, self.noisy, self.clean, **self._edited(_ANALYSIS))
+        # Copies: an edited function may write into what it is given.
+        frames, *targets = self._ideal
+        frames = dsp.Frames(*(np.array(values) for values in vars(frames).values()))
         if step == "bins":
             hops = _resynthesise(frames.spectrum * self._bin_gains(frames))
         elif step == "gains":
             hops = _resynthesise(frames.spectrum * self._band_gains(frames, bands))
         else:
-            if step == "network":
-                memory = self.model.network.new_memory()
-                gain, strength, _ = self.model.estimate(frames.features, memory)
+            gain, strength = self._estimated if step == "network" else targets
             strength = np.minimum(np.float32(comb) * strength, 1)
             hops = dsp.synthesise(
                 self.signal,
                 SignalState(self.signal),
                 frames,
-                gain,
+                gain.copy(),
                 strength,
                 postfilter=step != "comb",
                 **self._edited(_SYNTHESIS),
@@ -132,6 +144,7 @@ class Lab:
         module = _EDITABLE[_known(name)]
         if source == self.source(name):
             self.edits.pop(name, None)
+            self._forget(name)
             return
         space = dict(vars(module))
         original = space.pop(name)
@@ -142,6 +155,13 @@ class Lab:
         if not callable(space.get(name)) or space[name] is original:
             raise ValueError(f"the source defines no function {name!r}")
         self.edits[name] = space[name]
+        self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        """What came from a function that has changed."""
+        if name in _ANALYSIS:
+            for kept in ("_ideal", "_estimated"):
+                vars(self).pop(kept, None)
 
     def _edited(self, stage: dict[str, ModuleType]) -> dict[str, Any]:
         """The edits that go to a stage, by name."""

@@ -46,7 +46,7 @@ class LiveEngine:
     facts : ndarray, shape (3 + num_bands,), float32
         Of the last hop: pitch period in samples, pitch correlation, voice activity in [0, 1], the band gains.
     entry, address : int
-        0 where the hops must pass through `run`.
+        0 where the hops must pass through `run`: also where a model has a lean part, whose choice that tells.
     """
 
     def __init__(self, model: str = "default", max_hops: int = 16, kernel: str | None = None) -> None:
@@ -68,10 +68,11 @@ class LiveEngine:
     def _lay_out(self) -> None:
         """The blocks, which are the compiled stream's own where there is one."""
         signal, compiled = self.enhancer.model.signal, self.enhancer.compiled
+        has_lean = self.enhancer.model.network.spec.has_lean
         self.latency_samples, self.num_bands = signal.latency_samples, signal.num_bands
         if compiled is not None and self.max_hops <= len(compiled.input):
             self.input, self.output, self.facts = compiled.input.ravel(), compiled.output.ravel(), compiled.facts
-            self.entry, self.address = compiled.entry, compiled.address
+            self.entry, self.address = (0, 0) if has_lean else (compiled.entry, compiled.address)
         else:
             self.input, self.output = (np.zeros(self.max_hops * HOP, np.float32) for _ in range(2))
             self.facts = np.zeros(3 + self.num_bands, np.float32)
@@ -111,22 +112,37 @@ class LiveEngine:
     def strength_db(self, value: float | None) -> None:
         self.enhancer.strength_db = value
 
-    def run(self, hops: int, lean: bool = False) -> None:
+    def run(self, hops: int, lean: bool = False, backlog: float = 0.0) -> int:
         """Enhance the first `hops` hops of `input` into `output`, `latency_samples` late.
 
         A sample that is no number of at most `dsp.LOUDEST` counts as silence: a live stream must go on.
 
+        Parameters
+        ----------
+        hops : int
+        lean : bool
+            See `Enhancer.process_hops`.
+        backlog : float
+            Hops that wait behind these; the arbitrator of a model with a lean part sees it.
+
+        Returns
+        -------
+        int: how many of them were lean.
+
         Raises
         ------
         ValueError
-            `hops` outside 1..max_hops.
+            `hops` outside 1..max_hops, or `backlog` negative or no finite number.
         """
         if not 1 <= hops <= self.max_hops:
             raise ValueError(f"hops is {hops}; accepted: 1 to {self.max_hops}")
         block = _bounded(self.input[: hops * HOP])
-        self.output[: hops * HOP] = self.enhancer.process_hops(block.reshape(hops, HOP), lean=lean).ravel()
+        before = self.enhancer.lean_hops
+        enhanced = self.enhancer.process_hops(block.reshape(hops, HOP), lean=lean, backlog=backlog)
+        self.output[: hops * HOP] = enhanced.ravel()
         facts = self.enhancer.last_hop
         self.facts[:3], self.facts[3:] = facts[:3], facts.gain
+        return self.enhancer.lean_hops - before
 
 
 def _bounded(x: np.ndarray) -> np.ndarray:
@@ -234,6 +250,15 @@ def _end_adapting(adaptation: int) -> None:
     _adaptations.pop(adaptation, None)
 
 
+def _make_update(base: Any, diff: Any, summary: Any, clip: float, noise_multiplier: float) -> dict[str, Any]:
+    """What may leave the device of a diff, and what is in it."""
+    from .federated.update import describe, make_update, read_update
+
+    files = (bytes(given) for given in (base, diff, summary))
+    update = make_update(*files, clip=clip, noise_multiplier=noise_multiplier)
+    return {"facts": describe(read_update(update), update), **_as_bytes(update=update)}
+
+
 def _bench(**arguments: Any) -> dict[str, Any]:
     from .bench import benchmark
 
@@ -260,6 +285,12 @@ def _opened() -> "Lab":
     return _lab
 
 
+def _source(name: str) -> str:
+    from .lab import Lab
+
+    return Lab.source(name)
+
+
 def _run_step(step: str, bands: int, comb: float) -> dict[str, Any]:
     sound = _opened().run(step, bands=bands, comb=comb)
     return {"sound": sound, "si_sdr": _opened().si_sdr(sound), **_picture(sound)}
@@ -276,11 +307,12 @@ CALLS: dict[str, Callable[..., Any]] = {
     "begin_adapting": _begin_adapting,
     "adapt_step": _adapt_step,
     "end_adapting": _end_adapting,
+    "make_update": _make_update,
     "bench": _bench,
     "picture": _picture,
     "open_lab": _open_lab,
     "run_step": _run_step,
-    "source": lambda name: _opened().source(name),
+    "source": _source,
     "edit": lambda name, source: _opened().edit(name, source),
 }
 """All that the page's worker asks for, by name (`site/engine/python.js`)."""

@@ -7,8 +7,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from pyenhance.dsp import SignalSpec
-from pyenhance.model import percepnet, write_weights
-from pyenhance.nn import INPUT, KINDS, LayerSpec, NetworkSpec
+from pyenhance.model import percepnet, with_lean_part, write_weights
+from pyenhance.nn import ARBITRATOR, BACKLOG, BACKLOG_WIDTH, INPUT, KINDS, LayerSpec, NetworkSpec
 
 HIDDEN = ("clamp", "tanh")
 FRAMES = 23
@@ -17,24 +17,33 @@ WIDTHS = {"dense": 5, "conv1": 6, "conv2": 7, "gru": 8, "gain_gru": 9, "strength
 
 @st.composite
 def network_specs(draw: st.DrawFn) -> NetworkSpec:
-    """Up to seven layers on one another and on the features, of any width and any activation that their kind allows."""
+    """Up to seven layers on one another, on the features and on the backlog, of any width and any activation that their
+    kind allows; with lean parts where an arbitrator is among them."""
     hidden: list[str] = []
     layers: list[LayerSpec] = []
+    arbitrator = draw(st.integers(1, 6))  # its place, if there are as many layers
     for index in range(draw(st.integers(1, 7))):
+        if index == arbitrator:
+            sources = draw(st.lists(st.sampled_from([*hidden, BACKLOG]), min_size=1, max_size=3))
+            layers.append(LayerSpec(ARBITRATOR, "dense", tuple(sources), 1, "sigmoid"))
+            continue
         floats = not hidden or draw(st.integers(0, 4)) == 0
         kind = draw(st.sampled_from([name for name, facts in KINDS.items() if facts.floats or not floats]))
-        sources = [INPUT] if floats else draw(st.lists(st.sampled_from(hidden), min_size=1, max_size=3))
+        seen = st.lists(st.sampled_from([*hidden, BACKLOG]), min_size=1, max_size=3)
+        sources = [INPUT] if floats else draw(seen)
         accepted = KINDS[kind].activations
         activation = draw(st.sampled_from(accepted if layers else [name for name in accepted if name in HIDDEN]))
         frames = draw(st.integers(1, 5)) if kind == "conv" else 1
-        layers.append(LayerSpec(f"l{index}", kind, tuple(sources), draw(st.integers(1, 37)), activation, frames))
+        units = draw(st.integers(1, 37))
+        lean = draw(st.integers(0, units - 1)) if KINDS[kind].lean and index > arbitrator else 0
+        layers.append(LayerSpec(f"l{index}", kind, tuple(sources), units, activation, frames, lean))
         if activation in HIDDEN:
             hidden.append(layers[-1].name)
     return NetworkSpec(draw(st.integers(1, 40)), tuple(layers))
 
 
 def every_layer(inputs: int = 5) -> NetworkSpec:
-    """Every kind of layer with every activation that it may have, on one another."""
+    """Every kind of layer with every activation that it may have, on one another; with a lean part where it may."""
     layers = [LayerSpec("first", "dense", (INPUT,), 21, "tanh")]
     hidden = ["first"]
     for kind, facts in KINDS.items():
@@ -44,6 +53,13 @@ def every_layer(inputs: int = 5) -> NetworkSpec:
             layers.append(LayerSpec(f"{kind}_{activation}", kind, sources, 5 + len(layers), activation, frames))
             if activation in HIDDEN:
                 hidden.append(layers[-1].name)
+    layers.append(LayerSpec(ARBITRATOR, "dense", (hidden[-1], BACKLOG), 1, "sigmoid"))
+    for kind, facts in KINDS.items():
+        if facts.lean:
+            activation = facts.activations[0]
+            layers.append(LayerSpec(f"{kind}_lean", kind, (hidden[-1], BACKLOG), 19, activation, lean=7))
+            hidden.append(layers[-1].name)
+    layers.append(LayerSpec("last", "dense", tuple(hidden[-2:]), 5))
     return NetworkSpec(inputs, tuple(layers))
 
 
@@ -69,8 +85,8 @@ def assert_agree(spec: NetworkSpec, expected: Mapping[str, np.ndarray], found: M
     """Two runs over the same features give the same: each layer's output, shape (K, units).
 
     A value on the edge between two int8 steps may round either way; from there on two runs differ. So a layer is
-    compared in those frames in which all that it sees and remembers is the same: whole numbers within one step, and
-    hardly ever apart; others to float32's last digits.
+    compared in those frames in which all that it sees and remembers, and what the arbitrator chose, is the same: whole
+    numbers within one step, and hardly ever apart; others to float32's last digits.
 
     Returns
     -------
@@ -78,7 +94,7 @@ def assert_agree(spec: NetworkSpec, expected: Mapping[str, np.ndarray], found: M
         Layers for which all of it is the same to the end: so must be what they remember.
     """
     frames = len(next(iter(expected.values())))
-    apart = {INPUT: np.zeros(frames, bool)}
+    apart = {name: np.zeros(frames, bool) for name in (INPUT, BACKLOG)}
     edges = values = 0
     same = set()
     for layer in spec.layers:
@@ -86,7 +102,9 @@ def assert_agree(spec: NetworkSpec, expected: Mapping[str, np.ndarray], found: M
         assert found[layer.name].shape == expected[layer.name].shape and np.isfinite(difference).all(), layer
         hidden = layer.activation in HIDDEN
         moved = (difference > 0).any(1) & hidden
-        doubt = np.any([apart[source] for source in layer.sources], 0)
+        if layer.name == ARBITRATOR:
+            moved |= (found[layer.name] > 0.5)[:, 0] != (expected[layer.name] > 0.5)[:, 0]
+        doubt = np.any([apart[name] for name in (*layer.sources, *((ARBITRATOR,) if layer.lean else ()))], 0)
         if layer.kind == "conv":
             doubt = np.convolve(doubt, np.ones(layer.frames))[:frames] > 0
         elif spec.memory[layer.name][1] != (0,):
@@ -105,8 +123,18 @@ def assert_agree(spec: NetworkSpec, expected: Mapping[str, np.ndarray], found: M
     return same
 
 
-@functools.cache
-def small_weights(signal: SignalSpec, seed: int = 0, **metadata: str) -> bytes:
-    """A weights file of a few kilobytes, for a signal path, with gains and strengths all over [0, 1]."""
+def small_spec(signal: SignalSpec, lean: bool = False) -> NetworkSpec:
+    """PercepNet's layers, a few units wide; with lean parts if wanted."""
     spec = percepnet(signal, **WIDTHS)
-    return write_weights(signal, spec, random_tensors(spec, np.random.default_rng(seed)), metadata)
+    return with_lean_part(spec, 0.5, watch=4) if lean else spec
+
+
+@functools.cache
+def small_weights(signal: SignalSpec, seed: int = 0, lean: bool = False, **metadata: str) -> bytes:
+    """A weights file of a few kilobytes, for a signal path, with gains and strengths all over [0, 1]."""
+    spec = small_spec(signal, lean)
+    tensors = random_tensors(spec, np.random.default_rng(seed))
+    if lean:  # an arbitrator that changes its mind, by the sound and by the backlog
+        tensors[f"{ARBITRATOR}.weight"] = np.array([[127, -127, 127, -127, *[-10] * BACKLOG_WIDTH]], np.int8)
+        tensors[f"{ARBITRATOR}.weight_scale"], tensors[f"{ARBITRATOR}.bias"] = np.float32([[2 / 127], [-0.05]])
+    return write_weights(signal, spec, tensors, metadata)

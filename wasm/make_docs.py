@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import griffe
+from make_source import places
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
@@ -151,6 +152,10 @@ def _document(thing: griffe.Object, name: str, level: str) -> list[str]:
     lines = [f"{level} {name.split('.')[-1]}", ""]
     if isinstance(thing, griffe.Function) and "property" not in thing.labels:
         lines += ["```python", f"{name}{_signature(thing)}", "```", ""]
+    if isinstance(thing, griffe.Function | griffe.Class):
+        place = Path(str(thing.filepath)).relative_to(ROOT / "pyenhance").as_posix()
+        within = thing.path.removeprefix(f"{thing.module.path}.")
+        lines += [f"[Source]({place}#{within})", ""]
     lines += _docstring(thing)
     if isinstance(thing, griffe.Class):
         for member in thing.members.values():
@@ -243,6 +248,7 @@ def fill(template: str, types: str) -> str:
         "site/page/examples/webrtc.js": "examples/webrtc.html",
         "site/page/examples/livekit.js": "examples/livekit.html",
         "pyenhance/weights/gate.json": "gate.json",
+        **places(),
     }
     contents, articles = [], []
     for part in whole:

@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent.parent / "site"
+OF_THE_PAGES = ("style.css", "elements.js")
+"""What the popup has of them."""
 
 
 def main(compiled: Path, site: Path, out: Path) -> None:
@@ -21,7 +23,8 @@ def main(compiled: Path, site: Path, out: Path) -> None:
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     shutil.copytree(SOURCE / "extension", part)
-    shutil.copyfile(SOURCE / "page" / "style.css", part / "style.css")
+    for name in OF_THE_PAGES:
+        shutil.copyfile(SOURCE / "page" / name, part / name)
     shutil.copytree(site / "engine", part / "engine", ignore=shutil.ignore_patterns("pyodide"))
     manifest = json.loads((part / "manifest.json").read_text())
     manifest["version"] = json.loads((part / "engine" / "manifest.json").read_text())["pyenhance"]

@@ -2,7 +2,9 @@
 
 OUT (``dist/site``) becomes a folder that any static server can serve, with everything the page loads:
 
-    index.html, *.js, *.css, ...   the pages: copies of site/page/; docs.html filled in (make_docs.py)
+    index.html, *.js, *.css, ...   the pages: copies of site/page/; docs.html (make_docs.py) and source.html
+                                   (make_source.py) filled in
+    how.ipynb                      the steps of how.html as a notebook (make_notebook.py)
     vendor/                        Mediabunny, which takes recordings apart
     engine/                        the library, published as it is and used by any page: a copy of site/engine/, and
       pyodide/                       Pyodide's core, wheels, and a lock file that lists exactly these
@@ -29,6 +31,8 @@ from pathlib import Path
 import soundfile
 from fetch import VERSIONS
 from make_docs import fill
+from make_notebook import make_notebook
+from make_source import fill_source
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -40,12 +44,13 @@ from pyenhance.model.summary import SUFFIX  # noqa: E402
 UPDATES = ROOT / "pyenhance" / "weights" / "updates"
 """NAME/*.diff: what leads from the versions of a model that shipped before to the one that ships; may be missing."""
 GATE = ROOT / "pyenhance" / "weights" / "gate.json"
+TRUST = ROOT / "pyenhance" / "weights" / "trust.json"
 CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
 SOURCE_ONLY = {".py"}
 COMPILED = ("simd", "relaxed")
 NOT_ON_THE_SITE = (
-    "*.safetensors", "*.summary", "*.c", "*.h", "*.md", "*/gate.json", "pyenhance/train/*", "pyenhance/evaluate/*",
-    "pyenhance/federated/*",
+    "*.safetensors", "*.summary", "*.c", "*.h", "*.md", "*/gate.json", "*/trust.json", "pyenhance/train/*",
+    "pyenhance/evaluate/*", "pyenhance/federated/[!_lu]*",  # but for local.py and update.py
 )  # fmt: skip
 POLICY = "; ".join(
     (
@@ -282,11 +287,15 @@ def make_example(site: Path) -> None:
 
 
 def make_documentation(types: Path, site: Path) -> None:
-    """docs.html, and what it shows and links to that is nowhere else on the site."""
+    """docs.html and source.html, the notebook, and what they show and link to that is nowhere else on the site."""
     page = site / "docs.html"
     page.write_text(fill(page.read_text(), types.read_text()))
+    page = site / "source.html"
+    page.write_text(fill_source(page.read_text()))
+    (site / "how.ipynb").write_text(make_notebook())
     shutil.copyfile(ROOT / "docs" / "page.png", site / "page.png")
-    shutil.copyfile(GATE, site / "gate.json")
+    for path in (GATE, TRUST):  # trust.html shows them
+        shutil.copyfile(path, site / path.name)
 
 
 def main(compiled: Path, wheel: Path, types: Path, out: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import dsp
 from ..dsp import HOP, SignalSpec
-from ..nn import INPUT, LayerSpec, Network, NetworkSpec
+from ..nn import BACKLOG, INPUT, LayerSpec, Network, NetworkSpec
 from .program import Program
 from .stream import CompiledStream, SignalTables, StreamState
 from .structures import BLOCK_HOPS
@@ -16,7 +16,8 @@ _LAYERS = (
     LayerSpec("dense", "dense", (INPUT,), 7, "clamp"),
     LayerSpec("conv", "conv", ("dense",), 18, "tanh", frames=3),
     LayerSpec("gru", "gru", ("conv", "dense"), 13, "tanh"),
-    LayerSpec("even", "gru", ("gru",), 16, "tanh"),
+    LayerSpec("arbitrator", "dense", ("gru", BACKLOG), 1, "sigmoid"),
+    LayerSpec("even", "gru", ("gru",), 16, "tanh", lean=6),
     LayerSpec("sums", "dense", ("even", "gru", "conv"), 6),
 )
 
@@ -42,8 +43,9 @@ def network_differs(library: ctypes.CDLL, turns: bool) -> str | None:
     network = Network(spec, meaningless_weights(spec))
     program, memory, own = Program(network, library, turns), network.new_memory(), network.new_memory()
     x = spread(9, 5) / 127
-    found = np.concatenate([program(part, memory, ["sums"])["sums"] for part in (x[:4], x[4:])])
-    expected = network(x, own)["sums"]
+    calls = [(x[:4], "full"), (x[4:7], "auto"), (x[7:], "lean")]
+    found = np.concatenate([program(part, memory, ["sums"], 2, effort)["sums"] for part, effort in calls])
+    expected = np.concatenate([network(part, own, 2, effort)["sums"] for part, effort in calls])
     # A value on the edge between two steps may round either way.
     differences = {"sums": float(np.abs(found - expected).max() / np.abs(expected).max())}
     for name, allowed in {"sums": 0.01, "conv": 1, "gru": 0.02, "even": 0.02}.items():

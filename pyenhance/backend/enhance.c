@@ -39,9 +39,9 @@ API int32_t analyse(struct stream *s, int32_t frames) {
   return 0;
 }
 
-API int32_t estimate(const struct network *n, float *memory, int32_t frames) {
+API int32_t estimate(const struct network *n, float *memory, int32_t frames, float backlog, int32_t effort) {
   if (n->size != (int32_t)sizeof(struct network) || frames < 1 || frames > BLOCK_HOPS) return -1;
-  run_layers(n, memory, frames);
+  run_layers(n, memory, frames, backlog, effort);
   return 0;
 }
 
@@ -55,10 +55,12 @@ API int32_t synthesise(struct stream *s, int32_t frames, int32_t with_comb, int3
 API int32_t process(struct stream *s, int32_t frames) {
   if (!fits(s, frames)) return -1;
   silence_what_is_no_sound(s->input, frames * HOP, (float)s->signal->loudest);
-  if (analyse(s, frames) || estimate(s->network, s->memory, frames)) return -1;
+  if (analyse(s, frames) || estimate(s->network, s->memory, frames, s->backlog, s->effort)) return -1;
   const struct signal *g = s->signal;
   int bands = g->bands, last = frames - 1;
+  s->full_frames = 0;
   for (int k = 0; k < frames; k++) {
+    s->full_frames += is_full(s->network, k);
     copy(g->gain + k * bands, s->gain->out + k * s->gain->stride, bands);
     copy(g->strength + k * bands, s->strength->out + k * s->strength->stride, bands);
     copy(s->recent + (s->heard[0] % RECENT_HOPS) * HOP, s->input + k * HOP, HOP);

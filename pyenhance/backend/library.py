@@ -24,11 +24,11 @@ COMPILERS = ("gcc", "clang", "cc")
 # Products and sums stay apart where the file does not say otherwise: so does numpy, and results agree to the bit.
 _FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-shared", "-fPIC")
 
-_POINTER, _INT = ctypes.c_void_p, ctypes.c_int32
+_POINTER, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int32, ctypes.c_float
 _FUNCTIONS = {
     "layout": [],
     "analyse": [_POINTER, _INT],
-    "estimate": [_POINTER, _POINTER, _INT],
+    "estimate": [_POINTER, _POINTER, _INT, _FLOAT, _INT],
     "synthesise": [_POINTER, _INT, _INT, _INT],
     "process": [_POINTER, _INT],
 }

@@ -115,14 +115,17 @@ static void gather(const struct layer *l, float *memory, int t, cell *seen) {
   for (; at < columns; at++) seen[at] = 0;
 }
 
-static void products(const struct affine *a, const cell *x, int32_t *sums) {
-  for (int m = 0; m < a->rows; m += 4) four_rows(a->weight + (intptr_t)m * a->columns, x, a->columns, sums + m);
+// The rows from `first` to `end`, and those that make up fours with them.
+static void products(const struct affine *a, const cell *x, int32_t *sums, int first, int end) {
+  for (int m = first & ~3; m < end; m += 4)
+    four_rows(a->weight + (intptr_t)m * a->columns, x, a->columns, sums + m);
 }
 
-static void affine(const struct affine *a, const cell *x, int32_t *restrict sums, float *restrict out) {
-  products(a, x, sums);
+static void affine(const struct affine *a, const cell *x, int32_t *restrict sums, float *restrict out, int first,
+                   int end) {
+  products(a, x, sums, first, end);
   const float *restrict scale = a->scale, *restrict bias = a->bias;
-  for (int m = 0; m < a->rows; m++) out[m] = (float)sums[m] * scale[m] + bias[m];
+  for (int m = first; m < end; m++) out[m] = (float)sums[m] * scale[m] + bias[m];
 }
 
 // The same of features, which are no whole numbers; sixteen sums at a time.
@@ -137,20 +140,23 @@ static void affine_floats(const struct affine *a, const float *x, float *out) {
   }
 }
 
-// PyTorch's gated recurrent unit; h stays float, its copy that meets the weights is int8.
-static void gru(const struct network *n, const struct layer *l, float *restrict h, float *restrict out) {
+// PyTorch's gated recurrent unit; h stays float, its copy that meets the weights is int8. The first `updated` units take
+// a step, the others hold their state.
+static void gru(const struct network *n, const struct layer *l, int updated, float *restrict h, float *restrict out) {
   int units = l->units;
   const struct affine *hidden = l->affines + 1;
   int32_t *sums = n->sums;
-  affine(l->affines, n->seen, sums, n->gates);
   cell *seen = n->seen_hidden;
   for (int k = 0; k < units; k++) out[k] = quantise(h[k]);
   to_cells(seen, out, units);
   for (int k = units; k < hidden->columns; k++) seen[k] = 0;
-  products(hidden, seen, sums);
+  // Rows of one gate follow those of another: all of them at once, or a part of each.
+  int gates = updated < units ? 3 : 1, end = updated < units ? updated : 3 * units;
+  for (int g = 0; g < gates; g++) affine(l->affines, n->seen, sums, n->gates, g * units, g * units + end);
+  for (int g = 0; g < gates; g++) products(hidden, seen, sums, g * units, g * units + end);
   const float *restrict of_r = n->gates, *restrict of_z = of_r + units, *restrict of_n = of_z + units;
   const float *restrict scale = hidden->scale, *restrict bias_n = hidden->bias + 2 * units;
-  for (int k = 0; k < units; k++) {
+  for (int k = 0; k < updated; k++) {
     float r = sigmoid((float)sums[k] * scale[k] + of_r[k]);
     float z = sigmoid((float)sums[units + k] * scale[units + k] + of_z[k]);
     float c = tangent(((float)sums[2 * units + k] * scale[2 * units + k] + bias_n[k]) * r + of_n[k]);
@@ -159,9 +165,21 @@ static void gru(const struct network *n, const struct layer *l, float *restrict 
   }
 }
 
+// Shares of 1, 4, 16 and 64 hops, at most 1.
+static void show_backlog(float *to, float hops) {
+  for (int k = 0; k < BACKLOG_WIDTH; k++, hops *= 0.25f) to[k] = quantise(clamp(hops, 0, 1));
+}
+
+// Whether a frame is a full one: what the arbitrator says, or is made to say.
+static inline int is_full(const struct network *n, int t) {
+  const struct layer *arbitrator = n->layers + n->arbitrator;
+  return n->arbitrator < 0 || arbitrator->out[t * arbitrator->stride] > 0.5f;
+}
+
 // Layer after layer, each over all frames, so that its weights are read from memory once.
-static void run_layers(const struct network *n, float *memory, int frames) {
-  for (const struct layer *l = n->layers; l < n->layers + n->num_layers; l++)
+static void run_layers(const struct network *n, float *memory, int frames, float backlog, int effort) {
+  show_backlog(n->backlog, backlog);
+  for (const struct layer *l = n->layers; l < n->layers + n->num_layers; l++) {
     for (int t = 0; t < frames; t++) {
       float *out = l->out + t * l->stride, *own = memory + l->memory;
       if (l->floats)
@@ -171,10 +189,12 @@ static void run_layers(const struct network *n, float *memory, int frames) {
       switch (l->kind) {
         case DENSE:
         case CONV:
-          if (!l->floats) affine(l->affines, n->seen, n->sums, out);
+          if (!l->floats) affine(l->affines, n->seen, n->sums, out, 0, l->affines->rows);
           activate(out, l->units, l->activation);
           break;
-        case GRU: gru(n, l, own, out); break;
+        case GRU: gru(n, l, l->lean && !is_full(n, t) ? l->lean : l->units, own, out); break;
       }
+      if (l - n->layers == n->arbitrator && effort != AUTO) *out = effort == FULL;
     }
+  }
 }

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..nn.layers import Affine, Layer
-from ..nn.network import Network
-from ..nn.spec import ACTIVATIONS, INPUT, KINDS
+from ..nn.network import Network, check_effort
+from ..nn.spec import ACTIVATIONS, ARBITRATOR, BACKLOG, BACKLOG_WIDTH, EFFORTS, INPUT, KINDS
 from .structures import BLOCK_HOPS, array, fill
 
 _SUMS, _COLUMNS = 4, 16  # rows and columns come in multiples of these
@@ -41,7 +41,8 @@ class Program:
         self._library = library
         self._turns = turns
         self.features = np.zeros((BLOCK_HOPS, _padded(self.spec.inputs, _COLUMNS)), np.float32)
-        self._outputs: dict[str, np.ndarray] = {INPUT: self.features}
+        backlog = np.zeros(BACKLOG_WIDTH, np.float32)
+        self._outputs: dict[str, np.ndarray] = {INPUT: self.features, BACKLOG: backlog}
         self.layers: dict[str, ctypes.Structure] = {}
         self.matrices: list[tuple[np.ndarray, np.ndarray]] = []
         affines: list[ctypes.Structure] = []
@@ -58,6 +59,8 @@ class Program:
             seen_hidden=np.zeros(max(affine.columns for affine in affines), np.int16),
             sums=np.zeros(max(affine.rows for affine in affines), np.int32),
             gates=np.zeros(max(affine.rows for affine in affines), np.float32),
+            backlog=backlog,
+            arbitrator=list(self.layers).index(ARBITRATOR) if self.spec.has_lean else -1,
         )
         self._address = ctypes.addressof(self.structure)
 
@@ -81,7 +84,11 @@ class Program:
     def _layer(self, name: str, layer: Layer, affines: list[ctypes.Structure]) -> ctypes.Structure:
         spec = layer.spec
         sources = [
-            fill("source", **{"from": seen, "width": self.spec.widths[source], "stride": seen.shape[1]})
+            # The backlog is the same for all frames of a call.
+            fill(
+                "source",
+                **{"from": seen, "width": self.spec.widths[source], "stride": seen.shape[1] if seen.ndim > 1 else 0},
+            )
             for source in spec.sources
             for seen in (self._outputs[source],)
         ]
@@ -94,6 +101,7 @@ class Program:
             frames=spec.frames,
             inputs=self.spec.inputs_of(spec),
             units=spec.units,
+            lean=spec.lean,
             stride=out.shape[1],
             num_sources=len(sources),
             sources=array("source", sources),
@@ -102,7 +110,9 @@ class Program:
             out=out,
         )
 
-    def __call__(self, features: np.ndarray, memory: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+    def __call__(
+        self, features: np.ndarray, memory: np.ndarray, names: Sequence[str], backlog: float = 0.0, effort: str = "full"
+    ) -> dict[str, np.ndarray]:
         """Run K frames, K <= BLOCK_HOPS.
 
         Parameters
@@ -112,15 +122,18 @@ class Program:
             Updated in place.
         names : sequence of str
             The layers whose outputs are wanted.
+        backlog, effort
+            As for `Network`.
 
         Returns
         -------
         dict of str to ndarray, shape (K, units), float32
         """
+        check_effort(backlog, effort)
         count = len(features)
         self.features[:count, : self.spec.inputs] = features
         assert self._library is not None
-        if self._library.estimate(self._address, memory.ctypes.data, count):
+        if self._library.estimate(self._address, memory.ctypes.data, count, backlog, EFFORTS.index(effort)):
             raise RuntimeError(f"compiled network refuses its structure or {count} frames")
         return {name: self._outputs[name][:count, : self.spec.widths[name]].copy() for name in names}
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..dsp import Frames, SignalSpec, SignalState, features, pitch, postfilter, rumble, stft
 from ..dsp.constants import HOP, LOUDEST, NUM_BINS, WINDOW
+from ..nn.spec import EFFORTS
 from .program import Program
 from .structures import BLOCK_HOPS, RECENT_HOPS, fill
 
@@ -194,6 +195,9 @@ class CompiledStream:
             output=self.output,
             facts=self.facts,
             dry=0.0,
+            backlog=0.0,
+            effort=EFFORTS.index("full"),
+            full_frames=0,
         )
         self.address = ctypes.addressof(self.structure)
         self.entry = 0 if library is None else ctypes.cast(library.process, ctypes.c_void_p).value or 0
@@ -212,9 +216,18 @@ class CompiledStream:
     def dry(self, value: float) -> None:
         self.structure.dry = value
 
-    def process(self, hops: np.ndarray) -> np.ndarray:
-        """Enhance K <= BLOCK_HOPS hops, shape (K, 480), and leave the facts of the last in `facts`."""
+    @property
+    def full_frames(self) -> int:
+        """Of the last `process`: frames on which all of the network ran."""
+        return int(self.structure.full_frames)
+
+    def process(self, hops: np.ndarray, backlog: float = 0.0, effort: str = "full") -> np.ndarray:
+        """Enhance K <= BLOCK_HOPS hops, shape (K, 480), and leave the facts of the last in `facts`.
+
+        backlog and effort are as for `nn.Network`, and stay for those who call past this object.
+        """
         count = len(hops)
+        self.structure.backlog, self.structure.effort = backlog, EFFORTS.index(effort)
         with self._tables.lock:
             self.input[:count] = hops
             self._checked(self._library.process(self.address, count))

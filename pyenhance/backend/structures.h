@@ -21,9 +21,11 @@ enum {
   ORDER = 5,
   SECTIONS = 3,
   MENDED = 8,
+  BACKLOG_WIDTH = 4,
 };
 enum { DENSE, CONV, GRU };
 enum { NONE, CLAMP, TANH, SIGMOID };
+enum { FULL, LEAN, AUTO };
 
 struct signal {
   int32_t size;
@@ -88,6 +90,7 @@ struct layer {
   int32_t frames;
   int32_t inputs;
   int32_t units;
+  int32_t lean;
   int32_t stride;
   int32_t num_sources;
   const struct source *sources;
@@ -104,6 +107,8 @@ struct network {
   void *seen_hidden;
   int32_t *sums;
   float *gates;
+  float *backlog;
+  int32_t arbitrator;
 };
 
 struct stream {
@@ -133,6 +138,9 @@ struct stream {
   float *output;
   float *facts;
   float dry;
+  float backlog;
+  int32_t effort;
+  int32_t full_frames;
 };
 
-enum { LAYOUT = 34197581 };
+enum { LAYOUT = 961526428 };

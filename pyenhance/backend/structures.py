@@ -15,7 +15,7 @@ from ..dsp import comb, pitch, rumble
 from ..dsp.constants import HOP, NUM_BINS, WINDOW
 from ..dsp.spec import MAX_BANDS
 from ..dsp.state import ROOM_HOPS
-from ..nn.spec import ACTIVATIONS, KINDS
+from ..nn.spec import ACTIVATIONS, BACKLOG_WIDTH, EFFORTS, KINDS
 
 HEADER = Path(__file__).with_name("structures.h")
 
@@ -45,6 +45,7 @@ CONSTANTS: dict[str, int] = {
     "ORDER": comb.COMB_ORDER,
     "SECTIONS": len(rumble.POLES),
     "MENDED": rumble.MENDED_BINS,
+    "BACKLOG_WIDTH": BACKLOG_WIDTH,
 }
 
 FIELDS: dict[str, dict[str, str]] = {
@@ -107,6 +108,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "frames": "int32_t",  # side by side
         "inputs": "int32_t",  # of one frame
         "units": "int32_t",
+        "lean": "int32_t",  # of these, how many a lean frame updates; 0: all
         "stride": "int32_t",  # of `out`
         "num_sources": "int32_t",
         "sources": "const struct source *",
@@ -122,6 +124,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "seen_hidden": "void *",  # of a GRU
         "sums": "int32_t *",
         "gates": "float *",
+        "backlog": "float *",  # [BACKLOG_WIDTH]: as layers see it
+        "arbitrator": "int32_t",  # which layer; -1 where there are no lean parts
     },
     # One stream: a model, what it remembers, and a block of sound on its way through.
     "stream": {
@@ -151,6 +155,9 @@ FIELDS: dict[str, dict[str, str]] = {
         "output": "float *",  # [BLOCK_HOPS][HOP]
         "facts": "float *",  # of the last frame: pitch period, pitch correlation, voice activity, [bands] gains
         "dry": "float",
+        "backlog": "float",  # hops that wait
+        "effort": "int32_t",
+        "full_frames": "int32_t",  # of the last call: those that were full
     },
 }
 
@@ -232,6 +239,7 @@ def header() -> str:
     lines += ["enum {", *(f"  {name} = {value}," for name, value in CONSTANTS.items()), "};"]
     lines += [f"enum {{ {', '.join(kind.upper() for kind in KINDS)} }};"]
     lines += [f"enum {{ {', '.join(activation.upper() for activation in ACTIVATIONS)} }};"]
+    lines += [f"enum {{ {', '.join(effort.upper() for effort in EFFORTS)} }};"]
     for name, fields in FIELDS.items():
         lines += ["", f"struct {name} {{"]
         lines += [f"  {kind}{'' if kind.endswith('*') else ' '}{field};" for field, kind in fields.items()]

@@ -24,6 +24,12 @@ def add(commands: Any) -> None:
     denoise.add_argument("--model", default="default", help="a shipped model's name or a weights file")
     denoise.add_argument("--strength-db", type=_strength, metavar="DB", help="largest attenuation (0: none)")
     denoise.add_argument(
+        "--effort",
+        choices=("full", "auto"),
+        default="full",
+        help="of a model with a lean part: all of it on every frame, or as its arbitrator chooses",
+    )
+    denoise.add_argument(
         "--unlinked",
         action="store_true",
         help="enhance each channel by itself, for separate talkers; else the channels share their gains",
@@ -103,6 +109,7 @@ def _run(arguments: argparse.Namespace) -> int:
             model=arguments.model,
             strength_db=arguments.strength_db,
             linked=not arguments.unlinked,
+            effort=arguments.effort,
             cluster=cluster,
             on_progress=on_progress,
             on_start=on_start,

@@ -1,17 +1,30 @@
 """`pyenhance evaluate`."""
 
 import argparse
+import hashlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .terminal import EXIT_OK, EXIT_USAGE, Progress
+from ..evaluate.mixes import CLIPS, SEED
+from .terminal import EXIT_OK, EXIT_USAGE, Progress, Signals
+
+if TYPE_CHECKING:
+    from ..evaluate import Pair
 
 
 def add(commands: Any) -> None:
     """Add it to the command line."""
     scoring = commands.add_parser("evaluate", help="score models, peers and the oracle on pairs of files")
     scoring.add_argument("--pairs", type=Path, required=True, help="folder with manifest.csv, or clean/ and noisy/")
+    scoring.add_argument("--groups", action="store_true", help="only compare groups of clips, by PESQ and SI-SDR")
+    scoring.add_argument("--data", type=Path, metavar="CORPUS", help="with --groups: make the pairs where none are")
+    scoring.add_argument("--clips", type=int, default=CLIPS, help=f"pairs to make of it ({CLIPS})")
+    scoring.add_argument("--seed", type=int, default=SEED, help=f"of these ({SEED})")
+    scoring.add_argument(
+        "--sensitivity", action="store_true", help="with --groups: does it lean on what tells the sex?"
+    )
+    scoring.add_argument("--record", type=Path, metavar="FILE", help="with --groups: write the comparison down (JSON)")
     scoring.add_argument("--model", nargs="+", default=["default"], help="shipped models' names or weights files")
     scoring.add_argument("--peers", action="store_true", help="also RNNoise and WebRTC's noise suppressor")
     scoring.add_argument("--dnsmos", type=Path, metavar="FILE", help="the DNS challenge's sig_bak_ovr.onnx")
@@ -23,20 +36,79 @@ def add(commands: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from ..evaluate import evaluate, load_pairs
-    from ..evaluate.report import SUFFIXES, as_text, write
+    from ..evaluate.report import SUFFIXES, as_text, group_lines, write
     from ..evaluate.systems import PEERS
+    from ..evaluate.trust import read_trust
 
     for path in arguments.output:
         if path.suffix not in SUFFIXES:
             print(f"pyenhance evaluate: {path}: accepted: a name that ends in {', '.join(SUFFIXES)}", file=sys.stderr)
             return EXIT_USAGE
+    for option in ("data", "record", "sensitivity"):
+        if getattr(arguments, option) and not arguments.groups:
+            print(f"pyenhance evaluate: --{option} belongs to --groups", file=sys.stderr)
+            return EXIT_USAGE
+    if arguments.record and arguments.record.exists():
+        read_trust(arguments.record)  # what cannot be written is told before an hour of scoring
+    if arguments.data and not arguments.pairs.exists():
+        _make_pairs(arguments)
     pairs = load_pairs(arguments.pairs)[: arguments.limit]
-    systems = ["noisy", *arguments.model, *(PEERS if arguments.peers else ()), "oracle"]
+    models = [*arguments.model, *(PEERS if arguments.peers else ())]
+    systems = ["noisy", *models] if arguments.groups else ["noisy", *models, "oracle"]
     with Progress("evaluate", quiet=False, unit="clip") as progress:
         result = evaluate(
-            pairs, systems, dnsmos=arguments.dnsmos, workers=arguments.workers, on_progress=progress.update
+            pairs,
+            systems,
+            dnsmos=arguments.dnsmos,
+            quick=arguments.groups,
+            workers=arguments.workers,
+            on_progress=progress.update,
         )
-    print(as_text(result), end="")
+    if arguments.groups:
+        for name in models:
+            print("\n".join([f"{name}, {len(pairs)} clips", *group_lines(result, name), ""]))
+        if arguments.record:
+            _record(arguments, result)
+        if arguments.sensitivity:
+            _sensitivity(arguments, result, pairs)
+    else:
+        print(as_text(result), end="")
     for path in arguments.output:
         write(result, pairs, path)
     return EXIT_OK
+
+
+def _make_pairs(arguments: argparse.Namespace) -> None:
+    from ..evaluate.mixes import make_pairs
+
+    with Signals(), Progress("make pairs", quiet=False, unit="pair") as progress:
+        make_pairs(
+            arguments.data,
+            arguments.pairs,
+            clips=arguments.clips,
+            seed=arguments.seed,
+            on_progress=progress.update,
+        )
+
+
+def _sensitivity(arguments: argparse.Namespace, result: dict[str, Any], pairs: "list[Pair]") -> None:
+    from ..evaluate.sensitivity import ATTRIBUTE, in_words, sensitivity
+    from ..evaluate.trust import record
+
+    for name in arguments.model:
+        with Progress("sensitivity", quiet=False, unit="clip") as progress:
+            facts = sensitivity(pairs, name, on_progress=progress.update)
+        gap = result["spread"][name][ATTRIBUTE]["gaps"].get("pesq_wb_gain")
+        words = in_words(facts, gap)
+        print(f"{name}, {words}")
+        if arguments.record:
+            record(arguments.record, "sensitivity", name, facts | {"agrees": words.endswith("says the same")})
+
+
+def _record(arguments: argparse.Namespace, result: dict[str, Any]) -> None:
+    from ..evaluate.trust import group_facts, record
+    from ..model.diff import weights_bytes
+
+    for name in arguments.model:
+        digest = hashlib.sha256(weights_bytes(name)).hexdigest()
+        record(arguments.record, "groups", name, group_facts(result, name, digest))

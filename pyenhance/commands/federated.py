@@ -34,6 +34,8 @@ _NUMBERS: dict[str, tuple[type, str]] = {
     "clip": (float, "largest norm of a client's update, with a budget"),
 }
 
+_PRIVATE = ("dp_epsilon", "dp_delta", "dp_noise", "clip")
+
 
 def add(commands: Any) -> None:
     """Add ``federated`` and its actions to the command line."""
@@ -41,6 +43,7 @@ def add(commands: Any) -> None:
     actions = federated.add_subparsers(required=True, metavar="ACTION")
     _add_prepare(actions)
     _add_simulate(actions)
+    _add_attack(actions)
     _add_export(actions)
     _add_aggregate(actions)
 
@@ -62,23 +65,51 @@ def _add_simulate(actions: Any) -> None:
     simulate = actions.add_parser(
         "simulate",
         help="federated rounds over such speakers",
-        description="Federated rounds over the speakers of a population, by Flower. Where several settings or "
-        "selections are named, every combination runs, with the same seeds, and the table has paired intervals.",
+        description="Federated rounds over the speakers of a population, by Flower. Where several settings, "
+        "selections or budgets are named, every combination runs, with the same seeds, and the table has paired "
+        "intervals.",
     )
     simulate.add_argument("population", type=Path, metavar="POPULATION", help="of pyenhance federated prepare")
     for name, choices in CHOICES.items():
         several = {"nargs": "+"} if name in ("setting", "selection") else {}
         simulate.add_argument(f"--{name}", choices=choices, **several)
-    for name, (kind, words) in _NUMBERS.items():
-        simulate.add_argument(f"--{name.replace('_', '-')}", type=kind, help=words or None)
+    _add_numbers(simulate, several=("dp_epsilon",))
     simulate.add_argument("--unweighted", action="store_true", help="clients count alike, however much they have")
     simulate.add_argument("--seeds", type=int, default=1, help="runs of each combination")
     simulate.add_argument("--central-epochs", type=int, default=0, help="also learn from all data in one place")
     simulate.add_argument("-o", "--output", type=Path, help="all facts (JSON)")
+    simulate.add_argument(
+        "--record", type=Path, metavar="FILE", help="with budgets: also without one, and write down what is kept (JSON)"
+    )
     simulate.add_argument("--write-model", type=Path, metavar="NEW", help="what the first run learnt (.safetensors)")
     _add_model(simulate, "--base")
     simulate.add_argument("--force", action="store_true", help="overwrite")
     simulate.set_defaults(run=_simulate)
+
+
+def _add_numbers(parser: argparse.ArgumentParser, several: tuple[str, ...] = ()) -> None:
+    for name, (kind, words) in _NUMBERS.items():
+        count: dict[str, Any] = {"nargs": "+"} if name in several else {}
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=words or None, **count)
+
+
+def _add_attack(actions: Any) -> None:
+    attack = actions.add_parser(
+        "attack",
+        help="what models and updates give away of speakers",
+        description="Attacks models of federated rounds, without and (--dp-epsilon, --clip) with a budget: who took "
+        "part, and what is left of planted secrets; and single updates: whose they are, and what was said.",
+    )
+    attack.add_argument("population", type=Path, metavar="POPULATION", help="of pyenhance federated prepare")
+    _add_numbers(attack)
+    attack.add_argument("--runs", type=int, default=8, help="models of each kind, each a target and a shadow (8)")
+    attack.add_argument("--canaries", type=int, default=4, help="speakers with a planted secret in each run (4)")
+    attack.add_argument("--noise", type=float, nargs="+", default=[0.0, 0.1, 1.0], help="of updates, in clips")
+    attack.add_argument("--update-clip", type=float, default=1.0, help="largest norm of an update that is attacked (1)")
+    attack.add_argument("-o", "--output", type=Path, help="all facts (JSON)")
+    attack.add_argument("--record", type=Path, metavar="FILE", help="write them down beside the model cards (JSON)")
+    attack.add_argument("--force", action="store_true", help="overwrite")
+    attack.set_defaults(run=_attack)
 
 
 def _add_export(actions: Any) -> None:
@@ -160,12 +191,18 @@ def _prepare(arguments: argparse.Namespace) -> int:
 
 
 def _simulate(arguments: argparse.Namespace) -> int:
-    from ..federated.simulate import central, changed_model, model_of, simulate
+    from ..evaluate.trust import read_trust, record
+    from ..federated.simulate import central, changed_model, kept_of_budgets, model_of, simulate
     from ..model.diff import write_whole
 
     for path in (arguments.output, arguments.write_model):
         if path:
             _unwritten(path, arguments.force)
+    if arguments.record:
+        if not arguments.dp_epsilon:
+            raise ValueError("--record writes down what budgets keep; accepted: with --dp-epsilon")
+        if arguments.record.exists():
+            read_trust(arguments.record)
     combinations = list(_combinations(arguments))
     if arguments.write_model:
         base = model_of(arguments.population, arguments.base)
@@ -182,9 +219,73 @@ def _simulate(arguments: argparse.Namespace) -> int:
     if arguments.central_epochs:
         result["central"] = central(arguments.population, combinations[0], arguments.central_epochs)
     print(as_text(result))
+    if arguments.record:
+        record(arguments.record, "privacy", "federated", kept_of_budgets(runs))
     if arguments.output:
         write_whole(arguments.output, (json.dumps(result, indent=1) + "\n").encode(), force=arguments.force)
     return EXIT_OK
+
+
+def _attack(arguments: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from ..evaluate.trust import read_trust, record
+    from ..federated.attack import attack_rounds, attack_updates
+    from ..federated.simulate import Settings
+    from ..model.diff import write_whole
+
+    if arguments.output:
+        _unwritten(arguments.output, arguments.force)
+    if arguments.record and arguments.record.exists():
+        read_trust(arguments.record)
+    given = {name: getattr(arguments, name) for name in _NUMBERS if getattr(arguments, name) is not None}
+    kinds = {"plain": Settings(**{k: v for k, v in given.items() if k not in _PRIVATE}, weighted=False)}
+    if arguments.dp_epsilon is not None:
+        kinds["private"] = replace(kinds["plain"], **{k: v for k, v in given.items() if k in _PRIVATE})
+    facts: dict[str, Any] = {}
+    with Signals(), Progress("attack", quiet=False, unit="run") as progress:
+        for kind, settings in kinds.items():
+            options = {"runs": arguments.runs, "canaries": arguments.canaries}
+            facts[kind] = attack_rounds(arguments.population, settings, **options, on_progress=progress.update)
+        facts["updates"] = attack_updates(
+            arguments.population, clip=arguments.update_clip, noises=arguments.noise, seed=kinds["plain"].seed
+        )
+    print(attacks_as_text(facts))
+    if arguments.output:
+        write_whole(arguments.output, (json.dumps(facts, indent=1) + "\n").encode(), force=arguments.force)
+    if arguments.record:
+        for name, found in facts.items():
+            record(arguments.record, "leakage", name, found if isinstance(found, dict) else {"rows": found})
+    return EXIT_OK
+
+
+def attacks_as_text(facts: dict[str, Any]) -> str:
+    """The tables of attacks: a row a kind of rounds, and a row a noise multiplier of updates."""
+
+    def span(found: dict[str, float], key: str) -> str:
+        return f"{found[key]:.3f} ({found['low']:.3f} to {found['high']:.3f})"
+
+    heads = ("by loss, AUC", "by fall of loss", "by shadow models", "exposure, bits", "gain loss")
+    lines = [f"{'rounds':10}" + "".join(f"{head:>26}" for head in heads)]
+    for kind, found in facts.items():
+        if kind == "updates":
+            continue
+        cells = [span(found[name], "auc") for name in ("loss", "calibrated", "shadow")] + [
+            span(found["exposure"], "bits"),
+            "{before:.4f} -> {after:.4f}".format(**found["gain_loss"]),
+        ]
+        lines.append(f"{kind:10}" + "".join(f"{cell:>26}" for cell in cells))
+        if "epsilon" in found:
+            lines.append(f"  epsilon {found['epsilon']:.3g}, noise multiplier {found['noise_multiplier']:.3g}")
+        lines.append(f"  exposure by chance {found['exposure']['chance']:.2f} bits")
+    heads = ("named", "by chance", "a frame, r", "a clip's mean, r", "another's, r")
+    lines.append(f"{'noise':10}" + "".join(f"{head:>26}" for head in heads))
+    for row in facts["updates"]:
+        cells = [f"{row['named']:.3f} ({row['named_low']:.3f} to {row['named_high']:.3f})"]
+        cells += [f"{row['named_chance']:.3f}", f"{row['frame']:.3f}"]
+        cells += [f"{row['clip_mean']:.3f} ({row['clip_low']:.3f} to {row['clip_high']:.3f})", f"{row['other']:.3f}"]
+        lines.append(f"{row['noise_multiplier']:<10g}" + "".join(f"{cell:>26}" for cell in cells))
+    return "\n".join(lines)
 
 
 def _combinations(arguments: argparse.Namespace) -> "Iterator[Settings]":
@@ -196,22 +297,27 @@ def _combinations(arguments: argparse.Namespace) -> "Iterator[Settings]":
     given["weighted"] = not arguments.unweighted
     first = given.pop("seed", Settings.seed)
     settings, selections = (given.pop(name, [getattr(Settings, name)]) for name in ("setting", "selection"))
-    for setting, selection, seed in product(settings, selections, range(first, first + arguments.seeds)):
-        yield Settings(**given, setting=setting, selection=selection, seed=seed)
+    budgets = [None, *arguments.dp_epsilon] if arguments.record else given.get("dp_epsilon", [None])
+    public = {name: value for name, value in given.items() if name not in _PRIVATE}
+    for setting, selection, budget in product(settings, selections, budgets):
+        own = public if arguments.record and budget is None else given | {"dp_epsilon": budget}
+        for seed in range(first, first + arguments.seeds):
+            yield Settings(**own, setting=setting, selection=selection, seed=seed)
 
 
 def as_text(result: dict[str, Any]) -> str:
     """The table of runs: a row a combination, means over seeds, and what the last selection gains over the first."""
     from ..federated.simulate import paired
 
-    rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    rows: dict[tuple[str, str, float | None], list[dict[str, Any]]] = {}
     for facts in result["runs"]:
-        rows.setdefault((facts["settings"]["setting"], facts["settings"]["selection"]), []).append(facts)
+        key = tuple(facts["settings"][name] for name in ("setting", "selection", "dp_epsilon"))
+        rows.setdefault(key, []).append(facts)
     lines = [
         f"{'setting':12}{'selection':12}{'runs':>5}{'clients':>9}{'rounds':>8}{'gain loss':>20}"
         f"{'MB up':>8}{'failed':>8}"
     ]
-    for (setting, selection), runs in rows.items():
+    for (setting, selection, _), runs in rows.items():
         before, after = (sum(run["losses"][i]["gain"] for run in runs) / len(runs) for i in (0, -1))
         up = sum(run["bytes_up"] for run in runs) / len(runs) / 1e6
         failed = sum(run["failures"] for run in runs) / len(runs)
@@ -223,12 +329,13 @@ def as_text(result: dict[str, Any]) -> str:
         if "epsilon" in runs[0]:
             privacy = f"epsilon {runs[0]['epsilon']:.3g}, noise multiplier {runs[0]['noise_multiplier']:.3g}"
             lines.append(f"  {privacy}, after {runs[0]['rounds']} rounds")
-    for setting in dict.fromkeys(setting for setting, _ in rows):
-        own = [runs for (of, _), runs in rows.items() if of == setting]
+    budgets = {budget for _, _, budget in rows}
+    for setting in dict.fromkeys(setting for setting, _, _ in rows) if len(budgets) == 1 else ():
+        own = [runs for (of, _, _), runs in rows.items() if of == setting]
         if len(own) > 1:
             ends = [[run["losses"][-1]["gain"] for run in runs] for runs in (own[0], own[-1])]
             gain = paired(*ends)
-            names = [name for of, name in rows if of == setting]
+            names = [name for of, name, _ in rows if of == setting]
             lines.append(
                 f"{setting}: {names[-1]} is {gain['mean']:+.5f} better than {names[0]} "
                 f"({gain['low']:+.5f} to {gain['high']:+.5f}, pairs by seed)"
@@ -239,8 +346,6 @@ def as_text(result: dict[str, Any]) -> str:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    import numpy as np
-
     from ..federated.update import describe, make_update, read_update
     from ..model.diff import weights_bytes, write_whole
 
@@ -250,7 +355,6 @@ def _export(arguments: argparse.Namespace) -> int:
         _summary(arguments.summary, arguments.base),
         clip=arguments.clip,
         noise_multiplier=arguments.noise,
-        rng=np.random.default_rng(),
     )
     facts = describe(read_update(data), data)
     write_whole(arguments.output, data, force=arguments.force)

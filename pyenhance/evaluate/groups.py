@@ -12,6 +12,9 @@ from ..dsp.pitch import DECIMATION, FILTER_REACH, LAG_BIAS, LAGS, decimate, lag_
 MIN_CLIPS = 10
 """A group with fewer is shown, but nothing is concluded from it."""
 
+MIN_SPEAKERS = 5
+"""The same of speakers, where they are known: many clips of one voice tell of that voice."""
+
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 
@@ -90,30 +93,51 @@ def median_pitch_hz(clean: np.ndarray) -> float | None:
     return float(SAMPLE_RATE / DECIMATION / np.median(LAGS[best[voiced]]))
 
 
-def interval(values: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
+def interval(
+    values: np.ndarray, speakers: np.ndarray | None = None, *, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float]:
     """Bootstrap interval of a mean: the middle 95 % of the means of seeded resamples.
 
     Parameters
     ----------
     values : ndarray, shape (n,), n >= 1, without NaN
+    speakers : ndarray, shape (n,), optional
+        Who speaks: speakers are then resampled, with all that they say, as clips of one voice are alike.
 
     Returns
     -------
     low, high : float
     """
-    low, high = np.quantile(_resampled_means(values, resamples, np.random.default_rng(seed)), _TAILS)
+    low, high = np.quantile(_resampled_means(values, resamples, np.random.default_rng(seed), speakers), _TAILS)
     return float(low), float(high)
 
 
 _TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 
 
-def _resampled_means(values: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    return values[rng.integers(len(values), size=(resamples, len(values)))].mean(1)
+def _resampled_means(
+    values: np.ndarray, resamples: int, rng: np.random.Generator, speakers: np.ndarray | None
+) -> np.ndarray:
+    sums, counts = _by_speaker(values, speakers)
+    drawn = rng.integers(len(sums), size=(resamples, len(sums)))
+    return sums[drawn].sum(1) / counts[drawn].sum(1)
+
+
+def _by_speaker(values: np.ndarray, speakers: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Sum and number of each speaker's values; without speakers each value stands for itself."""
+    if speakers is None:
+        return values, np.ones(len(values))
+    _, of = np.unique(speakers, return_inverse=True)
+    return np.bincount(of, values), np.bincount(of).astype(float)
 
 
 def compare_groups(
-    labels: Sequence[str | None], values: Mapping[str, np.ndarray], *, resamples: int = RESAMPLES, seed: int = 0
+    labels: Sequence[str | None],
+    values: Mapping[str, np.ndarray],
+    speakers: Sequence[str] | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Means by group, and how far the best and the worst group lie apart.
 
@@ -125,14 +149,17 @@ def compare_groups(
         The group of each clip; clips with None take no part.
     values : mapping of str to ndarray, shape (n,)
         Measures; NaN where one is not defined.
+    speakers : sequence of n str, optional
+        Who speaks in each clip; intervals are then over speakers, see `interval`.
 
     Returns
     -------
     dict
-        groups: {label: {"clips": n, measure: {"clips", "mean", "low", "high", "judged"}}}; a measure that no clip of a
-        group has is left out. gaps: {measure: {"best", "worst", "gap", "low", "high", "chance"}} among the groups of
-        at least `MIN_CLIPS` clips, where there are two: `low` and `high` bound the difference of these two groups,
-        and groups made by chance lie further apart than `chance` in one case of twenty.
+        groups: {label: {"clips": n, measure: {"clips", "speakers", "mean", "low", "high", "judged"}}}; a measure that
+        no clip of a group has is left out, and so is the number of speakers where it is not known. gaps: {measure:
+        {"best", "worst", "gap", "low", "high", "chance"}} among the groups that are judged, of at least `MIN_CLIPS`
+        clips and `MIN_SPEAKERS` speakers, where there are two: `low` and `high` bound the difference of these two
+        groups, and groups made by chance lie further apart than `chance` in one case of twenty.
 
     Raises
     ------
@@ -141,6 +168,7 @@ def compare_groups(
     """
     known = np.array([label is not None for label in labels], bool)
     names = np.array([label for label in labels if label is not None], object)
+    voices = None if speakers is None else np.array(speakers, object)[known]
     order = sorted(set(names), key=bucket_order)
     groups: dict[str, dict[str, Any]] = {name: {"clips": int((names == name).sum())} for name in order}
     gaps = {}
@@ -150,16 +178,22 @@ def compare_groups(
         if not defined.any():
             continue
         column, own = column[defined], names[defined]
+        heard = None if voices is None else voices[defined].astype(str)
         frame = _frame(column, own)
         counts = frame.by_group["clips"]
         for name in counts.index:
-            low, high = interval(column[own == name], resamples=resamples, seed=seed)
+            among = None if heard is None else heard[own == name]
+            low, high = interval(column[own == name], among, resamples=resamples, seed=seed)
             clips = int(counts[name])
             facts = {"clips": clips, "mean": float(frame.by_group["mean"][name]), "low": low, "high": high}
-            groups[name][measure] = facts | {"judged": clips >= MIN_CLIPS}
-        judged = np.isin(own, [name for name in counts.index if counts[name] >= MIN_CLIPS])
+            enough = clips >= MIN_CLIPS
+            if among is not None:
+                facts["speakers"] = len(set(among))
+                enough &= facts["speakers"] >= MIN_SPEAKERS
+            groups[name][measure] = facts | {"judged": enough}
+        judged = np.isin(own, [name for name in counts.index if groups[name][measure]["judged"]])
         if len(set(own[judged])) > 1:
-            gaps[measure] = _gap(column[judged], own[judged], resamples, seed)
+            gaps[measure] = _gap(column[judged], own[judged], resamples, seed, None if heard is None else heard[judged])
     return {"groups": groups, "gaps": gaps}
 
 
@@ -173,22 +207,46 @@ def _frame(column: np.ndarray, own: np.ndarray) -> Any:
     return MetricFrame(metrics=metrics, y_true=column, y_pred=column, sensitive_features={"group": own.astype(str)})
 
 
-def _gap(column: np.ndarray, own: np.ndarray, resamples: int, seed: int) -> dict[str, Any]:
+def _gap(column: np.ndarray, own: np.ndarray, resamples: int, seed: int, speakers: np.ndarray | None) -> dict[str, Any]:
     frame = _frame(column, own)
     means = frame.by_group["mean"]
     best, worst = str(means.idxmax()), str(means.idxmin())
     rng = np.random.default_rng(seed)
-    above, below = (_resampled_means(column[own == name], resamples, rng) for name in (best, worst))
+    above, below = (
+        _resampled_means(column[own == name], resamples, rng, None if speakers is None else speakers[own == name])
+        for name in (best, worst)
+    )
     low, high = np.quantile(above - below, _TAILS)
-    member = (own == np.array(sorted(set(own)))[:, None]).astype(float)  # (groups, clips)
-    shuffled = rng.permuted(np.tile(column, (resamples, 1)), axis=1) @ (member / member.sum(1, keepdims=True)).T
-    chance = np.quantile(np.ptp(shuffled, axis=1), CONFIDENCE)
+    chance = np.quantile(_by_chance(column, own, resamples, rng, speakers), CONFIDENCE)
     facts = {"gap": float(frame.difference()["mean"]), "low": float(low), "high": float(high), "chance": float(chance)}
     return {"best": best, "worst": worst} | facts
 
 
+def _by_chance(
+    column: np.ndarray, own: np.ndarray, resamples: int, rng: np.random.Generator, speakers: np.ndarray | None
+) -> np.ndarray:
+    """How far groups of the same sizes lie apart when chance deals them out; shape (resamples,).
+
+    What is dealt out are speakers, where each belongs to one group, else clips.
+    """
+    units = own
+    if speakers is not None:
+        pairs = sorted(set(zip(speakers.tolist(), own.tolist(), strict=True)))
+        if len(pairs) == len({speaker for speaker, _ in pairs}):
+            units = np.array([group for _, group in pairs], object)
+        else:
+            speakers = None
+    sums, counts = _by_speaker(column, speakers)
+    member = (units == np.array(sorted(set(units)), object)[:, None]).astype(float)  # (groups, units)
+    dealt = rng.permuted(np.tile(np.arange(len(units)), (resamples, 1)), axis=1)
+    return np.asarray(np.ptp((sums[dealt] @ member.T) / (counts[dealt] @ member.T), axis=1))
+
+
 def compare_all(
-    groups: Sequence[Mapping[str, str]], values: Mapping[str, np.ndarray], **options: int
+    groups: Sequence[Mapping[str, str]],
+    values: Mapping[str, np.ndarray],
+    speakers: Sequence[str] | None = None,
+    **options: int,
 ) -> dict[str, dict[str, Any]]:
     """`compare_groups` for every kind of group that the clips have.
 
@@ -197,6 +255,7 @@ def compare_all(
     groups : sequence of n mappings
         The groups of each clip, by kind. A sex that is guessed ("F?") counts as if it were told.
     values : mapping of str to ndarray, shape (n,)
+    speakers : sequence of n str, optional
 
     Returns
     -------
@@ -206,4 +265,4 @@ def compare_all(
     labels = {kind: [own.get(kind) for own in groups] for kind in kinds}
     if "sex" in labels:
         labels["sex"] = [None if label is None else label.removesuffix("?") or None for label in labels["sex"]]
-    return {kind: compare_groups(column, values, **options) for kind, column in labels.items()}
+    return {kind: compare_groups(column, values, speakers, **options) for kind, column in labels.items()}

@@ -24,12 +24,15 @@ class Pair:
     groups : dict of str to str
         Value of each of `GROUPS` that the manifest has; SNRs as buckets, rooms as "room" or "dry", ``eff_bw`` (Hz) as
         "bandwidth" in buckets.
+    speaker : str
+        Who speaks; empty where the manifest does not say.
     """
 
     name: str
     clean: Path
     noisy: Path
     groups: dict[str, str]
+    speaker: str = ""
 
 
 def load_pairs(folder: Path) -> list[Pair]:
@@ -53,7 +56,16 @@ def load_pairs(folder: Path) -> list[Pair]:
         missing = {"id", "clean", "noisy"}.difference(rows[0] if rows else ())
         if missing:
             raise ValueError(f"{manifest}: no rows, or columns {sorted(missing)} are missing")
-        pairs = [Pair(row["id"], folder / row["clean"], folder / row["noisy"], _groups(row, manifest)) for row in rows]
+        pairs = [
+            Pair(
+                row["id"],
+                folder / row["clean"],
+                folder / row["noisy"],
+                _groups(row, manifest),
+                row.get("speaker") or "",
+            )
+            for row in rows
+        ]
     else:
         noisy = {path.stem: path for path in sorted((folder / "noisy").glob("*")) if path.is_file()}
         clean = {path.stem: path for path in sorted((folder / "clean").glob("*")) if path.is_file()}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..dsp import SAMPLE_RATE
-from .groups import MIN_CLIPS
+from .groups import MIN_CLIPS, MIN_SPEAKERS
 from .metrics import METRICS
 from .pairs import Pair, read_pair
 from .systems import system
@@ -81,11 +81,14 @@ def group_lines(result: dict[str, Any], name: str) -> list[str]:
         for group, facts in compared["groups"].items():
             own = facts.get(measure)
             if own and own["judged"]:
-                cells.append(f"{group} {own['mean']:.2f} ({own['low']:.2f} to {own['high']:.2f}, {own['clips']} clips)")
+                of = f"{own['clips']} clips" + (f" of {own['speakers']} speakers" if "speakers" in own else "")
+                cells.append(f"{group} {own['mean']:.2f} ({own['low']:.2f} to {own['high']:.2f}, {of})")
             else:
-                small.append(f"{group} ({own['clips'] if own else 0})")
+                voices = f" of {own['speakers']}" if own and "speakers" in own else ""
+                small.append(f"{group} ({own['clips'] if own else 0}{voices})")
         if small:
-            cells.append(f"too few clips to judge, under {MIN_CLIPS}: {', '.join(small)}")
+            least = f"{MIN_CLIPS} clips" + (f" or {MIN_SPEAKERS} speakers" if " of " in small[0] else "")
+            cells.append(f"too small to judge, under {least}: {', '.join(small)}")
         lines.append(f"{kind}, {'gain in PESQ-WB' if measure.endswith('gain') else 'PESQ-WB'}: {'; '.join(cells)}")
         gap = compared["gaps"].get(measure)
         if gap:

@@ -20,17 +20,22 @@ _systems: dict[str, System]
 _scorer: Scorer
 
 
-def _start(names: Sequence[str], dnsmos: Path | None, pesq_starts: int) -> None:
+def _start(names: Sequence[str], dnsmos: Path | None, pesq_starts: int, quick: bool) -> None:
     global _systems, _scorer
     _systems = {name: system(name) for name in names}
-    _scorer = Scorer(dnsmos, pesq_starts=pesq_starts)
+    _scorer = Scorer(dnsmos, pesq_starts=pesq_starts, quick=quick)
 
 
 def _score(pair: Pair) -> dict[str, Any]:
     with one_thread():  # the processes are the parallelism
         clean, noisy = read_pair(pair)
         scores = {name: _scorer(clean, run(noisy, clean)) for name, run in _systems.items()}
-        return {"name": pair.name, "groups": pair.groups | measured_groups(clean), "scores": scores}
+        return {
+            "name": pair.name,
+            "speaker": pair.speaker,
+            "groups": pair.groups | measured_groups(clean),
+            "scores": scores,
+        }
 
 
 def score_clips(
@@ -39,6 +44,7 @@ def score_clips(
     *,
     dnsmos: Path | None = None,
     pesq_starts: int = 1,
+    quick: bool = False,
     workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[dict[str, Any]]:
@@ -49,7 +55,7 @@ def score_clips(
     pairs : sequence of Pair
     systems : sequence of str
         See `systems.system`.
-    dnsmos, pesq_starts
+    dnsmos, pesq_starts, quick
         See `Scorer`.
     workers : int, optional
         Processes; one a core by default.
@@ -58,7 +64,7 @@ def score_clips(
 
     Returns
     -------
-    list of {name, groups, scores: {system: {metric: value}}}
+    list of {name, speaker, groups, scores: {system: {metric: value}}}
         In the order of the pairs. Groups are the manifest's, and pitch range and level from the clean voice.
 
     Raises
@@ -68,7 +74,7 @@ def score_clips(
     """
     from concurrent.futures import ProcessPoolExecutor  # a browser has no processes, but uses the metrics
 
-    start = (systems, dnsmos, pesq_starts)
+    start = (systems, dnsmos, pesq_starts, quick)
     _start(*start)  # what is wrong shows here, before any process starts
     clips: list[dict[str, Any]] = []
     with ProcessPoolExecutor(workers or os.cpu_count(), None, _start, start) as pool:
@@ -113,7 +119,8 @@ def _spread(clips: Sequence[dict[str, Any]], name: str) -> dict[str, dict[str, A
     if clips and "noisy" in clips[0]["scores"]:
         before = {metric: np.array([clip["scores"]["noisy"][metric] for clip in clips]) for metric in SPREAD}
         values |= {f"{metric}_gain": values[metric] - before[metric] for metric in SPREAD}
-    return compare_all([clip["groups"] for clip in clips], values)
+    speakers = [clip["speaker"] for clip in clips]
+    return compare_all([clip["groups"] for clip in clips], values, speakers if all(speakers) else None)
 
 
 def _means(clips: Sequence[dict[str, Any]], systems: Sequence[str]) -> dict[str, dict[str, float]]:

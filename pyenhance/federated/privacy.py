@@ -125,11 +125,6 @@ def noise_multiplier(epsilon: float, delta: float, rate: float, rounds: int) -> 
     return float(found + _TOLERANCE)  # on the safe side of the root
 
 
-def local_epsilon(noise_multiplier: float, delta: float) -> float:
-    """Epsilon of one update that carries all of its noise itself: any two updates differ by 2 C at most."""
-    return float(_dp_accounting().get_epsilon_gaussian(noise_multiplier / 2, delta))
-
-
 def _dp_accounting() -> Any:
     try:
         import dp_accounting

@@ -314,3 +314,39 @@ def paired(first: Sequence[float], second: Sequence[float]) -> dict[str, float]:
     gain = np.subtract(first, second)
     low, high = interval(gain)
     return {"mean": float(gain.mean()), "low": low, "high": high}
+
+
+def kept_of_budgets(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """How much of what rounds learn without a budget is kept with each of several ones.
+
+    Parameters
+    ----------
+    runs : sequence of dict
+        Facts of `simulate`, by nothing but budget and seed different; some without a budget.
+
+    Returns
+    -------
+    dict
+        clients, delta, clip, rounds, per_round; before, without: gain loss at first and without a budget, means over
+        seeds; rows: of each budget {"epsilon", "noise_multiplier", "gain_loss", "kept"}, kept: the share of what is
+        gained without one, a mean over seeds, with "low" and "high" where there are several seeds.
+    """
+    ends: dict[float | None, list[float]] = {}
+    for facts in runs:
+        ends.setdefault(facts["settings"]["dp_epsilon"], []).append(facts["losses"][-1]["gain"])
+    before, without = runs[0]["losses"][0]["gain"], float(np.mean(ends[None]))
+    rows = []
+    for budget, found in ends.items():
+        if budget is None:
+            continue
+        one = next(facts for facts in runs if facts["settings"]["dp_epsilon"] == budget)
+        kept = (before - np.array(found)) / (before - without)
+        row = {"epsilon": budget, "noise_multiplier": one["noise_multiplier"], "gain_loss": float(np.mean(found))}
+        row["kept"] = float(kept.mean())
+        if len(kept) > 1:
+            row["low"], row["high"] = interval(kept)
+        rows.append(row)
+    settings = one["settings"]
+    facts = {"clients": one["clients"], "delta": settings["dp_delta"]}
+    facts |= {name: settings[name] for name in ("clip", "rounds", "per_round")}
+    return facts | {"before": before, "without": without, "rows": rows}

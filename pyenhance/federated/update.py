@@ -8,6 +8,8 @@ of a step, whose mean over many devices is what is wanted, would be rounded.
 
 import hashlib
 import math
+import os
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +25,12 @@ MAX_BYTES = 1_000_000
 DELTA = 1e-3
 """At which epsilon is told."""
 
+Normal = Callable[[tuple[int, ...]], np.ndarray]
+"""Independent standard normal numbers of a shape."""
+
 _ROUNDING = 1e-4  # of a norm
+_EPSILON_STEP = 1e-9  # relative
+_LARGE = 20.0  # beyond it e^(x^2) is out of range, and the tail's first terms are exact enough
 _TAIL = 8.0  # standard deviations that the norm of noise may be above its expectation
 
 
@@ -47,8 +54,25 @@ class Update(NamedTuple):
     change: Change
 
 
+def system_normal(shape: tuple[int, ...]) -> np.ndarray:
+    """Standard normal numbers of the system's own randomness (Box and Muller, 1958); float64.
+
+    A seeded generator's could be told from what it gave before, and a browser's numpy has none.
+    """
+    count = math.prod(shape)
+    words = np.frombuffer(os.urandom(16 * count), np.uint64).reshape(2, count) >> np.uint64(11)
+    radius, turn = (words + 0.5) / 2**53
+    return np.asarray((np.sqrt(-2 * np.log(radius)) * np.cos(2 * np.pi * turn)).reshape(shape))
+
+
 def make_update(
-    base: bytes, diff: bytes, summary: bytes, *, clip: float, noise_multiplier: float, rng: np.random.Generator
+    base: bytes,
+    diff: bytes,
+    summary: bytes,
+    *,
+    clip: float,
+    noise_multiplier: float,
+    normal: Normal = system_normal,
 ) -> bytes:
     """The update of a device whose model was adapted (`pyenhance adapt`).
 
@@ -62,8 +86,8 @@ def make_update(
         Of the shipped model.
     clip : float > 0
     noise_multiplier : float >= 0
-    rng : numpy.random.Generator
-        Of the noise: seeded by the system where it is to protect.
+    normal : callable, optional
+        Where the noise comes from; by default `system_normal`, which nobody can foretell.
 
     Raises
     ------
@@ -86,7 +110,7 @@ def make_update(
         change[name] = np.concatenate((seen, bias[None])).astype(np.float32)
     kept = clipped(change, clip)
     for value in kept.values():
-        value += rng.normal(0, noise_multiplier * clip, value.shape).astype(np.float32)
+        value += (noise_multiplier * clip * normal(value.shape)).astype(np.float32)
     return write_update(Update(public.base, clip, noise_multiplier, kept))
 
 
@@ -195,9 +219,39 @@ def describe(update: Update, data: bytes) -> dict[str, Any]:
     dict
         bytes, numbers, norm, clip, noise_multiplier, base, delta; epsilon: of this update alone, None without noise.
     """
-    from .privacy import local_epsilon
-
     spent = local_epsilon(update.noise_multiplier, DELTA) if update.noise_multiplier > 0 else None
     facts: dict[str, Any] = {"bytes": len(data), "numbers": sum(value.size for value in update.change.values())}
     facts |= {"norm": norm(update.change), "clip": update.clip, "noise_multiplier": update.noise_multiplier}
     return facts | {"base": update.base, "epsilon": spent, "delta": DELTA}
+
+
+def local_epsilon(noise_multiplier: float, delta: float) -> float:
+    """Epsilon of one update that carries all of its noise itself: any two updates differ by 2 C at most.
+
+    The Gaussian mechanism, exactly (Balle and Wang, ICML 2018, theorem 8), by halving: a device has no accountant.
+
+    Parameters
+    ----------
+    noise_multiplier : float > 0
+    delta : float in (0, 1)
+    """
+    sigma = noise_multiplier / 2
+    low, high = 0.0, 1.0
+    while _gaussian_delta(sigma, high) > delta:
+        high *= 2
+    while high - low > _EPSILON_STEP * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if _gaussian_delta(sigma, middle) > delta else (low, middle)
+    return high
+
+
+def _gaussian_delta(sigma: float, epsilon: float) -> float:
+    """Of a sensitivity of 1: Phi(a - b) - e^epsilon Phi(-a - b), with a = 1 / (2 sigma), b = epsilon sigma."""
+    a, b = 0.5 / sigma, epsilon * sigma
+    above = (a + b) / math.sqrt(2)
+    # e^epsilon is e^(2ab), which leaves e^(-(a - b)^2 / 2) of the normal tail: neither can overflow.
+    if above < _LARGE:
+        scaled = math.exp(above**2) * math.erfc(above)
+    else:
+        scaled = (1 - 0.5 / above**2) / (above * math.sqrt(math.pi))
+    return 0.5 * (math.erfc((b - a) / math.sqrt(2)) - math.exp(-((a - b) ** 2) / 2) * scaled)

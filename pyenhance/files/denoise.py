@@ -43,6 +43,7 @@ def denoise_file(
     model: Any = "default",
     strength_db: float | None = None,
     linked: bool = True,
+    effort: str = "full",
     on_progress: Callable[[int, int], None] | None = None,
     prefix: str = TEMPORARY_PREFIX,
 ) -> dict[str, Any]:
@@ -56,6 +57,7 @@ def denoise_file(
         whole or not at all.
     model, strength_db, linked : as for `enhance`
         At 0 dB the samples are copied.
+    effort : as for `Enhancer`
     on_progress : callable, optional
         Called with samples done and samples in all. What it raises stops the work and leaves no file.
     prefix : str
@@ -81,7 +83,7 @@ def denoise_file(
     begin = time.perf_counter()
     with one_thread(), open_audio(source) as reader:
         rate, channels, total = reader.sample_rate, reader.channels, reader.frames
-        stream = AudioStream(rate, channels, model=model, strength_db=strength_db, linked=linked)
+        stream = AudioStream(rate, channels, model=model, strength_db=strength_db, linked=linked, effort=effort)
         metadata = read_metadata(source, reader)
         kind = choose(reader, target, extensible=metadata.channel_mask is not None)
         with Writer(target, kind, rate, channels, prefix) as writer:

@@ -1,7 +1,9 @@
 """PercepNet's network as a list of layers, by a few widths (PercepNet, figure 3)."""
 
+from dataclasses import replace
+
 from ..dsp import SignalSpec
-from ..nn import INPUT, LayerSpec, NetworkSpec
+from ..nn import ARBITRATOR, BACKLOG, INPUT, KINDS, LayerSpec, NetworkSpec
 
 SHAPES: dict[str, dict[str, int]] = {
     "tiny": {"dense": 64, "conv1": 64, "conv2": 64, "gru": 64, "gain_gru": 64, "strength_gru": 48},
@@ -45,3 +47,42 @@ def percepnet(
 def named_shape(name: str, signal: SignalSpec) -> NetworkSpec:
     """The network of one of `SHAPES`."""
     return percepnet(signal, **SHAPES[name])
+
+
+def with_lean_part(spec: NetworkSpec, share: float, *, watch: int = 16, after: str = "conv2") -> NetworkSpec:
+    """The same layers, each GRU with a lean part, and an arbitrator: a small GRU that always runs, and a head on it.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+        Without lean parts.
+    share : float, in (0, 1)
+        Of each GRU's units, those that a lean frame updates: rounded to a multiple of 4, which compiled products come
+        in, and at least one.
+    watch : int
+        Units of the arbitrator's GRU.
+    after : str
+        The layer that the arbitrator sees, beside the backlog; GRUs before it stay whole.
+
+    Raises
+    ------
+    ValueError
+        `share` is out of range, there is no such layer, or lean parts are there already.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"share is {share!r}; accepted: above 0 and below 1")
+    names = [layer.name for layer in spec.layers]
+    if after not in names or spec.has_lean:
+        raise ValueError(f"layer {after!r} of {', '.join(names)}; accepted: one of a list without lean parts")
+    place = names.index(after) + 1
+    arbitrator = (
+        LayerSpec("watch", "gru", (after, BACKLOG), watch, "tanh"),
+        LayerSpec(ARBITRATOR, "dense", ("watch", BACKLOG), 1, "sigmoid"),
+    )
+    later = tuple(
+        replace(layer, lean=min(max(4 * round(share * layer.units / 4), 1), layer.units - 1))
+        if KINDS[layer.kind].lean
+        else layer
+        for layer in spec.layers[place:]
+    )
+    return replace(spec, layers=spec.layers[:place] + arbitrator + later)

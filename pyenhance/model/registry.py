@@ -68,7 +68,13 @@ class Model:
         return ModelStream(self.runner, state)
 
     def estimate(
-        self, features: np.ndarray, memory: np.ndarray, trace: dict[str, np.ndarray] | None = None
+        self,
+        features: np.ndarray,
+        memory: np.ndarray,
+        trace: dict[str, np.ndarray] | None = None,
+        *,
+        backlog: float = 0.0,
+        effort: str = "full",
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Run the network alone over K frames.
 
@@ -79,6 +85,8 @@ class Model:
             As `network.new_memory` makes it; updated in place.
         trace : dict, optional
             Receives each layer's output, shape (K, units), float32; hidden ones as whole numbers in [-127, 127].
+        backlog, effort
+            As for `nn.Network`.
 
         Returns
         -------
@@ -86,7 +94,7 @@ class Model:
         vad : ndarray, shape (K,), float32, in [0, 1]
         """
         names = ("gain", "strength", "vad") if trace is None else tuple(self.network.layers)
-        outputs = self.runner.layers(features, memory, names)
+        outputs = self.runner.layers(features, memory, names, backlog, effort)
         if trace is not None:
             trace.update(outputs)
         return outputs["gain"], outputs["strength"], outputs["vad"][:, 0]

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import dsp
-from ..backend import BLOCK_HOPS, NUMPY, Backend, CompiledStream, Program, SignalTables, StreamState
+from ..backend import BLOCK_HOPS, HEADS, NUMPY, Backend, CompiledStream, Program, SignalTables, StreamState
 from ..backend.library import load_library
 from ..dsp import Frames, SignalSpec
-from ..nn import Network
+from ..nn import ARBITRATOR, Network
 
 
 class HopFacts(NamedTuple):
@@ -62,14 +62,21 @@ class Runner:
             )
             self.tables = SignalTables(signal, features, self.lock)
 
-    def layers(self, features: np.ndarray, memory: np.ndarray, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-        """Outputs of the named layers over K frames; shapes (K, units)."""
+    def layers(
+        self,
+        features: np.ndarray,
+        memory: np.ndarray,
+        names: tuple[str, ...],
+        backlog: float = 0.0,
+        effort: str = "full",
+    ) -> dict[str, np.ndarray]:
+        """Outputs of the named layers over K frames, shapes (K, units); backlog and effort are as for `Network`."""
         if self.program is None:
-            outputs = self.network(features, memory)
+            outputs = self.network(features, memory, backlog, effort)
             return {name: outputs[name] for name in names}
         blocks = [features[i : i + BLOCK_HOPS] for i in range(0, len(features), BLOCK_HOPS)]
         with self.lock:
-            parts = [self.program(block, memory, names) for block in blocks]
+            parts = [self.program(block, memory, names, backlog, effort) for block in blocks]
         return parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
@@ -88,10 +95,16 @@ class ModelStream:
     runner : Runner
     state : StreamState
         Worked on in place.
+
+    Attributes
+    ----------
+    full_frames : int
+        Of the last call of `process` or `estimate`: frames on which all of the network ran.
     """
 
     def __init__(self, runner: Runner, state: StreamState) -> None:
         self._runner, self.state, self._spec = runner, state, runner.signal
+        self.full_frames = 0
         self.compiled: CompiledStream | None = None
         self.whole: CompiledStream | None = None  # the same, where the network is part of it
         if runner.tables is not None:
@@ -100,16 +113,22 @@ class ModelStream:
             self.compiled = CompiledStream(library, runner.tables, runner.program if alike else None, state)
             self.whole = self.compiled if alike else None
 
-    def process(self, hops: np.ndarray, dry: float) -> tuple[np.ndarray, HopFacts]:
-        """Enhance K hops; see `Enhancer.process_hops`."""
+    def process(
+        self, hops: np.ndarray, dry: float, backlog: float = 0.0, effort: str = "full"
+    ) -> tuple[np.ndarray, HopFacts]:
+        """Enhance K hops; see `Enhancer.process_hops`, and `nn.Network` of backlog and effort."""
         if self.whole is None:
             frames = self.analyse(hops)
-            gain, strength, vad = self.estimate(frames.features)
+            gain, strength, vad = self.estimate(frames.features, backlog, effort)
             facts = self.finish(hops, frames, gain, float(vad[-1]))
             return self.synthesise(frames, gain, strength, dry=dry), facts
         compiled = self.whole
         compiled.dry = dry
-        parts = [compiled.process(hops[i : i + BLOCK_HOPS]) for i in range(0, len(hops), BLOCK_HOPS)]
+        parts = []
+        self.full_frames = 0
+        for i in range(0, len(hops), BLOCK_HOPS):
+            parts.append(compiled.process(hops[i : i + BLOCK_HOPS], backlog, effort))
+            self.full_frames += compiled.full_frames
         period, corr, voice = compiled.facts[:3].tolist()
         return parts[0] if len(parts) == 1 else np.concatenate(parts), HopFacts(
             period, corr, voice, compiled.facts[3:].copy()
@@ -130,9 +149,14 @@ class ModelStream:
             return parts[0]
         return Frames(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
 
-    def estimate(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def estimate(
+        self, features: np.ndarray, backlog: float = 0.0, effort: str = "full"
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Gains and strengths, shape (K, bands), and voice activity, shape (K,), all in [0, 1]."""
-        outputs = self._runner.layers(features, self.state.memory, ("gain", "strength", "vad"))
+        names = HEADS + ((ARBITRATOR,) if self._runner.network.spec.has_lean else ())
+        outputs = self._runner.layers(features, self.state.memory, names, backlog, effort)
+        chosen = outputs.get(ARBITRATOR)
+        self.full_frames = len(features) if chosen is None else int((chosen > np.float32(0.5)).sum())
         return outputs["gain"], outputs["strength"], outputs["vad"][:, 0]
 
     def synthesise(

@@ -1,13 +1,27 @@
 """Int8 inference in numpy: a list of layers that reduce to exact integer matrix products. Knows no audio."""
 
 from .layers import GRU, LAYERS, Affine, Conv, Dense, Layer, multiply
-from .network import Network
+from .network import Network, backlog_values, check_effort
 from .quantize import ACTIVATION_LEVELS, quantize_activation, quantize_weight
-from .spec import ACTIVATIONS, INPUT, KINDS, LayerSpec, NetworkSpec
+from .spec import (
+    ACTIVATIONS,
+    ARBITRATOR,
+    BACKLOG,
+    BACKLOG_WIDTH,
+    EFFORTS,
+    INPUT,
+    KINDS,
+    LayerSpec,
+    NetworkSpec,
+)
 
 __all__ = [
     "ACTIVATIONS",
     "ACTIVATION_LEVELS",
+    "ARBITRATOR",
+    "BACKLOG",
+    "BACKLOG_WIDTH",
+    "EFFORTS",
     "GRU",
     "INPUT",
     "KINDS",
@@ -19,6 +33,8 @@ __all__ = [
     "LayerSpec",
     "Network",
     "NetworkSpec",
+    "backlog_values",
+    "check_effort",
     "multiply",
     "quantize_activation",
     "quantize_weight",

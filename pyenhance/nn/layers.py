@@ -114,8 +114,8 @@ class Dense:
         weight = self.affines[0].weight
         return _Product(weight) if self.integers else _FloatProduct(weight)
 
-    def __call__(self, x: np.ndarray, memory: np.ndarray) -> np.ndarray:
-        """x (K, inputs) float32 -> (K, units) float32; it remembers nothing."""
+    def __call__(self, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None = None) -> np.ndarray:
+        """x (K, inputs) float32 -> (K, units) float32; it remembers nothing, and every frame is a full one."""
         return self._apply(x)
 
     def _apply(self, x: np.ndarray) -> np.ndarray:
@@ -134,7 +134,7 @@ class Conv(Dense):
         As for `Dense`; weight has the shape (outputs, frames * inputs).
     """
 
-    def __call__(self, x: np.ndarray, memory: np.ndarray) -> np.ndarray:
+    def __call__(self, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None = None) -> np.ndarray:
         """x (K, inputs), memory (frames - 1, inputs), updated -> (K, units) float32."""
         past = np.concatenate((memory, x))
         row = past.strides[0]
@@ -142,6 +142,44 @@ class Conv(Dense):
         windows = np.ndarray((len(x), self.spec.frames * x.shape[1]), np.float32, past, 0, (row, past.itemsize))
         memory[:] = past[len(x) :]
         return self._apply(windows)
+
+
+class _Units:
+    """The first units of a GRU: their rows of both products, and one step of their state."""
+
+    def __init__(self, affines: tuple[Affine, Affine], units: int) -> None:
+        total = len(affines[0].scale) // 3
+        rows = slice(None) if units == total else (np.arange(3)[:, None] * total + np.arange(units)).ravel()
+        self._units = units
+        self._input, self._hidden = (Affine(*(values[rows] for values in affine)) for affine in affines)
+        self._of_input, self._of_hidden = _Product(self._input.weight), _Product(self._hidden.weight)
+        self._bias_n = self._hidden.bias[2 * units :]
+
+    def gates(self, x: np.ndarray) -> np.ndarray:
+        """What the input says: x (K, inputs) -> (K, 3 units)."""
+        gates = self._of_input(x)
+        gates *= self._input.scale
+        gates += self._input.bias
+        return gates
+
+    def step(self, gate: np.ndarray, h: np.ndarray) -> np.ndarray:
+        """gate (1, 3 units), overwritten, h (1, all units) -> the next h (1, units) of these."""
+        units = self._units
+        hidden = self._of_hidden(quantize_activation(h.copy()))
+        hidden *= self._hidden.scale
+        rz = gate[:, : 2 * units]
+        rz += hidden[:, : 2 * units]
+        sigmoid(rz)
+        n = hidden[:, 2 * units :]
+        n += self._bias_n
+        n *= rz[:, :units]
+        n += gate[:, 2 * units :]
+        np.tanh(n, out=n)
+        # h' = n + z (h - n)
+        h = h[:, :units] - n
+        h *= rz[:, units:]
+        h += n
+        return h
 
 
 class GRU:
@@ -176,39 +214,35 @@ class GRU:
             Affine(tensors["weight_ih"], _step(tensors["weight_ih_scale"]), joined),
             Affine(tensors["weight_hh"], _step(tensors["weight_hh_scale"]), hidden),
         )
-        self._bias_n = hidden[both:]
 
     @cached_property
-    def _products(self) -> tuple[_Product, _Product]:
-        return _Product(self.affines[0].weight), _Product(self.affines[1].weight)
+    def _all(self) -> _Units:
+        return _Units(self.affines, self.spec.units)
 
-    def __call__(self, x: np.ndarray, memory: np.ndarray) -> np.ndarray:
-        """x (K, inputs) int8 values, memory (1, units) float32, updated -> (K, units) int8 values."""
-        units, (of_input, of_hidden) = self.spec.units, self._products
-        gates = of_input(x)
-        gates *= self.affines[0].scale
-        gates += self.affines[0].bias
-        scale, bias_n = self.affines[1].scale, self._bias_n
-        out = np.empty((len(gates), units), np.float32)
-        h = memory
-        for k in range(len(gates)):
-            hidden = of_hidden(quantize_activation(h.copy()))
-            hidden *= scale
-            gate = gates[k : k + 1]
-            rz = gate[:, : 2 * units]
-            rz += hidden[:, : 2 * units]
-            sigmoid(rz)
-            n = hidden[:, 2 * units :]
-            n += bias_n
-            n *= rz[:, :units]
-            n += gate[:, 2 * units :]
-            np.tanh(n, out=n)
-            # h' = n + z (h - n)
-            h = h - n
-            h *= rz[:, units:]
-            h += n
-            out[k] = h
-        memory[:] = h
+    @cached_property
+    def _lean(self) -> _Units:
+        return _Units(self.affines, self.spec.lean)
+
+    def __call__(self, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None = None) -> np.ndarray:
+        """x (K, inputs) int8 values, memory (1, units) float32, updated -> (K, units) int8 values.
+
+        full, shape (K,), bool, tells which frames update all units; the others update the first `lean`. None: all do.
+        """
+        out = np.empty((len(x), self.spec.units), np.float32)
+        if full is None or full.all():
+            gates, h = self._all.gates(x), memory
+            for k in range(len(x)):
+                out[k] = h = self._all.step(gates[k : k + 1], h)
+            memory[:] = h
+            return quantize_activation(out)
+        parts = {True: self._all, False: self._lean}
+        # Each frame's row among those of its sort.
+        rows = np.where(full, np.cumsum(full), np.cumsum(~full)) - 1
+        of = {which: part.gates(x[full == which]) for which, part in parts.items()}
+        for k, (which, row) in enumerate(zip(full.tolist(), rows.tolist(), strict=True)):
+            updated = parts[which].step(of[which][row : row + 1], memory)
+            memory[:, : updated.shape[1]] = updated
+            out[k] = memory
         return quantize_activation(out)
 
 

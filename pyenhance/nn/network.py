@@ -5,7 +5,32 @@ from collections.abc import Mapping
 import numpy as np
 
 from .layers import LAYERS, Layer
-from .spec import INPUT, NetworkSpec
+from .quantize import quantize_activation
+from .spec import ARBITRATOR, BACKLOG, BACKLOG_WIDTH, EFFORTS, INPUT, NetworkSpec
+
+
+def check_effort(backlog: float, effort: str) -> None:
+    """ValueError where `backlog` is negative or no finite number, or `effort` is none of `EFFORTS`."""
+    if not (isinstance(backlog, int | float | np.number) and 0 <= backlog < np.inf):
+        raise ValueError(f"backlog is {backlog!r}; accepted: a finite number of hops >= 0")
+    if effort not in EFFORTS:
+        raise ValueError(f"effort is {effort!r}; accepted: {', '.join(EFFORTS)}")
+
+
+def backlog_values(backlog: float) -> np.ndarray:
+    """What layers see of the sound that waits.
+
+    Parameters
+    ----------
+    backlog : float, hops, >= 0
+
+    Returns
+    -------
+    ndarray, shape (BACKLOG_WIDTH,), float32, whole numbers in [0, 127]
+        Shares of 1, 4, 16 and 64 hops, at most 1.
+    """
+    shares = np.minimum(np.float32(min(backlog, 4**BACKLOG_WIDTH)) / 4 ** np.arange(BACKLOG_WIDTH, dtype=np.float32), 1)
+    return quantize_activation(shares.astype(np.float32))
 
 
 class Network:
@@ -25,6 +50,7 @@ class Network:
 
     def __init__(self, spec: NetworkSpec, tensors: Mapping[str, np.ndarray]) -> None:
         self.spec = spec
+        self._hears_backlog = any(BACKLOG in layer.sources for layer in spec.layers)
         self.layers: dict[str, Layer] = {}
         for layer in spec.layers:
             first = len(layer.name) + 1
@@ -35,7 +61,9 @@ class Network:
         """What the network remembers before the first frame, shape (n,), float32: zeros."""
         return np.zeros(self.spec.memory_size, np.float32)
 
-    def __call__(self, features: np.ndarray, memory: np.ndarray) -> dict[str, np.ndarray]:
+    def __call__(
+        self, features: np.ndarray, memory: np.ndarray, backlog: float = 0.0, effort: str = "full"
+    ) -> dict[str, np.ndarray]:
         """Run K frames.
 
         Parameters
@@ -43,16 +71,34 @@ class Network:
         features : ndarray, shape (K, inputs), float32
         memory : ndarray, shape (n,), float32
             Updated in place.
+        backlog : float, hops
+            Sound that waits: what layers see under the name `BACKLOG`.
+        effort : str
+            One of `EFFORTS`; a list without lean parts runs all of itself whatever it says.
 
         Returns
         -------
         dict of str to ndarray, shape (K, units), float32
-            Each layer's output; hidden ones as whole numbers in [-127, 127].
+            Each layer's output; hidden ones as whole numbers in [-127, 127]. The arbitrator's is what was chosen: its
+            own value where the effort is "auto", else 1 for full or 0 for lean.
+
+        Raises
+        ------
+        ValueError
+            `backlog` is negative or no finite number, or there is no such effort.
         """
+        check_effort(backlog, effort)
         outputs = {INPUT: features}
+        if self._hears_backlog:
+            outputs[BACKLOG] = np.broadcast_to(backlog_values(backlog), (len(features), BACKLOG_WIDTH))
+        full = None
         for name, layer in self.layers.items():
             seen = [outputs[source] for source in layer.spec.sources]
             x = seen[0] if len(seen) == 1 else np.concatenate(seen, 1)
             place, shape = self.spec.memory[name]
-            outputs[name] = layer(x, memory[place].reshape(shape))
+            outputs[name] = layer(x, memory[place].reshape(shape), full if layer.spec.lean else None)
+            if name == ARBITRATOR and self.spec.has_lean:
+                if effort != "auto":
+                    outputs[name].fill(effort == "full")
+                full = outputs[name][:, 0] > np.float32(0.5)
         return outputs

@@ -9,6 +9,18 @@ from typing import Any, NamedTuple
 INPUT = "features"
 """What the first layers see; its float32 numbers are no int8 values."""
 
+BACKLOG = "backlog"
+"""How much sound waits, as int8 values that layers may see beside others' outputs: shares of 1, 4, 16 and 64 hops, at
+most 1."""
+
+BACKLOG_WIDTH = 4
+
+ARBITRATOR = "arbitrator"
+"""The layer that chooses: above 0.5 the frame is a full one, else a lean one. Lists with lean parts have it."""
+
+EFFORTS = ("full", "lean", "auto")
+"""How much is computed of a list with lean parts: the same for all frames, or what the arbitrator chooses for each."""
+
 ACTIVATIONS = ("none", "clamp", "tanh", "sigmoid")
 """What may follow a layer. After clamp and tanh come int8 values, which other layers may see."""
 
@@ -29,13 +41,16 @@ class LayerSpec:
     kind : str
         One of `KINDS`.
     sources : tuple of str
-        What it sees, side by side: layers before it, or `INPUT` alone.
+        What it sees, side by side: layers before it and `BACKLOG`, or `INPUT` alone.
     units : int
         Width of its output.
     activation : str
         One of `ACTIVATIONS`; a GRU has its own and says "tanh".
     frames : int
         Frames that a convolution sees, the newest included; 1 for the others.
+    lean : int
+        Units of a GRU that a lean frame updates: the first so many, by the same weights as a full one; the others
+        hold their state, which stays as valid as it was. 0: every frame updates all.
     """
 
     name: str
@@ -44,6 +59,7 @@ class LayerSpec:
     units: int
     activation: str = "none"
     frames: int = 1
+    lean: int = 0
 
 
 class LayerKind(NamedTuple):
@@ -61,6 +77,8 @@ class LayerKind(NamedTuple):
         Those that it may have.
     floats : bool
         Whether it may see `INPUT`.
+    lean : bool
+        Whether it may have a lean part.
     """
 
     matrices: Callable[[LayerSpec, int], dict[str, tuple[int, int]]]
@@ -68,6 +86,7 @@ class LayerKind(NamedTuple):
     memory: Callable[[LayerSpec, int], tuple[int, ...]]
     activations: tuple[str, ...] = ACTIVATIONS
     floats: bool = False
+    lean: bool = False
 
 
 KINDS: dict[str, LayerKind] = {
@@ -90,6 +109,7 @@ KINDS: dict[str, LayerKind] = {
         biases=lambda layer, inputs: {"bias_ih": 3 * layer.units, "bias_hh": 3 * layer.units},
         memory=lambda layer, inputs: (1, layer.units),
         activations=("tanh",),
+        lean=True,
     ),
 }
 """Every kind of layer. In this order the compiled code knows them (`backend.structures`)."""
@@ -118,7 +138,7 @@ class NetworkSpec:
         if not 1 <= len(self.layers) <= _MAX_LAYERS:
             raise ValueError(f"layers: {len(self.layers)} of them; accepted: 1 to {_MAX_LAYERS}")
         hidden: dict[str, bool] = {INPUT: False}
-        widths = {INPUT: self.inputs}
+        widths = {INPUT: self.inputs, BACKLOG: BACKLOG_WIDTH}
         for layer in self.layers:
             _check(layer, hidden)
             hidden[layer.name] = layer.activation in _HIDDEN
@@ -126,11 +146,25 @@ class NetworkSpec:
             summed = layer.frames * sum(widths[source] for source in layer.sources)
             if summed > _MAX_SUMMED:
                 raise ValueError(f"layer {layer.name!r}: sees {summed} numbers; accepted: at most {_MAX_SUMMED}")
+            if layer.lean:
+                self._check_arbitrator(layer, hidden)
+
+    def _check_arbitrator(self, layer: LayerSpec, before: Iterable[str]) -> None:
+        """Whether there is one that can choose for this layer."""
+        accepted = f"a layer {ARBITRATOR!r} before it, of 1 unit and 'sigmoid'"
+        if ARBITRATOR not in before:
+            raise ValueError(f"layer {layer.name!r}: lean is {layer.lean}; accepted: 0, or {accepted}")
+        found = next(other for other in self.layers if other.name == ARBITRATOR)
+        if (found.units, found.activation) != (1, "sigmoid"):
+            raise ValueError(
+                f"layer {layer.name!r}: the arbitrator has {found.units} units and {found.activation!r}; "
+                f"accepted: {accepted}"
+            )
 
     @cached_property
     def widths(self) -> dict[str, int]:
-        """Units of each layer, and of the input."""
-        return {INPUT: self.inputs} | {layer.name: layer.units for layer in self.layers}
+        """Units of each layer, of the input and of the backlog."""
+        return {INPUT: self.inputs, BACKLOG: BACKLOG_WIDTH} | {layer.name: layer.units for layer in self.layers}
 
     def inputs_of(self, layer: LayerSpec) -> int:
         """Width of what a layer sees in one frame."""
@@ -170,12 +204,28 @@ class NetworkSpec:
 
     @property
     def weights(self) -> int:
-        """Number of int8 weights; each is used once a frame, so it is the number of multiply-adds a hop too."""
+        """Number of int8 weights; each is used once a full frame, so it is that one's number of multiply-adds too."""
         return sum(shape[0] * shape[1] for kind, shape in self.tensors.values() if kind == "I8")
 
+    @property
+    def lean_weights(self) -> int:
+        """Number of weights that a lean frame uses, which is its number of multiply-adds."""
+        held = 0
+        for layer in self.layers:
+            if layer.lean:
+                matrices = KINDS[layer.kind].matrices(layer, self.inputs_of(layer)).values()
+                held += sum(rows // layer.units * (layer.units - layer.lean) * columns for rows, columns in matrices)
+        return self.weights - held
+
+    @cached_property
+    def has_lean(self) -> bool:
+        """Whether a layer has a lean part; else every frame is a full one."""
+        return any(layer.lean for layer in self.layers)
+
     def to_json(self) -> str:
-        """JSON list of the layers."""
-        return json.dumps([asdict(layer) for layer in self.layers])
+        """JSON list of the layers; of those without a lean part it says what it said before there were any."""
+        values = [asdict(layer) for layer in self.layers]
+        return json.dumps([{k: v for k, v in value.items() if k != "lean" or v} for value in values])
 
     @classmethod
     def from_json(cls, text: str, inputs: int) -> "NetworkSpec":
@@ -191,7 +241,7 @@ class NetworkSpec:
 
 def _layer(value: Any) -> LayerSpec:
     names = {field.name for field in fields(LayerSpec)}
-    if not isinstance(value, dict) or set(value) != names:
+    if not isinstance(value, dict) or set(value) | {"lean"} != names:
         raise ValueError(f"layer is {str(value)[:200]}; accepted: an object with {', '.join(sorted(names))}")
     sources = value["sources"]
     if not isinstance(sources, list) or not all(isinstance(source, str) for source in sources):
@@ -209,7 +259,7 @@ def _check(layer: LayerSpec, hidden: dict[str, bool]) -> None:
     def whole(value: object, most: int) -> bool:
         return type(value) is int and 1 <= value <= most
 
-    if not isinstance(layer.name, str) or not layer.name.isidentifier() or layer.name in hidden:
+    if not isinstance(layer.name, str) or not layer.name.isidentifier() or layer.name in {*hidden, BACKLOG}:
         refuse("name", layer.name, "an identifier that no other layer has")
     if not isinstance(layer.kind, str) or layer.kind not in KINDS:
         refuse("kind", layer.kind, KINDS)
@@ -218,6 +268,8 @@ def _check(layer: LayerSpec, hidden: dict[str, bool]) -> None:
         refuse("units", layer.units, f"a whole number from 1 to {_MAX_UNITS}")
     if not whole(layer.frames, _MAX_FRAMES if layer.kind == "conv" else 1):
         refuse("frames", layer.frames, f"1 to {_MAX_FRAMES} for a convolution, 1 for the others")
+    if not (type(layer.lean) is int and 0 <= layer.lean < (layer.units if kind.lean else 1)):
+        refuse("lean", layer.lean, f"0 to {layer.units - 1}" if kind.lean else "0 for all but GRUs")
     if layer.activation not in kind.activations:
         refuse("activation", layer.activation, kind.activations)
     if not layer.sources:
@@ -226,5 +278,5 @@ def _check(layer: LayerSpec, hidden: dict[str, bool]) -> None:
         if source == INPUT:
             if not kind.floats or len(layer.sources) > 1:
                 refuse("source", source, f"for {INPUT!r} a dense layer that sees nothing else")
-        elif not hidden.get(source):
-            refuse("source", source, [name for name, whole_numbers in hidden.items() if whole_numbers])
+        elif source != BACKLOG and not hidden.get(source):
+            refuse("source", source, [*(name for name, whole_numbers in hidden.items() if whole_numbers), BACKLOG])

@@ -182,6 +182,49 @@ class ShardStream:
             yield _values({name: np.stack([shard[name][row] for shard, row in picks]) for name in ARRAYS})
 
 
+class PoissonStream(ShardStream):
+    """Endless batches into which each sequence goes by a coin of its own, so that their sizes differ, and may be 0.
+
+    What differential privacy counts with. The coins are drawn with the seed, which nobody is to know then; the shards
+    are those that are there at first.
+
+    Parameters
+    ----------
+    directory, batch, seed, max_gb
+        As of `ShardStream`; `batch` is how many sequences a batch has on average.
+
+    Attributes
+    ----------
+    rate : float
+        Probability of the coins.
+
+    Raises
+    ------
+    ValueError
+        There is no shard, there are fewer sequences than `batch`, or not all shards fit into `max_gb`.
+    """
+
+    def __init__(self, directory: Path, batch: int, seed: int = 0, max_gb: float = 8.0) -> None:
+        super().__init__(directory, batch, seed, max_gb)
+        self._places = [(shard, row) for shard in self._shards.values() for row in range(len(shard["vad"]))]
+        if batch > len(self._places):
+            raise ValueError(f"batch is {batch}, of {len(self._places)} sequences; accepted: at most as many")
+        missing = len(list(directory.glob("shard-*.npz"))) - len(self._shards)
+        if missing:
+            raise ValueError(f"{missing} shards of {directory} do not fit into {max_gb:g} GB; accepted: all of them")
+        self.rate = batch / len(self._places)
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        """As of `ShardStream`."""
+        while True:
+            drawn = np.flatnonzero(np.random.default_rng([self.seed, self.step]).random(len(self._places)) < self.rate)
+            self.step += 1
+            picks = [self._places[i] for i in drawn]
+            first = self._places[0][0]
+            batch = {n: np.stack([s[n][row] for s, row in picks]) if picks else first[n][:0] for n in ARRAYS}
+            yield _values(batch)
+
+
 def all_sequences(directory: Path, batch: int) -> Iterator[dict[str, np.ndarray]]:
     """Every sequence of a folder of shards once, whole and in order, in batches such as `ShardStream` yields.
 

@@ -3,6 +3,7 @@
 import argparse
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from ..dsp import SignalSpec
 from ..model import write_weights
 from ..model.compatible import HEADS
-from ..nn import quantize_weight
+from ..nn import ARBITRATOR, quantize_weight
 from .fit import averaged_network
 from .network import Network, int8_steps
 
@@ -46,8 +47,24 @@ def weights_bytes(signal: SignalSpec, network: Network, metadata: dict[str, str]
 
 
 @torch.no_grad()
-def golden_vectors(network: Network, seed: int = 0) -> dict[str, np.ndarray]:
+def golden_vectors(
+    network: Network,
+    seed: int = 0,
+    *,
+    backlog: float = 0.0,
+    choose: Callable[[torch.Tensor], torch.Tensor] | None = None,
+) -> dict[str, np.ndarray]:
     """Features and the output of each layer of the simulated int8 network.
+
+    Parameters
+    ----------
+    network : Network
+    seed : int
+        Of the features.
+    backlog : float, hops
+        What waits at each frame.
+    choose : callable, optional
+        Of networks with lean parts, see `Network.run`.
 
     Returns
     -------
@@ -57,11 +74,13 @@ def golden_vectors(network: Network, seed: int = 0) -> dict[str, np.ndarray]:
     walk = np.cumsum(rng.normal(0, 0.3, (GOLDEN_FRAMES, network.spec.inputs)), axis=0)
     features = np.clip(np.sin(walk) * 1.5, -2, 2).astype(np.float32)
     network.quantise = True
-    outputs = {name: x[:, 0] for name, x in network.eval().run(torch.from_numpy(features)[None]).items()}
+    waiting = torch.full((1, GOLDEN_FRAMES), backlog)
+    run = network.eval().run(torch.from_numpy(features)[None], waiting, choose)
+    outputs = {name: x[:, 0] for name, x in run.items()}
     golden = {"features": features}
     for layer in network.spec.layers:
         x = outputs[layer.name]
-        head = layer.name in HEADS
+        head = layer.name in (*HEADS, ARBITRATOR)
         golden[layer.name] = torch.sigmoid(x).numpy() if head else np.rint(x.numpy() * 127).astype(np.int8)
     golden["vad"] = golden["vad"][:, 0]
     return golden
@@ -73,6 +92,12 @@ def training_facts(data: str) -> dict[str, str]:
     return {"training_commit": commit, "training_data": data}
 
 
+def privacy_of(checkpoint: Path) -> str:
+    """The budget that training has spent, as model cards state it; empty where there was none."""
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    return f"epsilon {saved['epsilon']:.3g}, {saved['privacy']}" if saved.get("privacy") else ""
+
+
 def main(argv: list[str] | None = None) -> None:
     """Export: ``pyenhance train export CHECKPOINT -o WEIGHTS.safetensors --golden VECTORS.npz``."""
     parser = argparse.ArgumentParser(prog="pyenhance train export", description=__doc__)
@@ -82,7 +107,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--data", default="", help="what it was trained on, for the metadata")
     arguments = parser.parse_args(argv)
     signal, network = averaged_network(arguments.checkpoint)
-    data = weights_bytes(signal, network, training_facts(arguments.data))
+    facts = [text for text in (arguments.data, privacy_of(arguments.checkpoint)) if text]
+    data = weights_bytes(signal, network, training_facts("; ".join(facts)))
     arguments.output.write_bytes(data)
     if arguments.golden:
         np.savez_compressed(arguments.golden, **golden_vectors(network))

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,16 @@ import torch
 from torch import distributed
 
 from ..dsp import HOP, SAMPLE_RATE, SignalSpec
+from ..federated.privacy import Budget
 from ..model import SHAPES, Model, load_model, named_shape
 from ..nn import NetworkSpec
-from .dataset import ShardStream
+from .dataset import PoissonStream, ShardStream
 from .loss import GOOD_WITHIN, OVER, band_weights, congruence_loss, percepnet_loss
 from .muon import Muon
 from .network import Network, answers, load_int8
 from .old import OldModels
 from .precision import fastest_dtype
+from .private import per_example_losses, set_private_gradients
 
 SYNC_STEPS = 10
 _AVERAGE_DECAY = 0.98  # each SYNC_STEPS steps, once there are enough of them
@@ -92,11 +94,15 @@ class Trainer:
     options : TrainOptions
     old : sequence of Model
         Models near which the new one stays; see `OldModels`.
+    budget : Budget, optional
+        Of differential privacy, of a sequence, over all steps: gradients are then clipped sequence by sequence, and
+        noise is added (DP-SGD, see `private`). Its rate is the stream's.
 
     Raises
     ------
     ValueError
-        An old model of another signal path than the shards', or heads that do not fit the network.
+        An old model of another signal path than the shards', heads that do not fit the network, or a budget with old
+        models or with batches that are not drawn as it counts.
     """
 
     def __init__(
@@ -105,7 +111,13 @@ class Trainer:
         stream: ShardStream,
         options: TrainOptions | None = None,
         old: Sequence[Model] = (),
+        budget: Budget | None = None,
     ) -> None:
+        if budget and (old or not isinstance(stream, PoissonStream) or stream.rate != budget.rate):
+            raise ValueError("a privacy budget with old models or other batches; accepted: a PoissonStream of its rate")
+        self.budget = budget
+        self._noise = torch.Generator(options.device if options else "cpu")
+        self._noise.seed()  # by the system: noise that can be foretold hides nothing
         self.options = options = options or TrainOptions()
         self.device = torch.device(options.device)
         self.network = network.to(self.device)
@@ -127,14 +139,11 @@ class Trainer:
         """One optimisation step; returns the loss and its parts."""
         options = self.options
         target = {name: torch.from_numpy(array).to(self.device, non_blocking=True) for name, array in batch.items()}
-        warm = min(1.0, self.step / options.warm_up)
-        decay = 0.5 * (1 + math.cos(math.pi * min(self.progress, 1.0)))
-        for optimiser in self.optimisers:
-            for group in optimiser.param_groups:
-                group["lr"] = options.rate * warm * (0.02 + 0.98 * decay)
-        self.network.quantise = self.progress >= options.quantise_from
+        self._schedule()
+        if self.budget:
+            return self._private_step(target, self.budget)
         with torch.autocast(self.device.type, options.dtype, enabled=options.dtype != torch.float32):
-            outputs = self.network.run(target["features"])
+            outputs = self._run(target)
             gain, strength, vad = answers(outputs)
             old_gain = self.old.gain(target["features"])
             on_body = self.old.heads_on(outputs) if options.old_heads else []
@@ -147,6 +156,10 @@ class Trainer:
             losses, heads = zip(*(self.loss(*given, target) for given in on_body), strict=True)
             loss = loss + options.old_heads * torch.stack(losses).mean()
             parts["old_heads"] = torch.stack([own["gain"] for own in heads]).mean()
+        for name, charge in self._charges().items():
+            loss = loss + charge
+            parts[name] = charge.detach()
+        parts |= self._facts()
         self.network.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -156,6 +169,43 @@ class Trainer:
             optimiser.step()
         self.network.limit_weights()
         return {"loss": loss.item()} | {name: part.item() for name, part in parts.items()}
+
+    def _schedule(self) -> None:
+        options = self.options
+        warm = min(1.0, self.step / options.warm_up)
+        decay = 0.5 * (1 + math.cos(math.pi * min(self.progress, 1.0)))
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = options.rate * warm * (0.02 + 0.98 * decay)
+        self.network.quantise = self.progress >= options.quantise_from
+
+    def _private_step(self, target: dict[str, torch.Tensor], budget: Budget) -> dict[str, float]:
+        """As `train_step`, but no loss is told: it would tell of the data, and is not counted."""
+        set_private_gradients(
+            self.network,
+            target["features"],
+            lambda *logits: per_example_losses(logits, target, self.loss),
+            clip=budget.clip,
+            noise_multiplier=budget.noise_multiplier,
+            expected=float(self.stream.batch),
+            generator=self._noise,
+        )
+        for optimiser in self.optimisers:
+            optimiser.step()
+        self.network.limit_weights()
+        return {}
+
+    def _run(self, target: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Outputs of the network over a batch; see `Network.run`."""
+        return self.network.run(target["features"])
+
+    def _charges(self) -> dict[str, torch.Tensor]:
+        """What the loss has beside what the outputs are for, by name."""
+        return {}
+
+    def _facts(self) -> dict[str, torch.Tensor]:
+        """What else to report of the last batch, by name."""
+        return {}
 
     def synchronise(self, budget: float) -> None:
         """Agree with the other processes on weights and progress, and go into the moving average.
@@ -191,6 +241,7 @@ class Trainer:
                 "step": self.step,
                 "progress": self.progress,
                 "spent": self.spent,
+                "epsilon": self.budget.spent(self.step) if self.budget and self.step else 0.0,
             },
             part,
         )
@@ -198,7 +249,7 @@ class Trainer:
 
     def _shape(self) -> dict[str, str]:
         facts = {"signal": self.stream.signal.to_json(), "layers": self.network.spec.to_json()}
-        return facts | {"old": " ".join(self.old.sums)}
+        return facts | {"old": " ".join(self.old.sums), "privacy": _in_words(self.budget)}
 
     def load(self, path: Path) -> None:
         """Resume from a checkpoint of the same network and signal path."""
@@ -214,12 +265,20 @@ class Trainer:
         self.stream.step, self.progress, self.spent = saved["step"], saved["progress"], saved["spent"]
 
 
+def _in_words(budget: Budget | None) -> str:
+    """What a checkpoint says of a budget: all that its epsilon follows from, but for the steps."""
+    if budget is None:
+        return ""
+    noise = f"clip {budget.clip:g}, noise multiplier {budget.noise_multiplier:.4g}, rate {budget.rate:.4g}"
+    return f"delta {budget.delta:g}, of a sequence; {noise}"
+
+
 def _optimisers(network: Network, options: TrainOptions) -> list[torch.optim.Optimizer]:
     """Muon for the hidden matrices, AdamW for biases and heads.
 
     After six minutes on one core Muon had reached a gain loss a tenth lower than AdamW alone.
     """
-    heads = ("gain.", "strength.", "vad.")
+    heads = ("gain.", "strength.", "vad.", "arbitrator.")
     hidden = {n for n, p in network.named_parameters() if p.ndim == 2 and not n.startswith(heads)}
     matrices = [p for n, p in network.named_parameters() if n in hidden]
     others = [p for n, p in network.named_parameters() if n not in hidden]
@@ -370,15 +429,37 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--shape", choices=SHAPES, default="default", help="of a fresh network")
     parser.add_argument("--start", metavar="MODEL", help="begin from the weights of a model instead")
     parser.add_argument("--quantise-from", type=float, default=0.6, help="share of the run before int8 is simulated")
+    parser.add_argument("--dp-epsilon", type=float, help="budget of a sequence's differential privacy over all --steps")
+    parser.add_argument("--dp-delta", type=float, default=1e-5, help="of the budget")
+    parser.add_argument("--dp-noise", type=float, help="noise multiplier, in the place of the least for all --steps")
+    parser.add_argument("--clip", type=float, help="largest norm of a sequence's gradient, with a budget")
     arguments = parser.parse_args(argv)
     with processes() as (rank, world):
-        stream = open_stream(arguments, rank, world)
+        length = length_of(arguments)
         try:
+            stream, budget = open_stream(arguments, rank, world), None
+            if arguments.dp_epsilon is not None:
+                stream, budget = _private(arguments, world)
+                length = replace(length, steps=budget.rounds_within())
             network = starting_network(stream.signal, arguments.shape, arguments.start, arguments.seed)
-            trainer = Trainer(network, stream, options_of(arguments), [load_model(name) for name in arguments.old])
+            old = [load_model(name) for name in arguments.old]
+            trainer = Trainer(network, stream, options_of(arguments), old, budget)
         except ValueError as error:
             parser.error(str(error))
-        run(trainer, arguments.out, length_of(arguments), report=rank == 0, log=arguments.log)
+        run(trainer, arguments.out, length, report=rank == 0, log=arguments.log)
+
+
+def _private(arguments: argparse.Namespace, world: int) -> tuple[PoissonStream, Budget]:
+    """Batches and budget of private training; ValueError where it could not be counted."""
+    if not arguments.steps or world > 1 or arguments.clip is None:
+        raise ValueError(
+            "--dp-epsilon counts the steps of one process; accepted: with --steps and --clip, without torchrun"
+        )
+    seed = int.from_bytes(os.urandom(6), "big")
+    stream = PoissonStream(arguments.shards, arguments.batch, seed, arguments.max_gb)
+    noise = math.nan if arguments.dp_noise is None else arguments.dp_noise
+    budget = Budget(arguments.dp_epsilon, arguments.dp_delta, arguments.clip, stream.rate, arguments.steps, noise)
+    return stream, budget
 
 
 def _tensorboard(folder: Path) -> Any:
@@ -423,7 +504,8 @@ def run(trainer: Trainer, checkpoint: Path, length: Length, *, report: bool = Tr
         last = now
         asked = now
         mean = {k: 0.99 * mean.get(k, v) + 0.01 * v for k, v in losses.items()}
-        if trainer.step % SYNC_STEPS:
+        ended = trainer.budget is not None and trainer.spent >= budget  # not a step more than was counted
+        if trainer.step % SYNC_STEPS and not ended:
             continue
         trainer.synchronise(budget)
         over = trainer.progress >= 1

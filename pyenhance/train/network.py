@@ -1,6 +1,6 @@
 """The network in torch, with int8 simulated on demand, so that what is trained is what will run."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from ..model import Model
 from ..model.compatible import HEADS
-from ..nn import INPUT, KINDS, LayerSpec, NetworkSpec
+from ..nn import ARBITRATOR, BACKLOG, BACKLOG_WIDTH, INPUT, KINDS, LayerSpec, NetworkSpec
 
 ACTIVATION_LEVELS = 127
 """Steps between 0 and 1 of an int8 activation."""
@@ -114,8 +114,8 @@ class Dense(Layer):
         drawn = nn.Linear(inputs * spec.frames, spec.units)  # as PyTorch initialises it
         self.weight, self.bias = drawn.weight, drawn.bias
 
-    def forward(self, x: Tensor, quantise: bool) -> Tensor:
-        """x (T, B, inputs) -> (T, B, units)."""
+    def forward(self, x: Tensor, quantise: bool, share: Tensor | None = None) -> Tensor:
+        """x (T, B, inputs) -> (T, B, units); every frame is a full one."""
         y = self.product("weight", "bias", x, quantise)
         activation = _ACTIVATIONS.get(self.spec.activation)
         return activation(y.float()) if activation else y
@@ -124,8 +124,8 @@ class Dense(Layer):
 class Conv(Dense):
     """Causal convolution as one product over the last frames, oldest first."""
 
-    def forward(self, x: Tensor, quantise: bool) -> Tensor:
-        """x (T, B, inputs) -> (T, B, units)."""
+    def forward(self, x: Tensor, quantise: bool, share: Tensor | None = None) -> Tensor:
+        """x (T, B, inputs) -> (T, B, units); every frame is a full one."""
         frames = self.spec.frames
         padded = F.pad(x, (0, 0, 0, 0, frames - 1, 0))
         return super().forward(torch.cat([padded[k : k + len(x)] for k in range(frames)], -1), quantise)
@@ -143,10 +143,14 @@ class GRU(Layer):
         self.bias_ih = nn.Parameter(torch.zeros(3 * units))
         self.bias_hh = nn.Parameter(torch.zeros(3 * units))
 
-    def forward(self, x: Tensor, quantise: bool) -> Tensor:
-        """x (T, B, inputs) -> h (T, B, units), float32, from a zero state."""
+    def forward(self, x: Tensor, quantise: bool, share: Tensor | None = None) -> Tensor:
+        """x (T, B, inputs) -> h (T, B, units), float32, from a zero state.
+
+        share, shape (T, B), in [0, 1]: how much of its step each unit takes that lean frames hold; None: all of it.
+        """
         projected = self.product("weight_ih", "bias_ih", x, quantise)
-        return Recurrence.apply(projected, self.matrix("weight_hh", quantise), self.bias_hh, quantise, self.held)
+        weight, lean = self.matrix("weight_hh", quantise), self.spec.lean
+        return Recurrence.apply(projected, weight, self.bias_hh, quantise, self.held, share if lean else None, lean)
 
 
 LAYERS: dict[str, type[Layer]] = {"dense": Dense, "conv": Conv, "gru": GRU}
@@ -156,13 +160,23 @@ LAYERS: dict[str, type[Layer]] = {"dense": Dense, "conv": Conv, "gru": GRU}
 class Recurrence(torch.autograd.Function):
     """The recurrent half of a GRU over a whole sequence, with its gradient written out.
 
+    With a share s of a full frame, h' = h + s (1 - z) (n - h) for the units that lean frames hold: what a full and a
+    lean step make of h, blended.
+
     Autograd over single steps costs some forty small operations a step; here a step is one matrix product and a handful
     of element-wise operations each way, and everything that does not depend on the next step is done for all at once.
     """
 
     @staticmethod
     def forward(
-        ctx, projected: Tensor, weight: Tensor, bias: Tensor, quantise: bool, held: list[Held] | None = None
+        ctx,
+        projected: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        quantise: bool,
+        held: list[Held] | None = None,
+        share: Tensor | None = None,
+        lean: int = 0,
     ) -> Tensor:
         steps, batch, gates = projected.shape
         units = gates // 3
@@ -181,21 +195,29 @@ class Recurrence(torch.autograd.Function):
             rz = torch.add(gate_inputs[t, :, : 2 * units], hidden[:, : 2 * units], out=rz_all[t]).sigmoid_()
             hidden_n = hidden[:, 2 * units :].float()
             n = torch.addcmul(gate_inputs[t, :, 2 * units :], rz[:, :units], hidden_n, out=n_all[t]).tanh_()
-            h = torch.lerp(n, h, rz[:, units:], out=out[t])
-        ctx.save_for_backward(out, rz_all, n_all, hidden_all, weight)
-        ctx.quantise, ctx.held = quantise, held
+            kept = rz[:, units:]
+            if share is not None:
+                kept = kept.clone()
+                kept[:, lean:] = 1 - share[t, :, None] * (1 - kept[:, lean:])
+            h = torch.lerp(n, h, kept, out=out[t])
+        ctx.save_for_backward(out, rz_all, n_all, hidden_all, weight, share)
+        ctx.quantise, ctx.held, ctx.lean = quantise, held, lean
         return out
 
     @staticmethod
-    def backward(ctx, grad_out: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
-        out, rz_all, n, hidden_all, weight = ctx.saved_tensors
+    def backward(ctx, grad_out: Tensor) -> tuple[Tensor | None, ...]:
+        out, rz_all, n, hidden_all, weight, share = ctx.saved_tensors
         steps, batch, units = out.shape
         before = torch.cat((out.new_zeros(1, batch, units), out[:-1]))
         r, z = rz_all.split(units, -1)
-        to_n = (1 - z) * (1 - n * n)
+        taken = 1 - z  # of the step from h to n
+        if share is not None:
+            taken[..., ctx.lean :] *= share[..., None]
+        kept = 1 - taken
+        to_n = taken * (1 - n * n)
         slopes = out.new_empty(steps, batch, 3, units)
         torch.mul(to_n * r * (1 - r), hidden_all[..., 2 * units :], out=slopes[:, :, 0])
-        torch.mul((before - n) * z, 1 - z, out=slopes[:, :, 1])
+        torch.mul((before - n) * z, taken, out=slopes[:, :, 1])
         torch.mul(to_n, r, out=slopes[:, :, 2])
         grad_hidden = torch.empty(steps, batch, 3, units, dtype=weight.dtype, device=out.device)
         grad_h = torch.empty_like(out)
@@ -203,14 +225,23 @@ class Recurrence(torch.autograd.Function):
         for t in range(steps - 1, -1, -1):
             dh = torch.add(carried, grad_out[t], out=grad_h[t])
             torch.mul(dh[:, None], slopes[t], out=grad_hidden[t])
-            carried = torch.addcmul((grad_hidden[t].view(batch, -1) @ weight).float(), dh, z[t])
+            carried = torch.addcmul((grad_hidden[t].view(batch, -1) @ weight).float(), dh, kept[t])
         grad_projected = torch.cat((grad_hidden[:, :, :2].flatten(2), (grad_h * to_n).to(weight.dtype)), -1)
         seen = torch.round(before * ACTIVATION_LEVELS) / ACTIVATION_LEVELS if ctx.quantise else before
         flat = grad_hidden.view(steps * batch, -1)
         grad_weight = (flat.t() @ seen.view(steps * batch, -1).to(weight.dtype)).float()
         if ctx.held is not None:
             ctx.held.append(Held("weight_hh", "bias_hh", seen, flat.view(steps, batch, -1)))
-        return grad_projected, grad_weight, flat.float().sum(0), None, None
+        grad_share = None
+        if share is not None:
+            grad_share = (grad_h * (n - before) * (1 - z))[..., ctx.lean :].sum(-1)
+        return grad_projected, grad_weight, flat.float().sum(0), None, None, grad_share, None
+
+
+def backlog_shares(backlog: Tensor) -> Tensor:
+    """What layers see of the sound that waits, on the int8 grid: backlog (T, B), hops -> (T, B, BACKLOG_WIDTH)."""
+    waiting = backlog[..., None] / 4.0 ** torch.arange(BACKLOG_WIDTH, device=backlog.device)
+    return torch.round(waiting.clamp(max=1) * ACTIVATION_LEVELS) / ACTIVATION_LEVELS
 
 
 class Network(nn.Module):
@@ -234,28 +265,48 @@ class Network(nn.Module):
         for layer in spec.layers:
             self.add_module(layer.name, LAYERS[layer.kind](layer, spec.inputs_of(layer)))
 
-    def run(self, features: Tensor) -> dict[str, Tensor]:
+    def run(
+        self,
+        features: Tensor,
+        backlog: Tensor | None = None,
+        choose: Callable[[Tensor], Tensor] | None = None,
+        *,
+        until: str | None = None,
+    ) -> dict[str, Tensor]:
         """Whole sequences from a zero state.
 
         Parameters
         ----------
         features : Tensor, shape (B, T, inputs)
+        backlog : Tensor, shape (B, T), optional
+            Hops that wait; by default none.
+        choose : callable, optional
+            The arbitrator's logits, shape (T, B) -> each frame's share of a full one, shape (T, B), in [0, 1]; by
+            default all frames are full. See `chosen`.
+        until : str, optional
+            A layer before which to stop.
 
         Returns
         -------
         dict of str to Tensor, shape (T, B, units)
             Each layer's output; hidden ones float32 and, when simulated, on the int8 grid; heads as logits.
         """
-        outputs = {INPUT: features.transpose(0, 1)}
+        waiting = features.new_zeros(features.shape[:2]) if backlog is None else backlog
+        outputs = {INPUT: features.transpose(0, 1), BACKLOG: backlog_shares(waiting.transpose(0, 1))}
+        share = None
         for layer in self.spec.layers:
-            x = self._output(layer, outputs)
+            if layer.name == until:
+                break
+            x = self._output(layer, outputs, share)
+            if layer.name == ARBITRATOR and choose is not None:
+                share = choose(x[..., 0].float())
             hidden = layer.activation in _ACTIVATIONS
             outputs[layer.name] = fake_quantise_activation(x) if hidden and self.quantise else x
         return outputs
 
-    def _output(self, layer: LayerSpec, outputs: Mapping[str, Tensor]) -> Tensor:
+    def _output(self, layer: LayerSpec, outputs: Mapping[str, Tensor], share: Tensor | None = None) -> Tensor:
         seen = [outputs[source] for source in layer.sources]
-        return getattr(self, layer.name)(seen[0] if len(seen) == 1 else torch.cat(seen, -1), self.quantise)
+        return getattr(self, layer.name)(seen[0] if len(seen) == 1 else torch.cat(seen, -1), self.quantise, share)
 
     def heads_on(self, body: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """What this network's heads answer to another's layers, which fit (`check_heads`); see `answers`."""
@@ -272,6 +323,11 @@ class Network(nn.Module):
         for parameter in self.parameters():
             if parameter.ndim == 2:
                 parameter.clamp_(-WEIGHT_LIMIT, WEIGHT_LIMIT)
+
+
+def chosen(logit: Tensor) -> Tensor:
+    """What is run where the arbitrator chooses: 1, a full frame, or 0, a lean one."""
+    return (logit > 0).float()
 
 
 def answers(outputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:

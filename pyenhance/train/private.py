@@ -18,13 +18,18 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From the logits of gain, strength and voice activity to the losses of the sequences, shape (B,)."""
 
 
-def per_example_losses(logits: tuple[Tensor, Tensor, Tensor], target: dict[str, Tensor]) -> Tensor:
-    """`percepnet_loss` of each sequence by itself; shape (B,). What it is divided by is then the sequence's own."""
+def per_example_losses(
+    logits: tuple[Tensor, Tensor, Tensor],
+    target: dict[str, Tensor],
+    loss: Callable[..., tuple[Tensor, dict[str, Tensor]]] = percepnet_loss,
+) -> Tensor:
+    """`percepnet_loss`, or that with other settings, of each sequence by itself; shape (B,). What it is divided by is
+    then the sequence's own."""
     one = [
-        percepnet_loss(*(part[b : b + 1] for part in logits), {key: value[b : b + 1] for key, value in target.items()})
+        loss(*(part[b : b + 1] for part in logits), {key: value[b : b + 1] for key, value in target.items()})
         for b in range(len(logits[0]))
     ]
-    return torch.stack([loss for loss, _ in one])
+    return torch.stack([value for value, _ in one])
 
 
 def per_example_gradients(network: Network, features: Tensor, loss: Loss) -> dict[str, Tensor]:
@@ -120,6 +125,11 @@ def set_private_gradients(
     ):
         if not good:
             raise ValueError(f"{name} is {value}; accepted: a number {'>= 0' if name == 'noise_multiplier' else '> 0'}")
+    if not len(features):  # nobody's coin fell: noise alone, or the size of the batch would tell
+        for parameter in network.parameters():
+            noise = torch.randn(parameter.shape, generator=generator, device=parameter.device)
+            parameter.grad = noise_multiplier * clip * noise / expected
+        return torch.zeros(0)
     gradients = per_example_gradients(network, features, loss)
     norms = torch.stack([g.flatten(1).square().sum(1) for g in gradients.values()]).sum(0).sqrt()
     factors = (clip / norms.clamp_min(1e-30)).clamp_max(1)

@@ -34,7 +34,7 @@ const profiles = () => import("./profiles.js");
 export const event = (type, more) => Object.assign(new Event(type), more);
 
 export class Engine extends lasting(EventTarget) {
-  /** @type {Map<number, { resolve(answer: any): void, reject(error: Error): void, heard?: (news: any) => void }>} questions that wait for their answers */
+  /** @type {Map<number, { resolve(answer: any): void, reject(error: Error): void, heard?: (news: any) => void, ofLive: boolean }>} questions that wait for their answers; ofLive: of the live worker */
   #asked = new Map();
   #numbers = 0;
   #settle = /** @type {{ resolve(facts: EngineFacts): void, reject(error: Error): void }} */ ({});
@@ -46,6 +46,8 @@ export class Engine extends lasting(EventTarget) {
   /** @type {Error | null} why there is no Python */
   #failed = null;
   #remember;
+  /** Once, when live sound is ready or cannot be: both want the network and all cores. */
+  #loadPython = () => {};
   /** @type {Promise<unknown>} the change of the model that is under way */
   #changing = Promise.resolve();
 
@@ -97,7 +99,11 @@ export class Engine extends lasting(EventTarget) {
     this.#manifest.then(
       (manifest) => {
         if (this.#live && !this.disposed) send(this.#live, TO_LIVE, "load", { manifest, model, remember });
-        this.send("load", { manifest, model, remember, kernel });
+        this.#loadPython = () => {
+          this.#loadPython = () => {};
+          this.send("load", { manifest, model, remember, kernel });
+        };
+        if (!this.#live) this.#loadPython();
       },
       (error) => {
         this.#withoutLive(messageOf(error));
@@ -162,6 +168,10 @@ export class Engine extends lasting(EventTarget) {
     console.warn("pyenhance: live sound waits for Python:", why);
     this.#live.terminate();
     this.#live = null;
+    this.#loadPython();
+    for (const [id, { ofLive, reject }] of this.#asked) {
+      if (ofLive && this.#asked.delete(id)) reject(new Error(why));
+    }
     if (this.facts) this.#isLive(this.facts);
     else if (this.#failed) this.#settleLive.reject(this.#failed);
   }
@@ -171,6 +181,7 @@ export class Engine extends lasting(EventTarget) {
     this.liveFacts = { load_ms, model, sha256, kernel, signal_kernel, why_not, latency_samples, num_bands };
     this.#settleLive.resolve(this.liveFacts);
     this.last(new Event("live"));
+    this.#loadPython();
   }
 
   // The newest version, also where an older one is kept. Without a network, it must be another time.
@@ -254,7 +265,7 @@ export class Engine extends lasting(EventTarget) {
     const { load_ms } = await this.live;
     /** @type {LiveFacts} */
     let facts = files || !this.#live ? await this.#ask("model", { model, files }) : null;
-    if (this.#live) facts = await this.#question((id) => this.sendLive("model", { id, model, files }));
+    if (this.#live) facts = await this.#askLive("model", { model, files });
     this.model = model;
     this.profile = profile;
     this.liveFacts = facts = { ...facts, load_ms };
@@ -269,14 +280,20 @@ export class Engine extends lasting(EventTarget) {
    */
   async carry(model) {
     await this.live;
-    return this.#live && this.#question((id) => this.sendLive("carry", { id, model }));
+    try {
+      if (this.#live) return await this.#askLive("carry", { model });
+    } catch (error) {
+      if (this.#live || this.disposed) throw error;
+      await this.ready; // the worker has died
+    }
+    return null;
   }
 
   /** What a hop of a model takes while nothing else starts. @param {string} model @returns {Promise<import("./instance.js").Trial>} */
   async trial(model) {
     await this.ready.catch(() => {}); // of Python, whose start takes the machine
     await new Promise((resolve) => setTimeout(resolve, SETTLED_MS));
-    return this.#question((id) => this.sendLive("trial", { id, model }));
+    return this.#askLive("trial", { model });
   }
 
   /**
@@ -364,12 +381,18 @@ export class Engine extends lasting(EventTarget) {
     return this.#question((id) => this.send(type, { id, ...fields }), heard);
   }
 
-  /** @param {(id: number) => void} send @param {(news: any) => void} [heard] @returns {Promise<any>} */
-  #question(send, heard) {
+  // Ask the worker of live sound, which fails the question where it dies.
+  /** @param {string} type @param {object} fields @returns {Promise<any>} */
+  async #askLive(type, fields) {
+    return this.#question((id) => this.sendLive(type, { id, ...fields }), undefined, Boolean(this.#live));
+  }
+
+  /** @param {(id: number) => void} send @param {(news: any) => void} [heard] @param {boolean} [ofLive] @returns {Promise<any>} */
+  #question(send, heard, ofLive = false) {
     if (this.disposed) throw new Error("disposed");
     const id = this.number();
     return new Promise((resolve, reject) => {
-      this.#asked.set(id, { resolve, reject, heard });
+      this.#asked.set(id, { resolve, reject, heard, ofLive });
       try {
         send(id);
       } catch (error) {

@@ -3,7 +3,7 @@ import { H, HOP, MAX_BANDS, STATE } from "./ring.js";
 
 const REST_HOPS = 1000; // of digital silence, ten seconds: then the answer to more of it is known
 const TAIL_HOPS = 10; // after these nothing of the sound before comes out any more
-export const LEAN_AT = 5; // hops waiting: hold the gains
+export const LEAN_AT = 5; // hops waiting: the lean part alone, or hold the gains
 export const MOST = 16; // hops at once
 
 /**
@@ -58,7 +58,8 @@ export class Hops {
     const input = engine.block("input");
     ring.waiting(input, hops * HOP);
     this.notice(input, hops * HOP);
-    engine.run(hops, lean);
+    const leanHops = engine.run(hops, lean, Math.max(0, ring.waitingHops - hops));
+    if (leanHops) ring.add(H.LEAN_HOPS, leanHops);
     this.describe(); // it may have gone on with another model
     this.deliver(engine.block("output"), hops * HOP);
     ring.add(H.HOPS, hops);

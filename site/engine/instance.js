@@ -30,6 +30,7 @@ const AT_ONCE = 2 * PAGE; // bytes: a tenth of a millisecond
  * @property {number} facts
  * @property {Record<string, [number, number]>} state
  * @property {Matrix[]} weights
+ * @property {{ backlog: number, effort: number, full_frames: number, efforts: Record<string, number> } | null} lean of models with a lean part
  * @property {number} base
  * @property {number} size
  * @property {{ hops: number, address: number }} check
@@ -81,6 +82,7 @@ function fillWithCheckSound(target) {
 
 export class Instance {
   #strength = -1;
+  #lean; // views of what is written and read of a model with a lean part
   #followed = -1; // hops of another instance, as it counts them: none yet
 
   /**
@@ -135,6 +137,13 @@ export class Instance {
       output: this.#floats(header.output, header.max_hops * header.hop),
       facts: this.#floats(header.facts, 3 + header.num_bands), // pitch period, its correlation, voice activity, gains
     };
+    const lean = header.lean;
+    this.#lean = lean && {
+      backlog: this.#floats(lean.backlog, 1),
+      effort: this.#whole(lean.effort),
+      full_frames: this.#whole(lean.full_frames),
+      efforts: lean.efforts,
+    };
   }
 
   /** @param {number} address @param {number} length */
@@ -147,7 +156,7 @@ export class Instance {
     const { hop, check } = this.header;
     const before = Object.values(this.state).map((part) => part.slice());
     fillWithCheckSound(this.blocks.input.subarray(0, check.hops * hop));
-    this.run(check.hops, false);
+    this.#call(check.hops); // all of it, as numpy did
     const found = this.blocks.output.subarray((check.hops - 1) * hop, check.hops * hop);
     const expected = this.#floats(check.address, hop);
     const furthest = expected.reduce((most, value, i) => Math.max(most, Math.abs(value - found[i])), 0);
@@ -191,10 +200,33 @@ export class Instance {
     this.#floats(this.header.dry, 1)[0] = strength < 0 ? 0 : 10 ** (-strength / 2000);
   }
 
-  /** Enhance the first hops of `input` into `output`. @param {number} hops @param {boolean} _lean there is no lean path here */
-  run(hops, _lean) {
+  /**
+   * Enhance the first hops of `input` into `output`. Returns how many of them were lean.
+   * @param {number} hops
+   * @param {boolean} lean the lean part alone; a model without one has no lean path here
+   * @param {number} [waiting] hops that wait behind these: the arbitrator of a model with a lean part hears of them
+   */
+  run(hops, lean, waiting = 0) {
+    if (!this.#lean) {
+      this.#call(hops);
+      return lean ? hops : 0;
+    }
+    const { backlog, effort, full_frames, efforts } = this.#lean;
+    backlog[0] = waiting;
+    effort[0] = lean ? efforts.lean : efforts.auto;
+    this.#call(hops);
+    return hops - full_frames[0];
+  }
+
+  /** @param {number} hops */
+  #call(hops) {
     if (this.process(this.header.stream, hops))
       throw new RangeError(`hops is ${hops}; accepted: 1 to ${this.header.max_hops}`);
+  }
+
+  /** @param {number} address */
+  #whole(address) {
+    return new Int32Array(this.memory, address, 1);
   }
 
   /** Everything that the stream remembers, by name: this instance's own memory. @returns {Record<string, Uint8Array>} */

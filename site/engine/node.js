@@ -210,6 +210,7 @@ class Denoiser extends lasting(AudioWorkletNode) {
       hops: get(H.HOPS),
       lean_hops: get(H.LEAN_HOPS),
       dropped_hops: get(H.DROPPED_HOPS),
+      full_share: 1 - (get(H.LEAN_HOPS) + get(H.DROPPED_HOPS)) / Math.max(get(H.HOPS), 1),
       us_mean: us.mean,
       us_p50: us.p50,
       us_p99: us.p99,

@@ -123,6 +123,15 @@ export class Profiles {
     return (await this.#read(name)).diff;
   }
 
+  /** @param {string} name @param {{ clip?: number, noiseMultiplier?: number }} [terms] */
+  async share(name, { clip = 1, noiseMultiplier = 1 } = {}) {
+    const engine = await this.#versions();
+    const { profile, diff } = await this.#read(name);
+    const terms = { clip, noise_multiplier: noiseMultiplier };
+    const { update, facts } = await engine.ask("share", { model: profile.model, diff, ...terms });
+    return { update, ...facts };
+  }
+
   /** @param {string} name */
   async forget(name) {
     await this.#read(name);

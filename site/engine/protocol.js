@@ -80,6 +80,7 @@ export const TO_WORKER = way("to the worker", {
   update: { id: whole, model: text, diffs: severalBytes },
   adapt: { id: whole, adaptation: whole, model: text, voice: samples, noise: samples },
   "end-adapting": { adaptation: whole },
+  share: { id: whole, model: text, diff: bytes, clip: number, noise_multiplier: number },
   image: { id: whole, weights: bytes }, // check a weights file, and make what the live worker needs beside it
   ...ofStreams,
   piece: { id: whole, recording: whole, model: text, strength: whole, channels, last: flag },
@@ -126,6 +127,7 @@ export const TO_PAGE = way("from the worker", {
   update: { id: whole, sha256: text, weights: bytes, image: bytes },
   "adapt-step": { id: whole, done: whole, total: whole },
   adapt: { id: whole, sha256: text, diff: bytes, weights: bytes, figures: object, sounds: object },
+  share: { id: whole, update: bytes, facts: object },
   piece: { id: whole, channels },
   bench: { id: whole, row: object },
   picture: { id: whole, ...picture },

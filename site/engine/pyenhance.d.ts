@@ -117,6 +117,22 @@ export interface Profile {
   active: boolean;
 }
 
+/** What may leave the device of a profile: a clipped and noised change of the model's last layers. */
+export interface SharedUpdate {
+  /** The file, for `pyenhance federated aggregate`. No sound, no time, no amount and no name is in it. */
+  update: Uint8Array;
+  bytes: number;
+  numbers: number;
+  /** Largest norm that the change had before the noise, and the noise's standard deviation in units of it. */
+  clip: number;
+  noise_multiplier: number;
+  /** What this file alone costs of privacy; null without noise. Another file made of the same recordings costs it again. */
+  epsilon: number | null;
+  delta: number;
+  /** Sum of the weights file that it is for. */
+  base: string;
+}
+
 export interface Profiles {
   /** By name. fits: it is for the version of its model that is in use here. */
   list(): Promise<(Profile & { fits: boolean })[]>;
@@ -133,6 +149,8 @@ export interface Profiles {
   chosen(microphone: string): Promise<Profile | null>;
   /** The diff, to be kept elsewhere. */
   diff(name: string): Promise<Uint8Array>;
+  /** What may leave the device of it; nothing is sent. Rejects where the profile is for another version of its model. */
+  share(name: string, terms?: { clip?: number; noiseMultiplier?: number }): Promise<SharedUpdate>;
   /** Live sound that uses it goes back to the model as it ships. */
   forget(name: string): Promise<void>;
 }
@@ -140,9 +158,11 @@ export interface Profiles {
 export interface Stats {
   state: "loading" | "running" | "bypassed" | "failed" | "ended";
   hops: number;
-  /** Of these: done on the lean path, and passed on untouched. */
+  /** Of these: done on the lean path (a model's lean part, or gains held), and passed on untouched. */
   lean_hops: number;
   dropped_hops: number;
+  /** Share of the hops that were neither. */
+  full_share: number;
   us_mean: number;
   us_p50: number;
   us_p99: number;

@@ -124,13 +124,14 @@ export class LiveEngine {
     this.proxy.strength_db = strength < 0 ? undefined : strength / 100;
   }
 
-  /** @param {number} hops @param {boolean} lean */
-  run(hops, lean) {
+  /** Returns how many hops were lean. @param {number} hops @param {boolean} lean @param {number} [waiting] see `Instance.run` */
+  run(hops, lean, waiting = 0) {
     if (!this.entry || lean || this.#changed) {
-      this.runner(hops, lean);
       this.#changed = false;
-    } else if (this.entry(this.address, hops))
-      throw new RangeError(`${hops} hops are more than the compiled stream takes`);
+      return this.runner(hops, lean, waiting);
+    }
+    if (this.entry(this.address, hops)) throw new RangeError(`${hops} hops are more than the compiled stream takes`);
+    return 0;
   }
 
   /** Go on with a stream that something else has enhanced so far. @param {Record<string, Uint8Array>} state what it remembers */

@@ -140,7 +140,6 @@ export class Stream extends Hops {
     const begin = performance.now();
     super.enhance(hops, lean);
     this.count(hops, (1000 * (performance.now() - begin)) / hops);
-    if (lean) this.ring.add(H.LEAN_HOPS, hops);
     this.judge(hops, lean);
   }
 

@@ -49,20 +49,21 @@ export class Succession {
     else this.#now = next;
   }
 
-  /** @param {number} hops @param {boolean} lean */
-  run(hops, lean) {
+  /** Returns how many hops were lean; see `Instance.run`. @param {number} hops @param {boolean} lean @param {number} [waiting] */
+  run(hops, lean, waiting = 0) {
     const before = this.#now;
     const next = this.#next?.follow(before, FOLLOWED) ? this.#next : null;
-    before.run(hops, lean);
-    if (!next) return;
+    const leanHops = before.run(hops, lean, waiting);
+    if (!next) return leanHops;
     next.setStrength(this.#strength);
     next.block("input").set(before.block("input").subarray(0, hops * HOP));
-    next.run(hops, lean);
+    next.run(hops, lean, waiting);
     const from = before.block("output");
     const to = next.block("output");
     for (let i = 0; i < HOP; i++) to[i] = from[i] + Math.fround(RISE[i] * Math.fround(to[i] - from[i]));
     this.#now = next;
     this.#next = null;
+    return leanHops;
   }
 
   destroy() {}

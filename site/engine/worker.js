@@ -80,6 +80,13 @@ const ANSWERS = {
   },
   "end-adapting": ({ adaptation }) => void adapting.delete(adaptation),
 
+  // What may leave the device, if the user wants it to.
+  async share({ id, model, diff, clip, noise_multiplier }) {
+    const base = await python().models.weights(model);
+    const summary = await python().models.summary(model);
+    report("share", { id, ...read("make_update", { base, diff, summary, clip, noise_multiplier }) });
+  },
+
   attach: ({ stream, model, buffer }) => streams.attach(stream, () => open(model), { buffer }),
   "attach-by-messages": ({ stream, model, port }) => streams.attach(stream, () => open(model), { port }),
   change: ({ stream, model }) =>

@@ -1,4 +1,5 @@
 // The icon's popup: what is going on in a tab, and what is to. In a tab of its own it is the options' page.
+import { $, toDb } from "./elements.js";
 import { isOnAt, read, watch, write } from "./settings.js";
 import { TEXT } from "./strings.js";
 
@@ -6,24 +7,12 @@ import { TEXT } from "./strings.js";
 /** @typedef {{ frame: string, host: string | null, microphones: Shown[] }} Told of content.js */
 
 const NO_LIMIT = 42; // the slider's right end
-const FLOOR_DB = -60;
-
-/**
- * An element of the page, by its id.
- * @template {keyof import("../types/elements").Elements} Id
- * @param {Id} id
- * @returns {import("../types/elements").Elements[Id]}
- */
-const $ = (id) => /** @type {any} */ (document.getElementById(id));
 
 let settings = await read();
 /** @type {string | null} the site of the tab */
 let host = null;
 /** @type {Map<string, Shown[]>} by frame */
 const microphones = new Map();
-
-/** @param {number} peak */
-const toDb = (peak) => Math.max(FLOOR_DB, 20 * Math.log10(peak + 1e-9));
 
 function showSettings() {
   const { on, off, strengthDb, model } = settings;

@@ -1,9 +1,8 @@
 // The page: one Start button and honest read-outs. All sound work is in the engine, recordings are in files.js.
 import { Choice } from "./choice.js";
 import { Engine, SAMPLE_RATE, createDenoiser } from "./engine/pyenhance.js";
-import { addResult, watchFiles } from "./files.js";
-import { $, explainMicrophone, loadVerified, openEngine, save } from "./page.js";
-import { Recorder } from "./recorder.js";
+import { showing, watchFiles } from "./files.js";
+import { $, explainMicrophone, loadVerified, openEngine, save, toDb } from "./page.js";
 import { listDevices, microphone, noisySample } from "./sources.js";
 import { TEXT } from "./strings.js";
 import { Switch } from "./switch.js";
@@ -33,7 +32,8 @@ let cancelling;
 
 /** @type {Switch<Aim, Session>} */
 const live = new Switch(openSession, { opened: onOpened, closed: onClosed, failed: onFailed });
-const recorder = new Recorder(keepRecording);
+/** @type {import("./recorder.js").Recorder | undefined} from the first sound on */
+let recorder;
 
 const choice = new Choice(
   () => engine,
@@ -112,9 +112,11 @@ function announce() {
   else say($("monitor").checked ? TEXT.live : TEXT.silent);
 }
 
-// What draws is loaded with the first sound.
+// What draws and what records is loaded with the first sound.
 /** @returns {Promise<typeof import("./pictures.js")>} */
-const drawing = () => loadVerified("pictures.js", "lowered.js");
+const drawing = () => loadVerified("pictures.js", "lowered.js", "palette.js");
+/** @returns {Promise<typeof import("./recorder.js")>} */
+const recording = () => loadVerified("recorder.js");
 
 /** @param {Aim} aim @param {Holding} held @returns {Promise<Session>} */
 async function openSession({ isSample, open }, held) {
@@ -125,7 +127,10 @@ async function openSession({ isSample, open }, held) {
   const node = await held.acquire(coming, (node) => node.dispose());
   const monitor = new GainNode(context, { gain: $("monitor").checked || isSample ? 1 : 0 });
   source.connect(node).connect(monitor).connect(context.destination);
-  const { Pictures } = await held.acquire(drawing(), () => {});
+  const [{ Pictures }, { Recorder }] = await held.acquire(Promise.all([drawing(), recording()]), () => {});
+  recorder ??= new Recorder((/** @type {Blob} */ blob) =>
+    keepRecording(blob).catch((error) => warn(TEXT.failed(error.message))),
+  );
   const pictures = new Pictures(context, source, node, {
     before: $("pic-before"),
     after: $("pic-after"),
@@ -253,7 +258,7 @@ function onSample() {
 
 function startRecording() {
   const session = live.opened;
-  if (!session || recorder.running) return;
+  if (!session || !recorder || recorder.running) return;
   try {
     recorder.start(session.context, session.node);
     showRecording();
@@ -263,20 +268,21 @@ function startRecording() {
 }
 
 function stopRecording() {
-  recorder.stop();
+  recorder?.stop();
   showRecording();
 }
 
 function showRecording() {
-  $("record").textContent = recorder.running ? TEXT.stopRecording : TEXT.record;
-  $("record").setAttribute("aria-pressed", String(recorder.running));
+  const running = Boolean(recorder?.running);
+  $("record").textContent = running ? TEXT.stopRecording : TEXT.record;
+  $("record").setAttribute("aria-pressed", String(running));
 }
 
 /** @param {Blob} blob */
-function keepRecording(blob) {
+async function keepRecording(blob) {
   const suffix = blob.type.includes("ogg") ? "ogg" : "webm";
   const name = `pyenhance-${stamp()}.${suffix}`;
-  addResult(TEXT.recorded, [[TEXT.after, { blob }]], { name, blob });
+  (await showing()).addResult(TEXT.recorded, [[TEXT.after, { blob }]], { name, blob });
   say(TEXT.recordedBelow);
 }
 
@@ -288,8 +294,6 @@ function setBypass(bypass) {
   $("ab").setAttribute("aria-pressed", String(!bypass));
   /** @type {Text} */ ($("ab").firstChild).data = `${bypass ? TEXT.enhancementOff : TEXT.enhancementOn} `;
 }
-
-const toDb = (/** @type {number} */ peak) => Math.max(-60, 20 * Math.log10(peak + 1e-9));
 
 /** @type {Record<string, ReturnType<typeof setTimeout>>} */
 const clipTimers = {};
@@ -380,7 +384,7 @@ $("monitor").addEventListener("change", () => {
   announce();
 });
 $("save-picture").addEventListener("click", () => savePicture().catch((error) => warn(TEXT.failed(error.message))));
-$("record").addEventListener("click", () => (recorder.running ? stopRecording() : startRecording()));
+$("record").addEventListener("click", () => (recorder?.running ? stopRecording() : startRecording()));
 $("device").addEventListener("change", () => {
   if (live.wanted && !live.wanted.isSample) begin({ ...MICROPHONE_AIM }); // with the other one
 });

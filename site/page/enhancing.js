@@ -7,7 +7,7 @@ import { WavWriter } from "./wav.js";
 const FRAME = 2 * HOP;
 const COLUMNS = 400; // of a picture, at least, once there is so much sound
 /** @typedef {import("./engine/pyenhance.js").Engine} Engine */
-/** @typedef {import("./files.js").Sound} Sound */
+/** @typedef {import("./results.js").Sound} Sound */
 
 // Frames of a sound at even distances, for its picture: as many as needed, however long it gets.
 class Frames {

@@ -1,13 +1,10 @@
 // The page's list of recordings: what was dropped is worked on in turn; what worked on them is fetched with the first, so that the
 // page is there sooner.
-import { $, loadVerified, save } from "./page.js";
-import { drawLevels } from "./palette.js";
+import { $, loadVerified } from "./page.js";
 import { TEXT } from "./strings.js";
 
 /** @typedef {import("./engine/pyenhance.js").Engine} Engine */
 
-/** @type {{ name: string, blob: Blob }[]} newest last */
-const results = [];
 /** @typedef {{ file: File, strengthDb: number | null, say(text: string): void }} Task say: on the file's own line */
 
 /** @type {Task[]} */
@@ -27,44 +24,12 @@ async function enhanceOne({ file, strengthDb, say }, engine, signal) {
   /** @type {typeof import("./enhancing.js")} */
   const { enhanceFile } = await loadVerified("enhancing.js", "recording.js", "gapless.js", "wav.js");
   const done = await enhanceFile(file, { engine, strengthDb, say, signal, showProgress });
-  if (done) addResult(file.name, done.sounds, done.download);
+  if (done) (await showing()).addResult(file.name, done.sounds, done.download);
 }
 
-/** @typedef {[label: string, { blob: Blob, picture?: import("./engine/pyenhance.js").Spectrogram }]} Sound */
-
-/** A list item with players and a download. @param {string} title @param {Sound[]} sounds @param {{ name: string, blob: Blob }} download */
-export function addResult(title, sounds, download) {
-  const item = document.createElement("li");
-  const heading = document.createElement("strong");
-  heading.textContent = title;
-  item.append(heading);
-  for (const [label, { blob, picture }] of sounds) {
-    const text = document.createElement("label");
-    const player = document.createElement("audio");
-    player.controls = true;
-    player.src = URL.createObjectURL(blob);
-    player.setAttribute("aria-label", `${label}: ${title}`);
-    text.append(label, player);
-    item.append(text);
-    if (!picture) continue;
-    const frame = document.createElement("div");
-    frame.className = "picture small";
-    const canvas = document.createElement("canvas");
-    canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", TEXT.picture(`${label}: ${title}`));
-    drawLevels(canvas, picture.data, picture.shape);
-    frame.append(canvas);
-    item.append(frame);
-  }
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(download.blob);
-  link.download = download.name;
-  link.textContent = TEXT.download(download.name);
-  item.append(link);
-  $("results").prepend(item);
-  results.push(download);
-  $("zip").hidden = results.length < 2;
-}
+// What shows results is loaded with the first.
+/** @returns {Promise<typeof import("./results.js")>} */
+export const showing = () => loadVerified("results.js", "palette.js");
 
 // A line of its own for a file: what becomes of it stays to be read.
 /** @param {File} file */
@@ -103,12 +68,6 @@ function cancelAll() {
   cancel?.abort();
 }
 
-async function saveAll() {
-  /** @type {typeof import("./zip.js")} */
-  const { zip } = await loadVerified("zip.js");
-  save(await zip(results), "enhanced.zip");
-}
-
 /** What to use at the time. @param {() => Engine} engine @param {() => number | null} strengthDb */
 export function watchFiles(engine, strengthDb) {
   const take = (/** @type {FileList | undefined | null} */ files) => {
@@ -116,7 +75,6 @@ export function watchFiles(engine, strengthDb) {
     if (queue.length) enhanceAll(engine);
   };
   $("cancel").addEventListener("click", cancelAll);
-  $("zip").addEventListener("click", saveAll);
   $("file").addEventListener("change", () => {
     take($("file").files);
     $("file").value = ""; // the same file may be chosen again

@@ -3,6 +3,7 @@ import { HOW } from "./other_strings.js";
 import { $, decodeSound, explainMicrophone, openEngine } from "./page.js";
 import { drawLevels } from "./palette.js";
 import { Player } from "./player.js";
+import { Remembered } from "./remembered.js";
 import { TEXT } from "./strings.js";
 
 const RECORD_S = 5;
@@ -10,6 +11,7 @@ const PATIENCE_MS = 30000; // for code that never ends
 const ITEMS = /** @type {HTMLElement[]} */ ([...document.querySelectorAll("[data-step]")]);
 const STEPS = ITEMS.map((item) => item.dataset.step ?? "");
 const AFTER_COMB = ["comb", "postfilter", "network"];
+const MOST_KEPT = 6 * STEPS.length; // results: some 55 MB
 
 const player = new Player();
 /** @typedef {{ clean: Float32Array, noise: Float32Array }} Clip */
@@ -21,8 +23,14 @@ const views = new Map();
 let engine;
 /** @type {{ bundled: Clip, own: Clip | null }} */
 let clips;
+let ownClips = 0; // recorded so far
 /** @type {Record<string, string>} function to the source that runs in its place */
 const edits = {};
+/** What the worker's lab has before it. @type {{ engine?: object, sound: string, edits: Record<string, string> }} */
+let bench = { sound: "", edits: {} };
+/** @typedef {Awaited<ReturnType<import("./engine/pyenhance.js").Lab["run"]>>} Reply */
+/** @type {Remembered<Reply>} of each step with its inputs */
+const kept = new Remembered(MOST_KEPT);
 /** @type {Promise<void>} one thing after another */
 let turn = Promise.resolve();
 
@@ -52,7 +60,7 @@ function build() {
     mark.value = 0;
     mark.setAttribute("aria-hidden", "true");
     frame.append(canvas, mark);
-    item.append(row, frame);
+    item.append(row, frame, ...item.querySelectorAll(".note"));
     views.set(step, { item, name, button, score, canvas, mark });
   }
 }
@@ -95,15 +103,39 @@ async function inTime(question) {
   }
 }
 
+/**
+ * What the sliders say now: they may move while something is computed.
+ * @typedef {{ sound: string, clip: Clip, snr: number, bands: number, comb: number }} Wanted
+ */
+/** @returns {Wanted} */
+function wanted() {
+  const { own, bundled } = clips;
+  const [snr, bands, comb] = [$("snr"), $("bands"), $("comb")].map(({ value }) => Number(value));
+  return { sound: `${own ? ownClips : "bundled"} ${snr}`, clip: own ?? bundled, snr, bands, comb: comb / 100 };
+}
+
+// All that a step's sound comes from.
+/** @param {string} step @param {Wanted} now */
+function inputsOf(step, { sound, bands, comb }) {
+  /** @type {unknown[]} */
+  const inputs = [step, sound];
+  if (step === "gains") inputs.push(bands);
+  if (AFTER_COMB.includes(step)) inputs.push(comb, Object.entries(edits).sort());
+  return JSON.stringify(inputs);
+}
+
 /** @param {string[]} steps */
 async function compute(steps) {
   for (const step of steps) {
     const view = views.get(step);
     if (!view) continue;
-    say(HOW.computing(view.name));
-    const reply = await inTime((lab) =>
-      lab.run(step, { bands: Number($("bands").value), comb: Number($("comb").value) / 100 }),
-    );
+    const now = wanted();
+    const reply = await kept.of(inputsOf(step, now), async () => {
+      say(HOW.computing(view.name));
+      await prepare(now);
+      const { bands, comb } = now;
+      return inTime((lab) => lab.run(step, { bands, comb }));
+    });
     player.set(step, reply.sound);
     const { canvas, score, button } = view;
     drawLevels(canvas, reply.data, reply.shape);
@@ -113,11 +145,25 @@ async function compute(steps) {
   say(HOW.ready);
 }
 
-// Mix the clip anew and compute every step.
-async function open() {
-  const { clean: voice, noise } = clips.own ?? clips.bundled;
+// Give the lab the sound and the functions that are wanted now, where it has others.
+/** @param {Wanted} now */
+async function prepare({ sound, clip, snr }) {
+  if (bench.engine !== engine || bench.sound !== sound) {
+    await inTime((lab) => lab.open({ ...mixed(clip, snr), model: "default" }));
+    bench = { engine, sound, edits: {} };
+  }
+  for (const name of new Set([...Object.keys(bench.edits), ...Object.keys(edits)])) {
+    if (bench.edits[name] === edits[name]) continue;
+    await inTime(async (lab) => lab.edit(name, edits[name] ?? (await lab.source(name))));
+    bench.edits[name] = edits[name];
+  }
+}
+
+// The clip with its noise.
+/** @param {Clip} clip @param {number} snr dB */
+function mixed({ clean: voice, noise }, snr) {
   const rms = (/** @type {Float32Array} */ x) => Math.sqrt(x.reduce((sum, value) => sum + value * value, 0) / x.length);
-  const scale = rms(voice) / rms(noise) / 10 ** (Number($("snr").value) / 20);
+  const scale = rms(voice) / rms(noise) / 10 ** (snr / 20);
   let clean = voice;
   const noisy = voice.map((value, i) => value + scale * noise[i % noise.length]);
   const peak = Math.max(
@@ -126,10 +172,13 @@ async function open() {
   );
   for (let i = 0; i < noisy.length; i++) noisy[i] /= peak;
   if (peak > 1) clean = clean.map((value) => value / peak);
+  return { noisy, clean };
+}
+
+// Every step of another mix.
+async function open() {
   player.clear();
   listenNone();
-  await inTime((lab) => lab.open({ noisy, clean, model: "default" }));
-  for (const [name, source] of Object.entries(edits)) await inTime((lab) => lab.edit(name, source));
   await compute(STEPS);
 }
 
@@ -200,6 +249,7 @@ async function record() {
     const [voice] = await decodeSound(await new Blob(pieces).arrayBuffer());
     if (!voice.some((value) => Math.abs(value) > 1e-4)) throw new Error(HOW.silent);
     clips.own = { clean: voice, noise: clips.bundled.noise };
+    ownClips++;
     $("bundled").hidden = false;
     next(open);
   } catch (error) {
@@ -220,19 +270,22 @@ async function showSource() {
 // Run other source; when it fails, what was there before stays.
 /** @param {string} name @param {string} source */
 async function run(name, source) {
-  const before = await sourceOf(name);
+  const before = edits[name];
+  put(name, source === (await inTime((lab) => lab.source(name))) ? undefined : source);
   try {
-    await inTime((lab) => lab.edit(name, source));
     await compute(AFTER_COMB);
   } catch (error) {
-    if (!engine.disposed) {
-      await inTime((lab) => lab.edit(name, before));
-      await compute(AFTER_COMB);
-    }
+    put(name, before);
+    if (!engine.disposed) await compute(AFTER_COMB);
     throw error;
   }
-  edits[name] = source;
   $("code-status").textContent = HOW.applied(name);
+}
+
+/** @param {string} name @param {string | undefined} source undefined: the function's own */
+function put(name, source) {
+  if (source === undefined) delete edits[name];
+  else edits[name] = source;
 }
 
 build();
@@ -259,7 +312,6 @@ $("reset").addEventListener("click", () =>
     const name = $("function").value;
     $("code").value = await inTime((lab) => lab.source(name));
     await run(name, $("code").value);
-    delete edits[name];
   }, "code-status"),
 );
 
@@ -275,4 +327,4 @@ next(async () => {
 });
 
 // For tests and for the curious.
-Object.assign(window, { how: { player, settled: () => turn } });
+Object.assign(window, { how: { player, kept, settled: () => turn } });

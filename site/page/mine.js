@@ -17,6 +17,7 @@ import { Switch } from "./switch.js";
 const SECONDS = { voice: 30, noise: 20 };
 const MOST_S = 60; // of a file: more would not be used
 const LOOK_MS = 100;
+const SHARED_FILE = "pyenhance.update"; // a profile's name would tell
 const UNTOUCHED = ["audio/webm;codecs=pcm", "audio/mp4;codecs=alac"]; // what a codec takes away would be learnt
 const PARTS = /** @type {Part[]} */ (["voice", "noise"]);
 const HEARD = /** @type {Heard[]} */ (["noisy", "before", "after"]);
@@ -29,6 +30,8 @@ const sounds = { voice: null, noise: null };
 let label = ""; // of the microphone that the voice came from; none where it is a file's
 /** @type {Adaptation | null} */
 let made = null;
+/** @type {import("./engine/pyenhance.js").SharedUpdate | null} */
+let shared = null;
 /** @type {AbortController | null} of the fit that is under way */
 let fitting = null;
 
@@ -241,6 +244,7 @@ async function showProfiles() {
           const diff = /** @type {BlobPart} */ (await profiles.diff(name));
           save(new Blob([diff]), `${name}.diff`);
         }),
+        ...(fits ? [button(MINE.share, name, async () => showShared(await profiles.share(name)))] : []),
         button(MINE.forget, name, async () => {
           await profiles.forget(name);
           $("profiles-note").textContent = MINE.forgotten(name);
@@ -250,6 +254,27 @@ async function showProfiles() {
       return item;
     }),
   );
+}
+
+/** What would leave the device, before it does. @param {import("./engine/pyenhance.js").SharedUpdate} made */
+function showShared(made) {
+  shared = made;
+  const { bytes, numbers, noise_multiplier, epsilon, delta } = made;
+  const lines = [
+    MINE.shareHas(numbers, bytes),
+    MINE.shareLacks,
+    MINE.shareNoise(noise_multiplier),
+    MINE.shareCosts(/** @type {number} */ (epsilon), delta),
+  ];
+  $("share-facts").replaceChildren(
+    ...lines.map((text) => Object.assign(document.createElement("li"), { textContent: text })),
+  );
+  $("share").hidden = false;
+}
+
+function closeShared() {
+  shared = null;
+  $("share").hidden = true;
 }
 
 /** @param {string} text @param {string} name of the profile @param {() => Promise<void>} work */
@@ -311,6 +336,11 @@ $("discard").addEventListener("click", () => {
   say(MINE.ready);
 });
 onFile($("import"), importProfile);
+$("share-save").addEventListener("click", () => {
+  if (shared) save(new Blob([/** @type {BlobPart} */ (shared.update)]), SHARED_FILE);
+  closeShared();
+});
+$("share-close").addEventListener("click", closeShared);
 const models = Object.entries(TEXT.models).filter(([name]) => name);
 $("model").replaceChildren(...models.map(([name, text]) => new Option(text, name)));
 listDevices();

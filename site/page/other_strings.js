@@ -50,10 +50,67 @@ const MINE_EN = {
   otherVersion: "It is for another version of the model, so it is not used. Fit it anew.",
   use: "Use it",
   keepFile: "Export",
+  share: "Share what it learned",
+  shareHas: (numbers, bytes) =>
+    `${numbers} numbers, by which the last layers would change, and which model they are for: ${(bytes / 1000).toFixed(1)} kB.`,
+  shareLacks: "No sound, no text, no name, no time, and nothing of the microphone.",
+  shareNoise: (noise) =>
+    `Each number is limited and carries noise of its own, ${noise} times as large as all that was learnt may be: only the mean of many files tells something.`,
+  shareCosts: (epsilon, delta) =>
+    `Of your privacy it costs epsilon ${epsilon.toFixed(1)} (delta ${delta}), and each further file costs as much again. Nothing is sent: you save a file, and give it to whom you trust.`,
   forget: "Forget",
   forgotten: (name) => `\u201c${name}\u201d is forgotten.`,
   imported: (name) => `Taken as \u201c${name}\u201d.`,
   notImported: (name, why) => `${name} was not taken: ${why}. What was kept stays.`,
+};
+
+/** @type {Record<string, string>} */
+const GROUPS_EN = { F: "women", M: "men", room: "with echo", dry: "without echo" };
+
+/**
+ * Of the page "Who is it good for?".
+ * @type {import("../types/strings").Trust}
+ */
+const TRUST_EN = {
+  measured: (clips, speakers) => `Measured on ${clips} recordings of ${speakers} people.`,
+  failed: (why) => `The figures could not be loaded: ${why}`,
+  kinds: {
+    sex: "Women and men",
+    pitch: "Pitch of the voice",
+    language: "Language",
+    level: "Level of the voice",
+    room: "Rooms",
+    bandwidth: "What the microphone lets through, up to",
+    snr: "Voice over noise",
+  },
+  group: (name) => GROUPS_EN[name] ?? name,
+  counts: (clips, speakers) => (speakers ? `${clips} clips, ${speakers} people` : `${clips} clips`),
+  gain: (mean, low, high) => `${mean.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)})`,
+  small: "too small to judge",
+  tooSmall: (names) => `Too small to judge: ${names.map(TRUST_EN.group).join(", ")}.`,
+  gap: (gap, best, worst, beyond, chance) =>
+    `Between ${TRUST_EN.group(best)} and ${TRUST_EN.group(worst)} lie ${gap.toFixed(2)}: ` +
+    (beyond ? "more" : "no more") +
+    ` than chance would make of groups of these sizes (up to ${chance.toFixed(2)}).`,
+  sensitivity: (ratio, leans, agrees) =>
+    `The gains move ${ratio.toFixed(2)} times as much with what tells a woman's voice from a man's as with other features: ` +
+    `the model ${leans ? "leans" : "does not lean"} on it, ` +
+    (agrees ? "which agrees with the gap." : "which the gap does not show."),
+  percent: (share) => `${(100 * share).toFixed(0)} %`,
+  rounds: (clients, delta) =>
+    `What is kept of the gain of ${clients} devices' learning, at each budget (delta ${delta}):`,
+  kept: (epsilon, kept) => `epsilon ${epsilon}: ${(100 * kept).toFixed(0)} % of the gain`,
+  members: (plain, noised, epsilon) =>
+    `An attacker who asks whether a person took part is right in ${(100 * plain).toFixed(0)} of 100 pairs` +
+    (noised === undefined ? "" : `, with epsilon ${epsilon} in ${(100 * noised).toFixed(0)}`) +
+    "; by guessing in 50.",
+  secrets: (plain, noised, chance) =>
+    `Of secrets that were planted, ${plain.toFixed(1)} of 8 bits can be read from the model` +
+    (noised === undefined ? "" : `, with noise ${noised.toFixed(1)}`) +
+    `; by guessing ${chance.toFixed(1)}.`,
+  replaced: (old, name, sum) => `${name} (${sum}) for ${old}`,
+  verdict: (passed, share) =>
+    `${passed ? "Passed" : "Did not pass"}; worse on ${(100 * share).toFixed(0)} % of the clips.`,
 };
 
 /**
@@ -70,4 +127,4 @@ const CALL_EN = {
   ended: "Not connected.",
 };
 
-export const { HOW, MINE, CALL } = table ?? { HOW: HOW_EN, MINE: MINE_EN, CALL: CALL_EN };
+export const { HOW, MINE, TRUST, CALL } = table ?? { HOW: HOW_EN, MINE: MINE_EN, TRUST: TRUST_EN, CALL: CALL_EN };

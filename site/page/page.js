@@ -1,15 +1,10 @@
 // What both pages do alike.
+import { $, toDb } from "./elements.js";
 import { Engine, SAMPLE_RATE } from "./engine/pyenhance.js";
 import { TEXT } from "./strings.js";
 import { loadVerified as verified } from "./verified.js";
 
-/**
- * An element of the page, by its id.
- * @template {keyof import("../types/elements").Elements} Id
- * @param {Id} id
- * @returns {import("../types/elements").Elements[Id]}
- */
-export const $ = (id) => /** @type {any} */ (document.getElementById(id));
+export { $, toDb };
 
 const STAGES = { python: 0.75, numpy: 0.85, model: 0.95 }; // how far the bar is; before them, the download
 

@@ -85,7 +85,7 @@ export const TEXT = {
           .filter(Boolean)
           .join(", "),
   models: {
-    "": "das beste, für das dieses Gerät schnell genug ist",
+    "": "das beste für dieses Gerät",
     default: "default, der beste Klang",
     "low-delay": "low-delay, 10 ms verzögert statt 30",
     tiny: "tiny, ein Drittel der Arbeit",
@@ -163,10 +163,64 @@ export const MINE = {
   otherVersion: "Es ist für eine andere Version des Modells und wird darum nicht benutzt. Passen Sie es neu an.",
   use: "Benutzen",
   keepFile: "Exportieren",
+  share: "Gelerntes teilen",
+  shareHas: (numbers, bytes) =>
+    `${numbers} Zahlen, um die sich die letzten Schichten ändern würden, und für welches Modell: ${(bytes / 1000).toFixed(1)} kB.`,
+  shareLacks: "Kein Ton, kein Text, kein Name, keine Zeit und nichts vom Mikrofon.",
+  shareNoise: (noise) =>
+    `Jede Zahl ist begrenzt und trägt eigenes Rauschen, ${noise}-mal so groß, wie alles Gelernte sein darf: erst das Mittel vieler Dateien sagt etwas.`,
+  shareCosts: (epsilon, delta) =>
+    `Von Ihrer Privatsphäre kostet es Epsilon ${epsilon.toFixed(1)} (delta ${delta}), und jede weitere Datei noch einmal so viel. Nichts wird gesendet: Sie sichern eine Datei und geben sie, wem Sie vertrauen.`,
   forget: "Vergessen",
   forgotten: (name) => `\u201e${name}\u201c ist vergessen.`,
   imported: (name) => `Übernommen als \u201e${name}\u201c.`,
   notImported: (name, why) => `${name} wurde nicht übernommen: ${why}. Was da war, bleibt.`,
+};
+
+/** @type {Record<string, string>} */
+const GROUPS = { F: "Frauen", M: "Männer", room: "mit Hall", dry: "ohne Hall" };
+
+/** @type {import("../types/strings").Trust} */
+export const TRUST = {
+  measured: (clips, speakers) => `Gemessen an ${clips} Aufnahmen von ${speakers} Menschen.`,
+  failed: (why) => `Die Zahlen konnten nicht geladen werden: ${why}`,
+  kinds: {
+    sex: "Frauen und Männer",
+    pitch: "Tonhöhe der Stimme",
+    language: "Sprache",
+    level: "Pegel der Stimme",
+    room: "Räume",
+    bandwidth: "Was das Mikrofon durchlässt, bis",
+    snr: "Stimme über Geräusch",
+  },
+  group: (name) => GROUPS[name] ?? name.replace("below", "unter").replace("above", "über").replace(" to ", " bis "),
+  counts: (clips, speakers) => (speakers ? `${clips} Aufnahmen, ${speakers} Menschen` : `${clips} Aufnahmen`),
+  gain: (mean, low, high) => `${mean.toFixed(2)} (${low.toFixed(2)} bis ${high.toFixed(2)})`,
+  small: "zu klein für ein Urteil",
+  tooSmall: (names) => `Zu klein für ein Urteil: ${names.map(TRUST.group).join(", ")}.`,
+  gap: (gap, best, worst, beyond, chance) =>
+    `Zwischen \u201e${TRUST.group(best)}\u201c und \u201e${TRUST.group(worst)}\u201c liegen ${gap.toFixed(2)}: ` +
+    (beyond ? "mehr" : "nicht mehr") +
+    `, als der Zufall bei so großen Gruppen macht (bis ${chance.toFixed(2)}).`,
+  sensitivity: (ratio, leans, agrees) =>
+    `Die Verstärkungen folgen dem, woran man Frauen- und Männerstimmen unterscheidet, ${ratio.toFixed(2)}-mal so stark wie anderem: ` +
+    `das Modell stützt sich ${leans ? "" : "nicht "}darauf, ` +
+    (agrees ? "was zum Abstand passt." : "was der Abstand nicht zeigt."),
+  percent: (share) => `${(100 * share).toFixed(0)}\u00a0%`,
+  rounds: (clients, delta) =>
+    `Was vom Gewinn des Lernens von ${clients} Geräten bleibt, je nach Budget (delta ${delta}):`,
+  kept: (epsilon, kept) => `Epsilon ${epsilon}: ${(100 * kept).toFixed(0)} % des Gewinns`,
+  members: (plain, noised, epsilon) =>
+    `Wer herausfinden will, ob jemand dabei war, hat in ${(100 * plain).toFixed(0)} von 100 Paaren recht` +
+    (noised === undefined ? "" : `, mit Epsilon ${epsilon} in ${(100 * noised).toFixed(0)}`) +
+    "; durch Raten in 50.",
+  secrets: (plain, noised, chance) =>
+    `Von Geheimnissen, die dafür hineingelegt wurden, lassen sich ${plain.toFixed(1)} von 8 Bit aus dem Modell lesen` +
+    (noised === undefined ? "" : `, mit Rauschen ${noised.toFixed(1)}`) +
+    `; durch Raten ${chance.toFixed(1)}.`,
+  replaced: (old, name, sum) => `${name} (${sum}) für ${old}`,
+  verdict: (passed, share) =>
+    `${passed ? "Bestanden" : "Nicht bestanden"}; schlechter bei ${(100 * share).toFixed(0)} % der Aufnahmen.`,
 };
 
 /** @type {import("../types/strings").Call} */
@@ -276,6 +330,7 @@ export const PAGE = {
   "The network's estimate": "Die Schätzung des Netzes",
   "Now without peeking: a small recurrent network sees the level of each band, how well it repeats at the pitch, and the pitch itself. From these it estimates a gain and a comb strength for each band. This is what you hear on the first page.":
     "Nun ohne hinzuschauen: ein kleines rekurrentes Netz sieht den Pegel jedes Bandes, wie gut es sich mit der Tonhöhe wiederholt, und die Tonhöhe selbst. Daraus schätzt es für jedes Band eine Verstärkung und die Stärke des Kamms. Das hören Sie auf der ersten Seite.",
+  "Source:": "Quelltext:",
   "Change the code": "Den Code ändern",
   "These are the enhancer's own functions, in Python with numpy (":
     "Das sind die Funktionen des Entrauschers selbst, in Python mit numpy (",
@@ -288,6 +343,10 @@ export const PAGE = {
   "Python source": "Python-Quelltext",
   Run: "Ausführen",
   Original: "Ursprünglich",
+  "All of the enhancer's source": "Der ganze Quelltext des Entrauschers",
+  "The same as a notebook": "Dasselbe als Notebook",
+  "The six steps and your own changes in Jupyter, with recordings of your own if you like. Put the two sounds beside it.":
+    "Die sechs Schritte und eigene Änderungen in Jupyter, mit eigenen Aufnahmen, wenn Sie mögen. Legen Sie die beiden Töne daneben.",
   'After J.-M. Valin et al., "A Perceptually-Motivated Approach for Low-Complexity, Real-Time Enhancement of Fullband Speech", Interspeech 2020.':
     "Nach J.-M. Valin u. a., \u201eA Perceptually-Motivated Approach for Low-Complexity, Real-Time Enhancement of Fullband Speech\u201c, Interspeech 2020.",
   "Fit the speech enhancer to your voice and your room, on your own device.":
@@ -323,4 +382,25 @@ export const PAGE = {
   "Import a profile": "Ein Profil importieren",
   "The recordings are mixed here, and the last layers of the network are fitted to the mixes, held by a summary of public data. A third is held out: where the result is not better on it, or worse for others, the model stays as it ships.":
     "Die Aufnahmen werden hier gemischt und die letzten Schichten des Netzes an die Mischungen angepasst, gehalten von einer Zusammenfassung öffentlicher Daten. Ein Drittel wird zurückgehalten: ist das Ergebnis dort nicht besser, oder für andere schlechter, bleibt das Modell, wie es ausgeliefert wurde.",
+  "Whom the speech enhancer serves how well, what shared learning gives away, and what each new model had to pass.":
+    "Wem der Entrauscher wie gut dient, was gemeinsames Lernen verrät, und was jedes neue Modell bestehen musste.",
+  "pyenhance: who is it good for?": "pyenhance: für wen ist es gut?",
+  "Who is it good for?": "Für wen ist es gut?",
+  "Better on average is not enough. This is whom the enhancer serves how well, what learning from many gives away, and what each new model had to pass.":
+    "Im Mittel besser ist nicht genug. Hier steht, wem der Entrauscher wie gut dient, was das Lernen von vielen verrät, und was jedes neue Modell bestehen musste.",
+  "The same for everyone?": "Für alle gleich?",
+  "Recordings of people whom no model has heard, in noise that none has learnt. The dot is how much clearer the enhancer makes them (PESQ-WB, a scale from 1 to 4.6), the line is how sure that is: in 19 of 20 such sets of speakers it would lie within.":
+    "Aufnahmen von Menschen, die kein Modell gehört hat, in Geräuschen, die keines gelernt hat. Der Punkt sagt, um wie viel klarer der Entrauscher sie macht (PESQ-WB, von 1 bis 4,6), der Strich, wie sicher das ist: in 19 von 20 solchen Gruppen von Menschen läge er darin.",
+  "Loading the figures": "Die Zahlen werden geladen",
+  "What shared learning gives away": "Was gemeinsames Lernen verrät",
+  "Devices can learn together: each sends a change of some layers, never sound, and noise is added to it. Epsilon says how much one person's part can show in the result; the smaller, the less. These are simulated rounds over recorded speakers: the models that ship have not learnt from any visitor.":
+    "Geräte können gemeinsam lernen: jedes gibt eine Änderung einiger Schichten ab, nie Ton, und Rauschen kommt dazu. Epsilon sagt, wie sehr sich der Anteil eines Menschen im Ergebnis zeigen kann; je kleiner, desto weniger. Das hier sind simulierte Runden mit aufgenommenen Stimmen: die Modelle, die ausgeliefert werden, haben von keinem Besucher gelernt.",
+  "What a new model had to pass": "Was ein neues Modell bestehen musste",
+  "A new model replaces an old one only if it is better on average, worse on few clips, and much worse on none.":
+    "Ein neues Modell ersetzt ein altes nur, wenn es im Mittel besser ist, bei wenigen Aufnahmen schlechter und bei keiner viel schlechter.",
+  "No set of recordings with ages was found that may be used, so nothing is known of age; of accents there is only what a language's name tells.":
+    "Aufnahmen mit Altersangaben, die verwendet werden dürfen, wurden nicht gefunden; über das Alter ist also nichts bekannt, über Akzente nur, was der Name einer Sprache sagt.",
+  "What the file would say": "Was in der Datei stünde",
+  "Save the file": "Die Datei sichern",
+  "Leave it": "Lieber nicht",
 };

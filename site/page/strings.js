@@ -76,7 +76,7 @@ const TEXT_EN = {
           .filter(Boolean)
           .join(", "),
   models: {
-    "": "the best that this machine is fast enough for",
+    "": "the best for this machine",
     default: "default, the best sound",
     "low-delay": "low-delay, 10 ms late instead of 30",
     tiny: "tiny, a third of the work",

@@ -51,10 +51,15 @@ export interface Elements {
   "fit-title": HTMLHeadingElement;
   full: HTMLAnchorElement;
   function: HTMLSelectElement;
+  gate: HTMLDivElement;
+  "gate-title": HTMLHeadingElement;
   "gains-note": HTMLElement;
+  groups: HTMLDivElement;
+  "groups-title": HTMLHeadingElement;
   import: HTMLInputElement;
   keep: HTMLButtonElement;
   "kept-title": HTMLHeadingElement;
+  leakage: HTMLUListElement;
   "listen-after": HTMLButtonElement;
   "listen-before": HTMLButtonElement;
   "listen-noisy": HTMLButtonElement;
@@ -66,6 +71,7 @@ export interface Elements {
   model: HTMLSelectElement;
   monitor: HTMLInputElement;
   name: HTMLInputElement;
+  "notebook-title": HTMLHeadingElement;
   "noise-title": HTMLHeadingElement;
   "note-noise": HTMLParagraphElement;
   "note-voice": HTMLParagraphElement;
@@ -77,6 +83,8 @@ export interface Elements {
   "pic-before": HTMLCanvasElement;
   "pic-gains": HTMLCanvasElement;
   pictures: HTMLDetailsElement;
+  privacy: HTMLDivElement;
+  "privacy-title": HTMLHeadingElement;
   profiles: HTMLUListElement;
   "profiles-note": HTMLParagraphElement;
   progress: HTMLProgressElement;
@@ -91,6 +99,10 @@ export interface Elements {
   run: HTMLButtonElement;
   sample: HTMLButtonElement;
   "save-picture": HTMLButtonElement;
+  share: HTMLDivElement;
+  "share-close": HTMLButtonElement;
+  "share-facts": HTMLUListElement;
+  "share-save": HTMLButtonElement;
   "shared-note": HTMLParagraphElement;
   site: HTMLInputElement;
   "site-name": HTMLSpanElement;

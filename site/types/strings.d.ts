@@ -116,10 +116,36 @@ export interface Mine {
   otherVersion: string;
   use: string;
   keepFile: string;
+  share: string;
+  shareHas: (numbers: number, bytes: number) => string;
+  shareLacks: string;
+  shareNoise: (noise: number) => string;
+  shareCosts: (epsilon: number, delta: number) => string;
   forget: string;
   forgotten: (name: string) => string;
   imported: (name: string) => string;
   notImported: (name: string, why: string) => string;
+}
+
+export interface Trust {
+  measured: (clips: number, speakers: number) => string;
+  failed: (why: string) => string;
+  /** Kinds of groups, by their names in the figures. */
+  kinds: Record<string, string>;
+  group: (name: string) => string;
+  counts: (clips: number, speakers: number) => string;
+  gain: (mean: number, low: number, high: number) => string;
+  small: string;
+  tooSmall: (names: string[]) => string;
+  gap: (gap: number, best: string, worst: string, beyond: boolean, chance: number) => string;
+  sensitivity: (ratio: number, leans: boolean, agrees: boolean) => string;
+  percent: (share: number) => string;
+  rounds: (clients: number, delta: number) => string;
+  kept: (epsilon: number, kept: number) => string;
+  members: (plain: number, noised: number | undefined, epsilon: number | undefined) => string;
+  secrets: (plain: number, noised: number | undefined, chance: number) => string;
+  replaced: (old: string, name: string, sum: string) => string;
+  verdict: (passed: boolean, share: number) => string;
 }
 
 export interface Call {
@@ -137,6 +163,7 @@ export interface Table {
   TEXT: Text;
   HOW: How;
   MINE: Mine;
+  TRUST: Trust;
   CALL: Call;
   PAGE: Record<string, string>;
 }

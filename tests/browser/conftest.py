@@ -15,6 +15,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request, expect, sync_playwright
 
 from ..conftest import PATIENCE_S, ROOT
+from ..npm import unpack
 from . import tap
 
 sys.path.insert(0, str(ROOT / "wasm"))
@@ -185,3 +186,22 @@ def screenshot() -> Callable[[Page, str], None]:
     """Keep a picture under dist/screenshots."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     return lambda page, name: page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True) and None
+
+
+AXE = ("axe-core", "4.14.1", "e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745")
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return (unpack(*AXE, tmp_path_factory.mktemp("npm")) / "package" / "axe.min.js").read_text()
+
+
+def violations(page: Page, axe: str) -> list[str]:
+    """In light; and in dark, where the colours are all that differs."""
+    page.evaluate(axe)
+    found = []
+    for scheme, rules in (("light", "{}"), ("dark", "{ runOnly: ['color-contrast'] }")):
+        page.emulate_media(color_scheme=scheme)
+        violations = page.evaluate(f"axe.run({rules})")["violations"]
+        found += [f"{scheme}: {v['impact']} {v['id']}: {node['html'][:120]}" for v in violations for node in v["nodes"]]
+    return found

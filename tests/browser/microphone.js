@@ -37,3 +37,25 @@ globalThis.call = async () => {
   await Object.assign(new Audio(), { srcObject: farStream, muted: true }).play(); // else nothing is decoded
   listenTo(farStream);
 };
+
+// A call between two pages, by simple-peer: an end begins, the other one answers, and hears what arrives.
+const told = (peer) => new Promise((resolve) => peer.once("signal", (data) => resolve(JSON.stringify(data))));
+const options = { trickle: false, config: { iceServers: [] } };
+
+globalThis.begin = () => {
+  globalThis.peer = new SimplePeer({ ...options, initiator: true, stream });
+  return told(peer);
+};
+
+globalThis.answer = (offer) => {
+  globalThis.peer = new SimplePeer(options);
+  globalThis.arrived = new Promise((resolve) => peer.once("stream", resolve));
+  peer.signal(offer);
+  return told(peer);
+};
+
+globalThis.hear = async () => {
+  const stream = await arrived;
+  await Object.assign(new Audio(), { srcObject: stream, muted: true }).play();
+  listenTo(stream);
+};

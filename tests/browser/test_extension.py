@@ -14,7 +14,8 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, Playwright
 
 from ..conftest import ROOT
-from .conftest import FLAGS, READY_MS, chromium, make_server, until
+from ..npm import unpack
+from .conftest import FLAGS, READY_MS, chromium, make_server, until, violations
 
 pytestmark = [pytest.mark.browser, pytest.mark.live]
 RATE = 48_000
@@ -27,8 +28,10 @@ POLICIES = {
         "Cross-Origin-Opener-Policy": "same-origin",
         "Cross-Origin-Embedder-Policy": "require-corp",
     },
+    "/peer.html": {"Content-Security-Policy": STRICT},
     "/plain.html": {},
 }
+SIMPLE_PEER = ("simple-peer", "9.11.1", "d3ae5b44680d44126403d44f1ae85e7ed05604a4fd18dde0f25e70d84f33feef")
 _HELD = """const asked = () => fetch("../held.txt", { cache: "no-store" }).then((reply) => reply.text());
       while (await asked()) await new Promise((done) => setTimeout(done, 50));
 """
@@ -109,6 +112,10 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("pages")
     for name in POLICIES:
         (folder / name[1:]).write_text('<!doctype html><title>A call</title><script src="microphone.js"></script>')
+    with (folder / "peer.html").open("a") as page:
+        page.write('<script src="simplepeer.min.js"></script>')
+    library = unpack(*SIMPLE_PEER, tmp_path_factory.mktemp("npm")) / "package" / "simplepeer.min.js"
+    shutil.copyfile(library, folder / library.name)
     shutil.copyfile(Path(__file__).with_name("microphone.js"), folder / "microphone.js")
     server = make_server(folder, 0, isolation=False, quiet=True)
     plain = server.RequestHandlerClass  # a partial of the handler, with its folder
@@ -312,6 +319,21 @@ def test_extension_far_end_cleaner(visit: Callable[[str], Tab]) -> None:
     popup.close()
 
 
+def test_extension_in_a_call_of_simple_peer(visit: Callable[[str], Tab]) -> None:
+    """Two pages and the library of a call between them: what the far one hears."""
+    near, far = visit("peer"), visit("peer")
+    near.run("open()")
+    answer = far.run(f"answer({near.run('begin()')})")
+    near.run(f"peer.signal({answer})")
+    far.page.mouse.click(9, 9)  # else its sound may not begin
+    far.run("hear()")
+    near.until(far.enhanced)
+    popup = near.popup()
+    popup.click("#site")
+    near.until(lambda: far.level() > NOISE_DB - 3)
+    popup.close()
+
+
 def test_extension_keeps_what_the_page_asks_for(visit: Callable[[str], Tab]) -> None:
     """The constraints of the microphone, later ones too; and what it says of itself."""
     tab = visit("strict")
@@ -368,8 +390,8 @@ def test_extension_frames_and_calls_of_old(visit: Callable[[str], Tab]) -> None:
     popup.close()
 
 
-def test_extension_in_pictures(visit: Callable[[str], Tab], screenshot: Callable[[Page, str], None]) -> None:
-    """The popup while a microphone is enhanced, and the options, in light and dark."""
+def test_extension_in_pictures(visit: Callable[[str], Tab], screenshot: Callable[[Page, str], None], axe: str) -> None:
+    """The popup while a microphone is enhanced, and the options, in light and dark; axe-core finds nothing in them."""
     tab = visit("plain")
     tab.run("open()")
     popup = tab.popup()
@@ -379,12 +401,14 @@ def test_extension_in_pictures(visit: Callable[[str], Tab], screenshot: Callable
     for scheme in ("light", "dark"):
         popup.emulate_media(color_scheme=scheme)
         screenshot(popup, f"extension-popup-{scheme}")
+    assert violations(popup, axe) == []
     popup.click("#site")
     popup.wait_for_selector("#sites button")
     popup.set_viewport_size({"width": 900, "height": 640})
     for scheme in ("light", "dark"):
         popup.emulate_media(color_scheme=scheme)
         screenshot(popup, f"extension-options-{scheme}")
+    assert violations(popup, axe) == []
     popup.click("#sites button")
     popup.wait_for_selector("#sites", state="hidden")
     popup.close()

@@ -58,15 +58,18 @@ def test_listening_changes_in_step(how: Page) -> None:
 
 def test_fewer_bands_and_no_comb(how: Page) -> None:
     before = _scores(how)
+    computed = how.evaluate("how.kept.computed")
     how.fill("#bands", "6")
     how.fill("#comb", "0")
     after = _scores(how)
+    assert how.evaluate("how.kept.computed") == computed + 4, "the bands' step, and the comb's with those after it"
     assert after["gains"] < before["gains"] - 1
     assert after["comb"] == pytest.approx(before["gains"], abs=1)
     assert after["noisy"] == before["noisy"]
     how.fill("#bands", "34")
     how.fill("#comb", "100")
     assert _scores(how) == before
+    assert how.evaluate("how.kept.computed") == computed + 4, "what was computed is kept"
 
 
 def test_editing_the_enhancer(how: Page) -> None:
@@ -95,8 +98,11 @@ def test_editing_the_enhancer(how: Page) -> None:
 
 def test_code_that_never_ends(how: Page) -> None:
     before = _scores(how)
+    how.clock.install()
     how.fill("#code", "def envelope_postfilter(gain, energy):\n    while True:\n        pass\n")
     how.click("#run")
+    expect(how.locator("#status")).to_contain_text("Computing: And a post-filter")
+    how.clock.fast_forward(30_000)
     expect(how.locator("#code-status")).to_contain_text("without an answer")
     assert _scores(how) == before
     how.click("#reset")
@@ -108,6 +114,8 @@ def test_own_voice(how: Page) -> None:
     how.click("#record")
     expect(how.locator("#bundled")).to_be_visible()
     after = _scores(how)
+    computed = how.evaluate("how.kept.computed")
     assert after != before and after["noisy"] == pytest.approx(before["noisy"], abs=1)  # the same ratio is set
     how.click("#bundled")
     assert _scores(how) == before
+    assert how.evaluate("how.kept.computed") == computed

@@ -9,9 +9,12 @@ import pytest
 import soundfile
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from pyenhance.federated.aggregate import MIN_UPDATES, aggregate
+from pyenhance.federated.update import DELTA, local_epsilon
 from pyenhance.model import apply_diffs, load_model
 from pyenhance.model.adapt import DIFF_LIMIT_BYTES, adapt
 from pyenhance.model.diff import weights_bytes
+from pyenhance.model.summary import shipped_summary
 
 from ..unit.test_adapt import NOISE, RATE, VOICE, fan
 from . import tap
@@ -184,6 +187,28 @@ def test_a_profile_goes_to_a_file_and_comes_back(kitchen: Page, diff: bytes, tmp
     assert first["sha256"] == second["sha256"] and first["active"] == (first["name"] == "office") != second["active"]
     mine.get_by_role("button", name=f"Use it: {KITCHEN}").click()
     expect(mine.get_by_role("button", name="Use it: office")).to_have_attribute("aria-pressed", "false")
+
+
+def test_what_was_learnt_goes_to_a_pool(kitchen: Page, tmp_path: Path) -> None:
+    """From the page's button through the file to a model of three of them; the page says first what is in it."""
+    files = {}
+    for i in range(MIN_UPDATES):
+        kitchen.get_by_role("button", name=f"Share what it learned: {KITCHEN}").click()
+        expect(kitchen.locator("#share")).to_be_visible()
+        facts = kitchen.locator("#share-facts")
+        expect(facts).to_contain_text("No sound, no text, no name")
+        expect(facts).to_contain_text(f"costs epsilon {local_epsilon(1, DELTA):.1f} (delta {DELTA:g})")
+        with kitchen.expect_download() as download:
+            kitchen.click("#share-save")
+        assert download.value.suggested_filename == "pyenhance.update"
+        download.value.save_as(tmp_path / f"{i}.update")
+        files[str(i)] = (tmp_path / f"{i}.update").read_bytes()
+        expect(kitchen.locator("#share")).to_be_hidden()
+    assert len(set(files.values())) == MIN_UPDATES, "each has noise of its own"
+    assert not any(KITCHEN.encode() in data for data in files.values())
+    base = weights_bytes(MODEL)
+    made = aggregate(base, files, shipped_summary(MODEL), clip=1, noise_multiplier=1)
+    assert made.rejected == {} and made.weights != base
 
 
 @pytest.mark.live

@@ -125,7 +125,7 @@ def test_groups_in_words() -> None:
     spread = compare_all([{"sex": sex} for sex in [*"FM" * 20, "X", "X"]], values)
     groups, gap = group_lines({"means": {"noisy": {}, "x": {}}, "spread": {"x": spread}}, "x")
     assert groups.startswith("sex, gain in PESQ-WB: F ") and groups.count(", 20 clips)") == 2
-    assert groups.endswith("too few clips to judge, under 10: X (2)")
+    assert groups.endswith("too small to judge, under 10 clips: X (2)")
     assert gap.startswith("sex: gain in PESQ-WB ") and " higher for M than for F (95 % interval " in gap
     assert group_lines({"means": {"x": {}}, "spread": {"x": spread}}, "x") == [], "PESQ itself was not scored"
 

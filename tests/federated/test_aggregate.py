@@ -50,7 +50,7 @@ def diff() -> bytes:
 def test_an_exported_update_is_what_was_learnt(diff: bytes) -> None:
     """Both move a head's logits alike, for inputs that lie in the directions; clipped where it is too large."""
     rng = np.random.default_rng(0)
-    options = {"noise_multiplier": 0.0, "rng": rng}
+    options = {"noise_multiplier": 0.0, "normal": rng.standard_normal}
     found = read_update(make_update(BASE, diff, SUMMARY, clip=50, **options))
     assert (found.base, found.clip, found.noise_multiplier) == (PUBLIC.base, 50, 0)
     adapted = load_model(apply_diffs(BASE, [diff]))
@@ -69,7 +69,11 @@ def test_an_exported_update_is_what_was_learnt(diff: bytes) -> None:
 
 def test_the_noise_is_as_large_as_it_says(diff: bytes) -> None:
     runs = [
-        read_update(make_update(BASE, diff, SUMMARY, clip=0.5, noise_multiplier=2, rng=np.random.default_rng(seed)))
+        read_update(
+            make_update(
+                BASE, diff, SUMMARY, clip=0.5, noise_multiplier=2, normal=np.random.default_rng(seed).standard_normal
+            )
+        )
         for seed in range(2)
     ]
     apart = np.concatenate([(runs[0].change[name] - runs[1].change[name]).ravel() for name in HEADS])
@@ -77,7 +81,7 @@ def test_the_noise_is_as_large_as_it_says(diff: bytes) -> None:
 
 
 def test_an_update_says_nothing_else(diff: bytes) -> None:
-    data = make_update(BASE, diff, SUMMARY, clip=1, noise_multiplier=1, rng=np.random.default_rng(0))
+    data = make_update(BASE, diff, SUMMARY, clip=1, noise_multiplier=1, normal=np.random.default_rng(0).standard_normal)
     header, _ = split(data)
     assert set(header) == {"__metadata__", *HEADS}
     assert set(header["__metadata__"]) == {"format", "base", "sha256", "clip", "noise_multiplier"}
@@ -89,7 +93,7 @@ def test_only_heads_may_have_changed(diff: bytes) -> None:
     tensors = {name: value.copy() for name, value in model.tensors.items()}
     tensors["dense.bias"][0] += 1
     other = make_diff(BASE, write_weights(model.signal, model.network.spec, tensors))
-    options = {"clip": 1, "noise_multiplier": 0, "rng": np.random.default_rng(0)}
+    options = {"clip": 1, "noise_multiplier": 0, "normal": np.random.default_rng(0).standard_normal}
     with pytest.raises(ValueError, match=r"the diff changes dense.bias; accepted: gain.bias"):
         make_update(BASE, other, SUMMARY, **options)
     with pytest.raises(ValueError, match=r"another base"):
@@ -213,7 +217,7 @@ def folder(tmp_path: Path, diff: bytes) -> Path:
     """Three noised updates of one device's diff, and the diff."""
     (tmp_path / "mine.diff").write_bytes(diff)
     for i in range(3):
-        options = {"clip": 0.5, "noise_multiplier": 0.1, "rng": np.random.default_rng(i)}
+        options = {"clip": 0.5, "noise_multiplier": 0.1, "normal": np.random.default_rng(i).standard_normal}
         (tmp_path / f"{i}.update").write_bytes(make_update(BASE, diff, SUMMARY, **options))
     return tmp_path
 

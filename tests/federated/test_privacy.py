@@ -1,5 +1,6 @@
 """The privacy budget, against dp-accounting's own figures and against closed forms."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +9,12 @@ import numpy as np
 import pytest
 from scipy.stats import norm as normal
 
+from pyenhance.cli import main
+from pyenhance.evaluate.trust import read_trust
 from pyenhance.federated.local import no_change, norm
 from pyenhance.federated.population import read_population
-from pyenhance.federated.privacy import Budget, epsilon, local_epsilon, noise_multiplier
+from pyenhance.federated.privacy import Budget, epsilon, noise_multiplier
+from pyenhance.federated.update import local_epsilon, system_normal
 from pyenhance.model.summary import HEADS
 
 pytest.importorskip("dp_accounting", reason="the extra federated is not installed")
@@ -31,6 +35,21 @@ def test_one_round_of_all_is_the_gaussian_mechanism(noise: float) -> None:
     assert _gaussian_delta(noise, found) <= 1e-3, "never less than it is"
     assert _gaussian_delta(noise, found - 5e-3) > 1e-3, "nor much more"
     assert local_epsilon(2 * noise, 1e-3) == pytest.approx(found, abs=5e-3), "two updates differ by twice the clip"
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.3, 1.0, 5.0])
+def test_one_update_against_the_librarys_own_figure(noise: float) -> None:
+    from dp_accounting import get_epsilon_gaussian
+
+    for delta in (1e-3, 1e-6):
+        assert local_epsilon(noise, delta) == pytest.approx(get_epsilon_gaussian(noise / 2, delta), rel=1e-4)
+
+
+def test_the_systems_noise_is_normal() -> None:
+    drawn = system_normal((300, 200))
+    assert drawn.shape == (300, 200) and not np.array_equal(drawn, system_normal((300, 200)))
+    for value in (-2, -1, 0, 0.5, 2.5):
+        assert np.mean(drawn < value) == pytest.approx(normal.cdf(value), abs=0.012)
 
 
 def test_rounds_against_the_librarys_own_distributions() -> None:
@@ -121,3 +140,25 @@ def test_no_client_moves_the_mean_by_more_than_its_clip(population_file: Path) -
 def test_rounds_stop_when_the_budget_is_spent(population_file: Path) -> None:
     facts, _ = simulate(population_file, _private(rounds=30, dp_noise=2.0))
     assert 0 < facts["rounds"] < 30 and len(facts["losses"]) == facts["rounds"] + 1 and facts["epsilon"] <= 3.0
+
+
+def test_what_budgets_keep_is_written_down(
+    population_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The command of the curve of utility against epsilon, small: without a budget first, then with each."""
+    trust, runs = tmp_path / "trust.json", tmp_path / "runs.json"
+    command = ["federated", "simulate", str(population_file), "--rounds", "2", "--per-round", "3", "--unweighted"]
+    command += ["--rate", "0.5", "--batch", "8", "--seeds", "2"]
+    record = ["--record", str(trust)]
+    assert main([*command, *record, "--clip", "0.1", "--dp-epsilon", "3", "30", "-o", str(runs)]) == 0
+    facts = read_trust(trust)["privacy"]["federated"]
+    assert (facts["clients"], facts["delta"], facts["clip"]) == (6, 1e-3, 0.1) and facts["without"] < facts["before"]
+    assert [row["epsilon"] for row in facts["rows"]] == [3, 30]
+    losses = [run["losses"][-1]["gain"] for run in json.loads(runs.read_text())["runs"]]
+    assert len(losses) == 6
+    kept = [(facts["before"] - loss) / (facts["before"] - facts["without"]) for loss in losses]
+    assert facts["rows"][1]["kept"] == pytest.approx(np.mean(kept[4:]), abs=0.02)
+    assert facts["rows"][0]["noise_multiplier"] > facts["rows"][1]["noise_multiplier"]
+    said = capsys.readouterr().out
+    assert said.count("noise multiplier") == 2 and "better than" not in said
+    assert main([*command, *record]) == 1 and "accepted: with --dp-epsilon" in capsys.readouterr().err

@@ -295,3 +295,15 @@ def test_the_same_rounds_on_ray(population_file: Path, tmp_path: Path) -> None:
     assert found[0]["failures"] == found[1]["failures"] == 0
     for a, b in zip(found[0]["losses"], found[1]["losses"], strict=True):
         assert b == pytest.approx(a, rel=1e-5)
+
+
+def test_a_real_server_and_real_clients(population_file: Path) -> None:
+    """Three processes: rounds over the machine's own network learn as they do in one."""
+    command = [sys.executable, "-m", "tests.federated.loopback", str(population_file), "2", "2"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "FLWR_TELEMETRY_ENABLED": "0"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment, timeout=PATIENCE_S, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    first, *_, last = map(float, done.stdout.split()[2:])
+    assert len(done.stdout.split()) == 5 and last < first

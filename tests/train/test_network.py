@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,11 +18,11 @@ from pyenhance.cli import main
 from pyenhance.dsp import SignalSpec
 from pyenhance.measure import QUARTIC, SMALL, gain_loss, strength_loss
 from pyenhance.model import SHAPES, available_models, load_model, named_shape, write_weights
-from pyenhance.nn import KINDS, LayerSpec, NetworkSpec
+from pyenhance.nn import ARBITRATOR, KINDS, LayerSpec, NetworkSpec
 from pyenhance.train import export, fit
 from pyenhance.train.dataset import ShardStream
 from pyenhance.train.loss import HIGH_HZ, band_weights, percepnet_loss
-from pyenhance.train.network import GRU, LAYERS, Network, load_int8
+from pyenhance.train.network import GRU, LAYERS, Network, chosen, load_int8
 
 from ..conftest import PATIENCE_S, ROOT
 from ..networks import assert_agree, every_layer, network_specs, random_features, small_weights
@@ -79,9 +80,14 @@ def _random_network(spec: NetworkSpec, seed: int) -> Network:
 
 
 @torch.no_grad()
-def _simulated(network: Network, features: np.ndarray) -> dict[str, np.ndarray]:
+def _simulated(
+    network: Network,
+    features: np.ndarray,
+    backlog: torch.Tensor | None = None,
+    choose: Callable[[torch.Tensor], torch.Tensor] | None = None,
+) -> dict[str, np.ndarray]:
     """Outputs of all layers as numpy's network has them, shape (K, units)."""
-    outputs = network.run(torch.from_numpy(features)[None])
+    outputs = network.run(torch.from_numpy(features)[None], backlog, choose)
     found = {}
     for layer in network.spec.layers:
         x = outputs[layer.name][:, 0]
@@ -106,7 +112,59 @@ def test_any_list_of_layers_is_simulated_as_numpy_computes_it(spec: NetworkSpec,
     network = _random_network(spec, seed)
     features = random_features(spec, np.random.default_rng(seed))
     numpy = nn.Network(spec, export.int8_tensors(network))
-    assert_agree(spec, numpy(features, numpy.new_memory()), _simulated(network, features))
+    expected = numpy(features, numpy.new_memory(), effort="auto")
+    assert_agree(spec, expected, _simulated(network, features, choose=chosen))
+
+
+def _slow_gru(layer: GRU, x: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """A GRU whose later units take but a share of each step, by autograd."""
+    units, lean = layer.spec.units, layer.spec.lean
+    h, out = x.new_zeros(x.shape[1], units), []
+    for seen, full in zip(x, share, strict=True):
+        of_x = torch.nn.functional.linear(seen, layer.weight_ih, layer.bias_ih)
+        of_h = torch.nn.functional.linear(h, layer.weight_hh, layer.bias_hh)
+        r, z = torch.sigmoid((of_x + of_h)[:, : 2 * units]).chunk(2, -1)
+        stepped = (1 - z) * torch.tanh(of_x[:, 2 * units :] + r * of_h[:, 2 * units :]) + z * h
+        blended = full[:, None] * stepped + (1 - full[:, None]) * h
+        h = torch.cat((stepped[:, :lean], blended[:, lean:]), 1)
+        out.append(h)
+    return torch.stack(out)
+
+
+def test_a_blend_of_full_and_lean_steps_has_its_gradient() -> None:
+    torch.manual_seed(0)
+    layer = GRU(LayerSpec("y", "gru", ("x",), 7, "tanh", lean=3), 5)
+    for bias in (layer.bias_ih, layer.bias_hh):
+        torch.nn.init.uniform_(bias, -0.2, 0.2)
+    x, share = torch.randn(11, 3, 5, requires_grad=True), torch.rand(11, 3, requires_grad=True)
+    weight = torch.randn(11, 3, 7)
+    found = []
+    for run in (lambda: layer(x, False, share), lambda: _slow_gru(layer, x, share)):
+        y = run()
+        found.append((y.detach(), *torch.autograd.grad((y * weight).sum(), (x, share, *layer.parameters()))))
+    for own, reference in zip(*found, strict=True):
+        assert reference.abs().max() > 0.01
+        torch.testing.assert_close(own, reference, atol=1e-5, rtol=1e-4)
+
+
+@given(network_specs(), st.integers(0, 2**31), st.lists(st.booleans(), min_size=8, max_size=24))
+@example(every_layer(), 1, [True, False, False, True, False, True, True, False])
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_any_sequence_of_choices_is_simulated_as_numpy_computes_it(
+    spec: NetworkSpec, seed: int, choices: list[bool]
+) -> None:
+    network = _random_network(spec, seed)
+    features = random_features(spec, np.random.default_rng(seed), len(choices))
+    numpy = nn.Network(spec, export.int8_tensors(network))
+    memory, frames = numpy.new_memory(), []
+    for frame, full in zip(features, choices, strict=True):
+        frames.append(numpy(frame[None], memory, 2.5, "full" if full else "lean"))
+    expected = {name: np.concatenate([frame[name] for frame in frames]) for name in numpy.layers}
+    share = torch.tensor(choices, dtype=torch.float32)[:, None]
+    found = _simulated(network, features, torch.full((1, len(choices)), 2.5), lambda _: share)
+    if spec.has_lean:  # numpy's says what was done, torch's what it would have chosen
+        found[ARBITRATOR] = expected[ARBITRATOR]
+    assert_agree(spec, expected, found)
 
 
 @pytest.mark.parametrize("name", SHAPES)

@@ -1,5 +1,7 @@
 """Gradients by sequence, clipped and noised."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,12 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyenhance.dsp import SignalSpec
-from pyenhance.model import percepnet
+from pyenhance.model import load_model, percepnet
 from pyenhance.nn import NetworkSpec
+from pyenhance.train import export, fit
+from pyenhance.train.dataset import PoissonStream
 from pyenhance.train.network import Network
 from pyenhance.train.private import per_example_gradients, per_example_losses, set_private_gradients
 
 from ..networks import WIDTHS, every_layer, network_specs
+from .shards import make_shard
 
 BATCH, FRAMES = 3, 7
 
@@ -103,3 +108,62 @@ def test_bad_numbers() -> None:
             set_private_gradients(network, features, lambda *y: per_example_losses(y, target), **(good | wrong))
     with pytest.raises(ValueError, match=r"losses have the shape \(\); accepted: \(3,\), one a sequence"):
         per_example_gradients(network, features, lambda *y: per_example_losses(y, target).sum())
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_shard(tmp_path_factory.mktemp("shards"), SignalSpec(), sequences=12, frames=12)
+
+
+def test_coins_of_their_own(shards: Path) -> None:
+    """Sizes are binomial, 0 among them, and every sequence comes as often."""
+    stream = PoissonStream(shards, 2, seed=1)
+    batches = [batch for batch, _ in zip(stream, range(400), strict=False)]
+    sizes = np.array([len(batch["vad"]) for batch in batches])
+    assert stream.rate == 2 / 12 and sizes.min() == 0 and batches[int(sizes.argmin())]["gain"].shape == (0, 12, 34)
+    assert sizes.mean() == pytest.approx(2, abs=0.25) and sizes.var() == pytest.approx(12 / 6 * 5 / 6, abs=0.4)
+    with pytest.raises(ValueError, match=r"batch is 13, of 12 sequences; accepted: at most as many"):
+        PoissonStream(shards, 13)
+
+
+def test_nobody_there_is_noise_alone() -> None:
+    network, features, target = _percepnet()
+    options = {"noise_multiplier": 2.0, "expected": 2.0, "generator": torch.Generator().manual_seed(0)}
+    told = set_private_gradients(network, features[:0], lambda *y: per_example_losses(y, target), clip=0.5, **options)
+    drawn = torch.cat([p.grad.flatten() for p in network.parameters()])
+    assert told.shape == (0,) and float(drawn.std()) == pytest.approx(2 * 0.5 / 2, rel=0.05)
+
+
+def test_training_ends_when_its_budget_is_spent(shards: Path, tmp_path: Path) -> None:
+    """And the weights file says what it was."""
+    pytest.importorskip("dp_accounting", reason="the extra federated is not installed")
+    checkpoint, weights = tmp_path / "run.pt", tmp_path / "new.safetensors"
+    arguments = ["--shards", str(shards), "--out", str(checkpoint), "--shape", "tiny", "--batch", "2", "--frames", "12"]
+    private = [*arguments, "--steps", "60", "--dp-epsilon", "1.5", "--clip", "0.5", "--warm-up", "1", "--device", "cpu"]
+    fit.main([*private, "--dp-noise", "1.5"])
+    saved = torch.load(checkpoint, weights_only=True)
+    assert 1 < saved["step"] < 60 and saved["step"] % fit.SYNC_STEPS and 1.3 < saved["epsilon"] <= 1.5
+    fit.main([*private, "--dp-noise", "1.5"])  # nothing is left
+    assert torch.load(checkpoint, weights_only=True)["step"] == saved["step"]
+    export.main([str(checkpoint), "-o", str(weights), "--data", "made up"])
+    told = load_model(str(weights)).metadata["training_data"]
+    assert told.startswith(f"made up; epsilon {saved['epsilon']:.3g}, delta 1e-05, of a sequence; clip 0.5, noise")
+    with pytest.raises(ValueError, match=r"run.pt holds privacy delta 1e-05.*; this run has delta 1e-05"):
+        fit.main([*private, "--dp-noise", "1.6"])
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--dp-epsilon", "2", "--clip", "1"], "accepted: with --steps and --clip"),
+        (["--dp-epsilon", "2", "--steps", "9"], "accepted: with --steps and --clip"),
+        (["--dp-epsilon", "2", "--steps", "9", "--clip", "0"], "clip is 0.0; accepted: a number > 0"),
+        (["--dp-epsilon", "2", "--steps", "9", "--clip", "1", "--dp-noise", "0"], "without noise there is no budget"),
+        (["--dp-epsilon", "2", "--steps", "9", "--clip", "1", "--old", "tiny"], "a privacy budget with old models"),
+    ],
+)
+def test_private_runs_that_cannot_be(shards: Path, tmp_path: Path, more: list[str], message: str, capsys) -> None:
+    pytest.importorskip("dp_accounting", reason="the extra federated is not installed")
+    with pytest.raises(SystemExit):
+        fit.main(["--shards", str(shards), "--out", str(tmp_path / "run.pt"), "--batch", "2", *more])
+    assert message in capsys.readouterr().err.replace("\n", " ") and not (tmp_path / "run.pt").exists()

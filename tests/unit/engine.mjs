@@ -50,7 +50,7 @@ function started(options) {
   const seen = [];
   const { engine, errors, worker, tell } = started({ onProgress: (progress) => seen.push(progress) });
   assert.equal(await engine.latency(), 1440, "as the manifest declares it");
-  assert.deepEqual(worker.sent, [{ type: "load", manifest, model: "default", remember: true, kernel: null }]);
+  assert.deepEqual(worker.sent, [], "first what is heard");
   tell({ type: "progress", stage: "download", done: 1, total: 2 });
   assert.deepEqual(seen, [{ stage: "download", done: 1, total: 2 }]);
 
@@ -72,6 +72,7 @@ function started(options) {
   tell({ type: "live", ...live });
   assert.deepEqual(await engine.live, live);
   assert.equal(await engine.latency(), 480, "as it is");
+  assert.deepEqual(worker.sent, [{ type: "load", manifest, model: "default", remember: true, kernel: null }]);
   tell({ type: "ready", ...facts });
   assert.deepEqual(await engine.ready, facts);
 
@@ -138,6 +139,43 @@ function started(options) {
   await assert.rejects(engine.setModel("tiny"), /disposed/);
   await assert.rejects(late, /disposed/);
   assert.ok(worker.terminated);
+}
+
+// A worker of live sound that dies fails what it was asked; live sound waits for Python.
+{
+  const { engine, tell } = started();
+  const [own] = made.slice(-2);
+  await turn();
+  const { weights: _, numpy_origin: __, started_again: ___, ...live } = facts;
+  own.onmessage({ data: { type: "live", ...live } });
+  const carried = engine.carry("default");
+  const tried = engine.setModel("tiny");
+  await turn();
+  assert.deepEqual(
+    own.sent.slice(1).map(({ type }) => type),
+    ["carry", "model"],
+  );
+  own.onerror({ message: "out of memory" });
+  await assert.rejects(tried, /out of memory/);
+  assert.ok(own.terminated && engine.byPython);
+  tell({ type: "ready", ...facts });
+  assert.equal(await carried, null, "Python is asked, once it is there");
+  engine.dispose();
+}
+
+// Where live sound cannot start, Python is loaded all the same, once.
+{
+  const { engine, worker } = started();
+  const [own] = made.slice(-2);
+  await turn();
+  assert.deepEqual(worker.sent, []);
+  own.onerror({ message: "no such file" });
+  await turn();
+  assert.deepEqual(
+    worker.sent.map(({ type }) => type),
+    ["load"],
+  );
+  engine.dispose();
 }
 
 // A load that fails ends the engine.

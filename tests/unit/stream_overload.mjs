@@ -1,4 +1,4 @@
-// What the worker's stream does when it falls behind: holds the gains, then passes sound on, then rests. Nothing is lost.
+// What the worker's stream does when it falls behind: says so, holds the gains, then passes sound on, then rests. Nothing is lost.
 // For models of any number of bands and any latency.
 import assert from "node:assert/strict";
 import { H, HOP, MAX_BANDS, Ring, STATE } from "../../site/engine/ring.js";
@@ -10,6 +10,7 @@ performance.now = () => now;
 
 // Stands for the Python engine: halves what it hears, takes as long as it is told to.
 const calls = [];
+const waits = []; // what it was told of hops behind those of the call
 function halving(bands, latency) {
   const input = new Float32Array(16 * HOP);
   const output = new Float32Array(16 * HOP);
@@ -19,11 +20,13 @@ function halving(bands, latency) {
     latency,
     block: (which) => ({ input, output, facts })[which],
     setStrength: () => {},
-    run(hops, lean) {
+    run(hops, lean, waiting) {
       assert.ok(hops >= 1 && hops <= 16);
       calls.push([hops, lean]);
+      waits.push(waiting);
       for (let i = 0; i < hops * HOP; i++) output[i] = input[i] / 2;
       now += 3 * hops;
+      return lean ? hops : 0;
     },
     heapBytes: 1 << 20,
     destroy: () => calls.push("destroyed"),
@@ -81,6 +84,12 @@ for (const [bands, latency] of [
   stream.drain();
   assert.deepEqual(calls, [[1, false]]);
   assert.equal(answered(1), 1);
+
+  hear(4); // a little behind: the engine hears of it, which may have an arbitrator
+  waits.length = 0;
+  stream.drain();
+  assert.deepEqual(waits, [2, 0]);
+  assert.equal(answered(4), 4);
 
   hear(9); // behind: the gains are held, in larger blocks, until five or fewer wait
   calls.length = 0;

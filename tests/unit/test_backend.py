@@ -94,7 +94,8 @@ def test_a_structure_is_filled_by_name() -> None:
     backwards = fill("affine", **dict(reversed(values.items())))
     assert bytes(backwards) == bytes(affine)
     assert fill("affine", **_affine(bias=None)).bias is None
-    network = fill("network", num_layers=0, layers=None, seen=None, seen_hidden=None, sums=None, gates=None)
+    pointers = dict.fromkeys(("layers", "seen", "seen_hidden", "sums", "gates", "backlog"))
+    network = fill("network", num_layers=0, arbitrator=-1, **pointers)
     assert network.size == ctypes.sizeof(network)
 
 
@@ -125,10 +126,10 @@ def test_what_a_field_cannot_take_is_refused(changes: dict, message: str) -> Non
 def test_structures_of_another_name_are_refused() -> None:
     affine = fill("affine", **_affine())
     source = fill("source", **{"from": np.zeros((1, 4), np.float32), "width": 4, "stride": 4})
-    nothing = {"layers": None, "seen": None, "seen_hidden": None, "sums": None, "gates": None}
+    nothing = dict.fromkeys(("layers", "seen", "seen_hidden", "sums", "gates", "backlog"))
     for wrong in (affine, array("affine", [affine]), np.zeros(4, np.float32)):
         with pytest.raises(TypeError, match="network: layers is"):
-            fill("network", num_layers=1, **nothing | {"layers": wrong})
+            fill("network", num_layers=1, arbitrator=-1, **nothing | {"layers": wrong})
     with pytest.raises(TypeError):
         array("affine", [source])
 
@@ -253,6 +254,8 @@ _FAULTS = {
         "return 1 - 2 / (1 + exponential(x));",
         "network",
     ),
+    "the choice": ("network.c", "[t * arbitrator->stride] > 0.5f;", "[t * arbitrator->stride] < 0.5f;", "network"),
+    "what lean frames hold": ("network.c", "k < updated; k++", "k < units; k++", "network"),
     "what a convolution remembers": ("network.c", "memory[k] = seen[l->inputs + k]", "memory[k] = seen[k]", "network"),
     "a gate": ("network.c", "h[k] = (h[k] - c) * z + c;", "h[k] = (h[k] - c) * r + c;", "network"),
     "the window": ("signal.c", "frame[2 * n] * g->window[2 * n],", "frame[2 * n],", "signal path"),

@@ -61,6 +61,7 @@ class _Ids(HTMLParser):
         "page/index.html",
         "page/how.html",
         "page/mine.html",
+        "page/trust.html",
         "page/examples/webrtc.html",
         "page/examples/track.html",
         "page/examples/livekit.html",

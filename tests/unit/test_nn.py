@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from pyenhance.backend import Program
 from pyenhance.nn import (
+    ARBITRATOR,
+    BACKLOG,
+    EFFORTS,
     GRU,
     INPUT,
     KINDS,
@@ -176,6 +179,100 @@ def test_compiled_networks_compute_what_numpy_does(
     np.testing.assert_array_equal(memories[1], memories[3])
 
 
+_CHOICES = st.lists(
+    st.tuples(st.integers(1, 6), st.sampled_from(EFFORTS), st.sampled_from([0, 0.3, 2, 5.5, 70])),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(network_specs(), st.integers(0, 2**31), _CHOICES)
+@example(every_layer(), 1, [(3, "full", 0), (2, "lean", 1), (1, "auto", 2), (4, "lean", 0), (1, "full", 9)])
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_any_sequence_of_choices_is_the_same_compiled_and_in_any_split(
+    native_library: ctypes.CDLL, spec: NetworkSpec, seed: int, choices: list[tuple[int, str, float]]
+) -> None:
+    rng = np.random.default_rng(seed)
+    network = Network(spec, random_tensors(spec, rng))
+    features = random_features(spec, rng, sum(count for count, _, _ in choices))
+    program, names = Program(network, native_library, turns=False), list(network.layers)
+    memories = [network.new_memory() for _ in range(4)]
+    numpy_calls, compiled_calls, numpy_frames, compiled_frames = ([], [], [], [])
+    first = 0
+    for count, effort, backlog in choices:
+        part = features[first : first + count]
+        numpy_calls.append(network(part, memories[0], backlog, effort))
+        compiled_calls.append(program(part, memories[1], names, backlog, effort))
+        for k in range(count):
+            numpy_frames.append(network(part[k : k + 1], memories[2], backlog, effort))
+            compiled_frames.append(program(part[k : k + 1], memories[3], names, backlog, effort))
+        first += count
+    joined = [
+        {name: np.concatenate([call[name] for call in calls]) for name in names}
+        for calls in (numpy_calls, compiled_calls, numpy_frames, compiled_frames)
+    ]
+    same = assert_agree(spec, joined[0], joined[1])
+    for name in names:
+        np.testing.assert_array_equal(joined[0][name], joined[2][name])
+        np.testing.assert_array_equal(joined[1][name], joined[3][name])
+        if name in same:
+            place, _ = spec.memory[name]
+            np.testing.assert_allclose(memories[0][place], memories[1][place], atol=1e-4)
+    np.testing.assert_array_equal(memories[0], memories[2])
+    np.testing.assert_array_equal(memories[1], memories[3])
+    if spec.has_lean:
+        forced = np.repeat([effort for _, effort, _ in choices], [count for count, _, _ in choices])
+        for effort in ("full", "lean"):
+            assert (joined[0][ARBITRATOR][forced == effort] == (effort == "full")).all()
+
+
+def test_a_lean_frame_updates_the_first_units_as_a_full_one_would_and_holds_the_others() -> None:
+    rng = np.random.default_rng(0)
+    spec = every_layer()
+    network, memory = Network(spec, random_tensors(spec, rng)), np.zeros(spec.memory_size, np.float32)
+    features = random_features(spec, rng, 8)
+    network(features[:7], memory)
+    after = {}
+    for effort in ("full", "lean"):
+        own = memory.copy()
+        after[effort] = network(features[7:], own, effort=effort)["gru_lean"][0], own[spec.memory["gru_lean"][0]]
+    before = memory[spec.memory["gru_lean"][0]]
+    for full, lean in zip(after["full"], after["lean"], strict=True):
+        np.testing.assert_array_equal(lean[:7], full[:7])
+        assert (lean[7:] != full[7:]).any()
+    np.testing.assert_array_equal(after["lean"][1][7:], before[7:])
+    np.testing.assert_array_equal(after["lean"][0][7:], np.rint(127 * before[7:]))
+
+
+def test_the_arbitrator_hears_how_much_waits() -> None:
+    """One that sees the backlog alone: above 3 hops it chooses the lean part."""
+    first = LayerSpec("first", "dense", (INPUT,), 4, "tanh")
+    arbitrator = LayerSpec(ARBITRATOR, "dense", (BACKLOG,), 1, "sigmoid")
+    spec = NetworkSpec(3, (first, arbitrator, LayerSpec("gru", "gru", ("first",), 6, "tanh", lean=2)))
+    tensors = random_tensors(spec, np.random.default_rng(0))
+    tensors[f"{ARBITRATOR}.weight"] = np.array([[0, -127, 0, 0]], np.int8)
+    tensors[f"{ARBITRATOR}.weight_scale"] = np.full(1, 1 / 127, np.float32)
+    tensors[f"{ARBITRATOR}.bias"] = np.full(1, 0.75, np.float32)
+    network = Network(spec, tensors)
+    chosen = {
+        backlog: network(np.zeros((1, 3), np.float32), network.new_memory(), backlog, "auto")[ARBITRATOR][0, 0] > 0.5
+        for backlog in (0, 2, 2.9, 3.1, 4, 5, 10**6)
+    }
+    assert chosen == {0: True, 2: True, 2.9: True, 3.1: False, 4: False, 5: False, 10**6: False}
+
+
+@pytest.mark.parametrize("backlog", [-1, -1e-9, float("nan"), float("inf"), "2", None])
+def test_a_backlog_that_is_none_is_refused(backlog: float) -> None:
+    spec = every_layer()
+    network = Network(spec, random_tensors(spec, np.random.default_rng(0)))
+    memory = network.new_memory()
+    with pytest.raises(ValueError, match=rf"backlog is {backlog!r}; accepted: a finite number of hops >= 0"):
+        network(np.zeros((1, spec.inputs), np.float32), memory, backlog, "auto")
+    with pytest.raises(ValueError, match="effort is 'most'; accepted: full, lean, auto"):
+        network(np.zeros((1, spec.inputs), np.float32), memory, 0, "most")
+    assert not memory.any()
+
+
 @pytest.mark.parametrize("units", [1, 2, 3, 5, 15, 16, 17, 33, 100, 255])
 def test_a_gru_of_any_width_runs_compiled(native_library: ctypes.CDLL, units: int) -> None:
     layers = (LayerSpec("x", "dense", (INPUT,), 18, "tanh"), LayerSpec("y", "gru", ("x",), units, "tanh"))
@@ -205,7 +302,21 @@ def test_the_cost_of_a_list() -> None:
     )
     spec = NetworkSpec(4, layers)
     assert spec.weights == 4 * 10 + 3 * 10 * 20 + 3 * 7 * (30 + 7)
-    assert spec.memory_size == 2 * 10 + 7 and spec.widths == {INPUT: 4, "a": 10, "b": 20, "c": 7}
+    assert spec.memory_size == 2 * 10 + 7 and spec.widths == {INPUT: 4, BACKLOG: 4, "a": 10, "b": 20, "c": 7}
+    assert NetworkSpec.from_json(spec.to_json(), 4) == spec
+    assert not spec.has_lean and spec.lean_weights == spec.weights and "lean" not in spec.to_json()
+
+
+def test_the_cost_of_a_lean_frame() -> None:
+    layers = (
+        LayerSpec("a", "dense", (INPUT,), 10, "clamp"),
+        LayerSpec(ARBITRATOR, "dense", ("a", BACKLOG), 1, "sigmoid"),
+        LayerSpec("b", "gru", ("a",), 8, "tanh", lean=2),
+        LayerSpec("c", "gru", ("a", "b"), 7, "tanh"),
+    )
+    spec = NetworkSpec(4, layers)
+    always = 4 * 10 + 14 + 3 * 7 * (18 + 7)
+    assert spec.weights == always + 3 * 8 * 18 and spec.lean_weights == always + 3 * 2 * 18 and spec.has_lean
     assert NetworkSpec.from_json(spec.to_json(), 4) == spec
 
 
@@ -213,6 +324,20 @@ def test_the_cost_of_a_list() -> None:
 @settings(max_examples=30, deadline=None, derandomize=True)
 def test_a_list_goes_through_json(spec: NetworkSpec) -> None:
     assert NetworkSpec.from_json(spec.to_json(), spec.inputs) == spec
+
+
+GRU_OF_4 = {"kind": "gru", "frames": 1}
+
+
+@pytest.mark.parametrize(("units", "activation"), [(2, "sigmoid"), (1, "none")])
+def test_an_arbitrator_that_cannot_choose_is_refused(units: int, activation: str) -> None:
+    layers = (
+        LayerSpec("a", "dense", (INPUT,), 4, "clamp"),
+        LayerSpec(ARBITRATOR, "dense", ("a",), units, activation),
+        LayerSpec("b", "gru", ("a",), 4, "tanh", lean=2),
+    )
+    with pytest.raises(ValueError, match=f"the arbitrator has {units} units and '{activation}'; accepted: a layer"):
+        NetworkSpec(3, layers)
 
 
 @pytest.mark.parametrize(
@@ -244,6 +369,13 @@ def test_a_list_goes_through_json(spec: NetworkSpec) -> None:
         ({"sources": ("head",)}, "source is 'head'; accepted: a"),  # no int8 values
         ({"sources": (INPUT,)}, "source is 'features'"),  # a convolution of floats
         ({"kind": "dense", "frames": 1, "sources": (INPUT, "a")}, "source is 'features'"),
+        ({"name": "backlog"}, "'backlog'"),
+        ({"lean": 2}, "lean is 2; accepted: 0 for all but GRUs"),
+        (GRU_OF_4 | {"lean": 4}, "lean is 4; accepted: 0 to 3"),
+        (GRU_OF_4 | {"lean": -1}, "lean is -1; accepted: 0 to 3"),
+        (GRU_OF_4 | {"lean": True}, "lean is True; accepted: 0 to 3"),
+        (GRU_OF_4 | {"lean": 1.0}, r"lean is 1\.0; accepted: 0 to 3"),
+        (GRU_OF_4 | {"lean": 2}, "lean is 2; accepted: 0, or a layer 'arbitrator' before it, of 1 unit and 'sigmoid'"),
     ],
 )
 def test_a_list_that_does_not_fit_is_refused(changes: dict, message: str) -> None:

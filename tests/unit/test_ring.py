@@ -40,6 +40,8 @@ def test_no_sample_is_lost_changed_or_moved(node: str, seed: int) -> None:
         "resample",
         "update",
         "remote",
+        "profiles",
+        "remembered",
     ],
 )
 def test_script(node: str, script: str) -> None:

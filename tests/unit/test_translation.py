@@ -10,7 +10,7 @@ import pytest
 
 from ..conftest import ROOT
 
-PAGES = ("index.html", "how.html", "mine.html")
+PAGES = ("index.html", "how.html", "mine.html", "trust.html")
 SAME = {"pyenhance", "B", "np", "-", "34", "3 dB", "100 %"}
 """Names and numbers."""
 HERE = ROOT / "site" / "page"
@@ -23,16 +23,24 @@ class _Said(HTMLParser):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.said: set[str] = set()
+        self._names: list[str] = []  # tags within one that is not to be translated
         self.feed(path.read_text())
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         given = dict(attributes)
+        if self._names or given.get("translate") == "no":
+            self._names.append(tag)
         self._say(given.get("aria-label") or "")
         if tag == "meta" and given.get("name") == "description":
             self._say(given["content"] or "")
 
+    def handle_endtag(self, tag: str) -> None:
+        if self._names and self._names[-1] == tag:
+            self._names.pop()
+
     def handle_data(self, data: str) -> None:
-        self._say(data)
+        if not self._names:
+            self._say(data)
 
     def _say(self, text: str) -> None:
         if plain := re.sub(r"\s+", " ", text.strip()):
