@@ -23,13 +23,12 @@ def per_example_losses(
     target: dict[str, Tensor],
     loss: Callable[..., tuple[Tensor, dict[str, Tensor]]] = percepnet_loss,
 ) -> Tensor:
-    """`percepnet_loss`, or that with other settings, of each sequence by itself; shape (B,). What it is divided by is
-    then the sequence's own."""
+    """The loss, as `percepnet_loss`, of each sequence by itself; shape (B,). What it is divided by is then its own."""
     one = [
         loss(*(part[b : b + 1] for part in logits), {key: value[b : b + 1] for key, value in target.items()})
         for b in range(len(logits[0]))
     ]
-    return torch.stack([value for value, _ in one])
+    return torch.stack([loss for loss, _ in one])
 
 
 def per_example_gradients(network: Network, features: Tensor, loss: Loss) -> dict[str, Tensor]:

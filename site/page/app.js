@@ -82,7 +82,7 @@ function loadEngine() {
 
 /** @param {Engine} engine */
 async function showVersion(engine) {
-  version ??= new (await loadVerified("version.js")).Version(() => live.opened?.track?.label);
+  version ??= new (await loadVerified("version.js", "other_strings.js")).Version(() => live.opened?.track?.label);
   version?.follow(engine);
 }
 

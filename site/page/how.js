@@ -41,9 +41,9 @@ function build() {
     const { step = "" } = item.dataset;
     const button = Object.assign(document.createElement("button"), { type: "button", disabled: true });
     const name = item.querySelector("h2")?.textContent ?? step;
-    button.append(TEXT.listen);
+    button.append(HOW.listen);
     button.setAttribute("aria-pressed", "false");
-    button.setAttribute("aria-label", `${TEXT.listen}: ${name}`);
+    button.setAttribute("aria-label", `${HOW.listen}: ${name}`);
     button.addEventListener("click", () => listen(step));
     const score = document.createElement("span");
     score.className = "score";
@@ -72,7 +72,7 @@ function listen(step) {
   for (const [name, { button, item }] of views) {
     const on = player.heard === name;
     button.setAttribute("aria-pressed", String(on));
-    button.textContent = on ? TEXT.stopListening : TEXT.listen;
+    button.textContent = on ? HOW.stopListening : HOW.listen;
     item.classList.toggle("heard", on);
   }
   if (player.heard) follow();
@@ -185,7 +185,7 @@ async function open() {
 function listenNone() {
   for (const { button, item } of views.values()) {
     button.setAttribute("aria-pressed", "false");
-    button.textContent = TEXT.listen;
+    button.textContent = HOW.listen;
     item.classList.remove("heard");
   }
 }

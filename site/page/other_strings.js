@@ -1,11 +1,32 @@
-// What the code of the other pages shows, as strings.js: that one is loaded with the first page.
+// What the code of the other pages shows, and of version.js, as strings.js: that one is loaded with the first page.
 import { table } from "./language.js";
+
+/**
+ * Of the model in use.
+ * @type {import("../types/strings").Version}
+ */
+const VERSION_EN = {
+  version: (model, sha256) => `${model}, version ${sha256.slice(0, 8)}.`,
+  fitted: (name, bytes) => `Fitted to you by the profile \u201c${name}\u201d, ${(bytes / 1000).toFixed(1)} kB.`,
+  lastUpdate: (bytes) => `The last update weighed ${(bytes / 1000).toFixed(1)} kB.`,
+  verdict: (text) =>
+    text ? `The release gate: ${text}` : "It is the first of its name, so the release gate had none to compare.",
+  newerWaits: "There is a newer version.",
+  newest: "It is the newest version.",
+  updated: ({ from, to, bytes }) =>
+    bytes > 0
+      ? `Updated from ${from.slice(0, 8)} to ${to.slice(0, 8)} by ${(bytes / 1000).toFixed(1)} kB, and verified.`
+      : `Back from ${from.slice(0, 8)} to ${to.slice(0, 8)}.`,
+  notUpdated: (why) => `Not updated: ${why}. The version in use stays.`,
+};
 
 /**
  * Of the page "How it works".
  * @type {import("../types/strings").How}
  */
 const HOW_EN = {
+  listen: "Listen",
+  stopListening: "Stop",
   ready: "Press Listen on any step, and change between them while it plays.",
   computing: (name) => `Computing: ${name}`,
   score: (db) => `${db.toFixed(1)} dB of voice over all that is not voice (SI-SDR)`,
@@ -127,4 +148,10 @@ const CALL_EN = {
   ended: "Not connected.",
 };
 
-export const { HOW, MINE, TRUST, CALL } = table ?? { HOW: HOW_EN, MINE: MINE_EN, TRUST: TRUST_EN, CALL: CALL_EN };
+export const { VERSION, HOW, MINE, TRUST, CALL } = table ?? {
+  VERSION: VERSION_EN,
+  HOW: HOW_EN,
+  MINE: MINE_EN,
+  TRUST: TRUST_EN,
+  CALL: CALL_EN,
+};

@@ -91,20 +91,6 @@ export const TEXT = {
     tiny: "tiny, ein Drittel der Arbeit",
   },
   modelChanged: (text) => `Es geht mit einem anderen Modell weiter: ${text}.`,
-  version: (model, sha256) => `${model}, Version ${sha256.slice(0, 8)}.`,
-  lastUpdate: (bytes) => `Die letzte Erneuerung wog ${kb(bytes)} kB.`,
-  verdict: (text) =>
-    text
-      ? `Die Prüfung vor der Veröffentlichung (englisch): ${text}`
-      : "Es ist das erste seines Namens; die Prüfung hatte keines, mit dem sie es vergleichen konnte.",
-  fitted: (name, bytes) => `Mit dem Profil \u201e${name}\u201c an Sie angepasst, ${kb(bytes)} kB.`,
-  newerWaits: "Es gibt eine neuere Version.",
-  newest: "Es ist die neueste Version.",
-  updated: ({ from, to, bytes }) =>
-    bytes > 0
-      ? `Von ${from.slice(0, 8)} auf ${to.slice(0, 8)} erneuert, mit ${kb(bytes)} kB, und geprüft.`
-      : `Von ${from.slice(0, 8)} zurück auf ${to.slice(0, 8)}.`,
-  notUpdated: (why) => `Nicht erneuert: ${why}. Die benutzte Version bleibt.`,
   modelTooSlow: "Dieses Gerät ist für das größere Modell zu langsam: es geht mit tiny weiter.",
   failed: (why) => `Etwas ging schief: ${why}`,
   before: "Vorher",
@@ -116,12 +102,30 @@ export const TEXT = {
   lowered: (db, isMost) => `Rauschen um ${isMost ? "mehr als " : ""}${number(db)} dB leiser`,
   noPicture: "dieser Browser macht kein Bild aus so vielen Punkten",
   gains: (count) => `Die ${count} Verstärkungen: hell lässt durch, dunkel dreht leiser`,
-  listen: "Anhören",
-  stopListening: "Stopp",
+};
+
+/** @type {import("../types/strings").Version} */
+export const VERSION = {
+  version: (model, sha256) => `${model}, Version ${sha256.slice(0, 8)}.`,
+  fitted: (name, bytes) => `Mit dem Profil \u201e${name}\u201c an Sie angepasst, ${kb(bytes)} kB.`,
+  lastUpdate: (bytes) => `Die letzte Erneuerung wog ${kb(bytes)} kB.`,
+  verdict: (text) =>
+    text
+      ? `Die Prüfung vor der Veröffentlichung (englisch): ${text}`
+      : "Es ist das erste seines Namens; die Prüfung hatte keines, mit dem sie es vergleichen konnte.",
+  newerWaits: "Es gibt eine neuere Version.",
+  newest: "Es ist die neueste Version.",
+  updated: ({ from, to, bytes }) =>
+    bytes > 0
+      ? `Von ${from.slice(0, 8)} auf ${to.slice(0, 8)} erneuert, mit ${kb(bytes)} kB, und geprüft.`
+      : `Von ${from.slice(0, 8)} zurück auf ${to.slice(0, 8)}.`,
+  notUpdated: (why) => `Nicht erneuert: ${why}. Die benutzte Version bleibt.`,
 };
 
 /** @type {import("../types/strings").How} */
 export const HOW = {
+  listen: "Anhören",
+  stopListening: "Stopp",
   ready: "Hören Sie einen Schritt an und wechseln Sie zwischen ihnen, während es läuft.",
   computing: (name) => `Berechnet wird: ${name}`,
   score: (db) => `Stimme ${number(db, 1)} dB über allem, was nicht Stimme ist (SI-SDR)`,

@@ -82,18 +82,6 @@ const TEXT_EN = {
     tiny: "tiny, a third of the work",
   },
   modelChanged: (text) => `The sound goes on with another model: ${text}.`,
-  version: (model, sha256) => `${model}, version ${sha256.slice(0, 8)}.`,
-  fitted: (name, bytes) => `Fitted to you by the profile \u201c${name}\u201d, ${(bytes / 1000).toFixed(1)} kB.`,
-  lastUpdate: (bytes) => `The last update weighed ${(bytes / 1000).toFixed(1)} kB.`,
-  verdict: (text) =>
-    text ? `The release gate: ${text}` : "It is the first of its name, so the release gate had none to compare.",
-  newerWaits: "There is a newer version.",
-  newest: "It is the newest version.",
-  updated: ({ from, to, bytes }) =>
-    bytes > 0
-      ? `Updated from ${from.slice(0, 8)} to ${to.slice(0, 8)} by ${(bytes / 1000).toFixed(1)} kB, and verified.`
-      : `Back from ${from.slice(0, 8)} to ${to.slice(0, 8)}.`,
-  notUpdated: (why) => `Not updated: ${why}. The version in use stays.`,
   modelTooSlow: "This machine is too slow for the larger model: the sound goes on with tiny.",
   failed: (why) => `Something went wrong: ${why}`,
   before: "Before",
@@ -105,8 +93,6 @@ const TEXT_EN = {
   lowered: (db, isMost) => `Noise lowered by ${isMost ? "more than " : ""}${db.toFixed(0)} dB`,
   noPicture: "this browser makes no picture of so many pixels",
   gains: (count) => `The ${count} gains: bright passes, dark is turned down`,
-  listen: "Listen",
-  stopListening: "Stop",
 };
 
 export const TEXT = table?.TEXT ?? TEXT_EN;

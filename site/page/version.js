@@ -1,7 +1,7 @@
 // What the page says of the model in use: its version, what the last update weighed, and what the release gate found. And the profile,
 // which is chosen here: the one of the microphone that is heard.
+import { VERSION } from "./other_strings.js";
 import { $ } from "./page.js";
-import { TEXT } from "./strings.js";
 
 /** @typedef {import("./engine/pyenhance.js").Engine} Engine */
 /** @typedef {import("./engine/pyenhance.js").Update} Update */
@@ -54,7 +54,7 @@ export class Version {
         if (chosen?.sha256 !== engine.profile?.sha256) await profiles.use(chosen?.name ?? null);
       }
     } catch (error) {
-      $("update-note").textContent = TEXT.notUpdated(/** @type {Error} */ (error).message);
+      $("update-note").textContent = VERSION.notUpdated(/** @type {Error} */ (error).message);
     }
     this.show();
   }
@@ -68,10 +68,10 @@ export class Version {
     const update = last();
     const newest = listed?.sha256 === sha256;
     $("version-note").textContent = [
-      TEXT.version(model, sha256),
-      profile && TEXT.fitted(profile.name, profile.bytes),
-      update?.to === sha256 && TEXT.lastUpdate(update.bytes),
-      listed && (newest ? TEXT.verdict(listed.verdict) : TEXT.newerWaits),
+      VERSION.version(model, sha256),
+      profile && VERSION.fitted(profile.name, profile.bytes),
+      update?.to === sha256 && VERSION.lastUpdate(update.bytes),
+      listed && (newest ? VERSION.verdict(listed.verdict) : VERSION.newerWaits),
     ]
       .filter(Boolean)
       .join(" ");
@@ -86,7 +86,7 @@ export class Version {
       const update = await work(engine);
       this.#listed = await engine.models();
       this.#news(update);
-      $("update-note").textContent = update.from === update.to ? TEXT.newest : TEXT.updated(update);
+      $("update-note").textContent = update.from === update.to ? VERSION.newest : VERSION.updated(update);
     } catch (error) {
       this.#news(undefined, /** @type {Error} */ (error));
     }
@@ -95,9 +95,9 @@ export class Version {
 
   /** @param {Update} [update] @param {Error} [error] */
   #news(update, error) {
-    if (error) $("update-note").textContent = TEXT.notUpdated(error.message);
+    if (error) $("update-note").textContent = VERSION.notUpdated(error.message);
     if (update && update.bytes > 0) {
-      $("update-note").textContent = TEXT.updated(update);
+      $("update-note").textContent = VERSION.updated(update);
       try {
         localStorage.setItem(LAST, JSON.stringify({ to: update.to, bytes: update.bytes }));
       } catch {

@@ -58,14 +58,6 @@ export interface Text {
   models: Record<string, string>;
   modelChanged: (text: string) => string;
   modelTooSlow: string;
-  version: (model: string, sha256: string) => string;
-  fitted: (name: string, bytes: number) => string;
-  lastUpdate: (bytes: number) => string;
-  verdict: (text: string) => string;
-  newerWaits: string;
-  newest: string;
-  updated: (update: Pick<import("../engine/pyenhance.d.ts").Update, "from" | "to" | "bytes">) => string;
-  notUpdated: (why: string) => string;
   failed: (why: string) => string;
   before: string;
   after: string;
@@ -76,11 +68,22 @@ export interface Text {
   lowered: (db: number, isMost: boolean) => string;
   noPicture: string;
   gains: (count: number) => string;
-  listen: string;
-  stopListening: string;
+}
+
+export interface Version {
+  version: (model: string, sha256: string) => string;
+  fitted: (name: string, bytes: number) => string;
+  lastUpdate: (bytes: number) => string;
+  verdict: (text: string) => string;
+  newerWaits: string;
+  newest: string;
+  updated: (update: Pick<import("../engine/pyenhance.d.ts").Update, "from" | "to" | "bytes">) => string;
+  notUpdated: (why: string) => string;
 }
 
 export interface How {
+  listen: string;
+  stopListening: string;
   ready: string;
   computing: (name: string) => string;
   score: (db: number) => string;
@@ -163,6 +166,7 @@ export interface Table {
   TEXT: Text;
   HOW: How;
   MINE: Mine;
+  VERSION: Version;
   TRUST: Trust;
   CALL: Call;
   PAGE: Record<string, string>;

@@ -19,7 +19,7 @@ assert.deepEqual(await answer({ type: "dance", id: 3, stream: "x" }), {
   id: 3,
   stream: undefined,
   message:
-    'message "dance" to the worker is unknown; accepted: load, model, update, adapt, end-adapting, image, attach, attach-by-messages, change, control, detach, piece, ' +
+    'message "dance" to the worker is unknown; accepted: load, model, update, adapt, end-adapting, share, image, attach, attach-by-messages, change, control, detach, piece, ' +
     "end-recording, bench, picture, lab-open, lab-run, lab-source, lab-edit",
 });
 assert.match((await answer(undefined)).message, /^message undefined to the worker is unknown/);
