@@ -117,8 +117,7 @@ static void gather(const struct layer *l, float *memory, int t, cell *seen) {
 
 // The rows from `first` to `end`, and those that make up fours with them.
 static void products(const struct affine *a, const cell *x, int32_t *sums, int first, int end) {
-  for (int m = first & ~3; m < end; m += 4)
-    four_rows(a->weight + (intptr_t)m * a->columns, x, a->columns, sums + m);
+  for (int m = first & ~3; m < end; m += 4) four_rows(a->weight + (intptr_t)m * a->columns, x, a->columns, sums + m);
 }
 
 static void affine(const struct affine *a, const cell *x, int32_t *restrict sums, float *restrict out, int first,
@@ -140,8 +139,8 @@ static void affine_floats(const struct affine *a, const float *x, float *out) {
   }
 }
 
-// PyTorch's gated recurrent unit; h stays float, its copy that meets the weights is int8. The first `updated` units take
-// a step, the others hold their state.
+// PyTorch's gated recurrent unit; h stays float, its copy that meets the weights is int8. The first `updated` units
+// take a step, the others hold their state.
 static void gru(const struct network *n, const struct layer *l, int updated, float *restrict h, float *restrict out) {
   int units = l->units;
   const struct affine *hidden = l->affines + 1;
