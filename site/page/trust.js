@@ -118,7 +118,7 @@ function showPrivacy({ privacy = {}, leakage }) {
   if (!leakage) return;
   const { plain, private: noised } = leakage;
   $("leakage").replaceChildren(
-    said("li", TRUST.members(plain.shadow.auc, noised?.shadow.auc, noised?.epsilon)),
+    said("li", TRUST.members(plain.shadow.auc, noised?.shadow.auc, Number(noised?.epsilon?.toPrecision(2)))),
     said("li", TRUST.secrets(plain.exposure.bits, noised?.exposure.bits, plain.exposure.chance)),
   );
 }
