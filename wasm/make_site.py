@@ -50,8 +50,10 @@ SOURCE_ONLY = {".py"}
 COMPILED = ("simd", "relaxed")
 NOT_ON_THE_SITE = (
     "*.safetensors", "*.summary", "*.c", "*.h", "*.md", "*/gate.json", "*/trust.json", "pyenhance/train/*",
-    "pyenhance/evaluate/*", "pyenhance/federated/[!_lu]*",  # but for local.py and update.py
+    "pyenhance/evaluate/*", "pyenhance/federated/*",
 )  # fmt: skip
+ON_THE_SITE = tuple(f"pyenhance/federated/{name}.py" for name in ("__init__", "local", "update"))
+"""Of these all the same: what makes the file that a device may share."""
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -204,7 +206,8 @@ def site_wheel(wheel: Path, target: Path) -> None:
         zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as new,
     ):
         for info in old.infolist():
-            if not any(fnmatch(info.filename, pattern) for pattern in NOT_ON_THE_SITE):
+            left_out = any(fnmatch(info.filename, pattern) for pattern in NOT_ON_THE_SITE)
+            if info.filename in ON_THE_SITE or not left_out:
                 new.writestr(info, old.read(info))
 
 

@@ -48,7 +48,7 @@ def _run(arguments: argparse.Namespace) -> int:
         if getattr(arguments, option) and not arguments.groups:
             print(f"pyenhance evaluate: --{option} belongs to --groups", file=sys.stderr)
             return EXIT_USAGE
-    if arguments.record and arguments.record.exists():
+    if arguments.record:
         read_trust(arguments.record)  # what cannot be written is told before an hour of scoring
     if arguments.data and not arguments.pairs.exists():
         _make_pairs(arguments)
@@ -92,17 +92,16 @@ def _make_pairs(arguments: argparse.Namespace) -> None:
 
 
 def _sensitivity(arguments: argparse.Namespace, result: dict[str, Any], pairs: "list[Pair]") -> None:
-    from ..evaluate.sensitivity import ATTRIBUTE, in_words, sensitivity
+    from ..evaluate.sensitivity import ATTRIBUTE, agrees, in_words, sensitivity
     from ..evaluate.trust import record
 
     for name in arguments.model:
         with Progress("sensitivity", quiet=False, unit="clip") as progress:
             facts = sensitivity(pairs, name, on_progress=progress.update)
         gap = result["spread"][name][ATTRIBUTE]["gaps"].get("pesq_wb_gain")
-        words = in_words(facts, gap)
-        print(f"{name}, {words}")
+        print(f"{name}, {in_words(facts, gap)}")
         if arguments.record:
-            record(arguments.record, "sensitivity", name, facts | {"agrees": words.endswith("says the same")})
+            record(arguments.record, "sensitivity", name, facts | {"agrees": agrees(facts, gap)})
 
 
 def _record(arguments: argparse.Namespace, result: dict[str, Any]) -> None:

@@ -201,8 +201,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
     if arguments.record:
         if not arguments.dp_epsilon:
             raise ValueError("--record writes down what budgets keep; accepted: with --dp-epsilon")
-        if arguments.record.exists():
-            read_trust(arguments.record)
+        read_trust(arguments.record)
     combinations = list(_combinations(arguments))
     if arguments.write_model:
         base = model_of(arguments.population, arguments.base)
@@ -236,7 +235,7 @@ def _attack(arguments: argparse.Namespace) -> int:
 
     if arguments.output:
         _unwritten(arguments.output, arguments.force)
-    if arguments.record and arguments.record.exists():
+    if arguments.record:
         read_trust(arguments.record)
     given = {name: getattr(arguments, name) for name in _NUMBERS if getattr(arguments, name) is not None}
     kinds = {"plain": Settings(**{k: v for k, v in given.items() if k not in _PRIVATE}, weighted=False)}

@@ -22,7 +22,6 @@ from ..samples import active_rms
 CLIPS = 500
 SEED = 2026
 SNRS_DB = (-5, 0, 5, 10, 15, 20)
-LICENCES = ("permissive", "gpl", "restricted")
 
 _SECONDS = 6.0
 _LEVELS_DBFS = (-32.0, -18.0)
@@ -37,7 +36,6 @@ def make_pairs(
     *,
     clips: int = CLIPS,
     seed: int = SEED,
-    licences: tuple[str, ...] = LICENCES,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write a folder that `pairs.load_pairs` takes, of the corpus's split "valid"; the same arguments, the same files.
@@ -51,8 +49,6 @@ def make_pairs(
     clips : int
         How many pairs.
     seed : int
-    licences : tuple of str
-        Groups of recordings to use.
     on_progress : callable, optional
         Called with pairs done and pairs in all.
 
@@ -65,13 +61,13 @@ def make_pairs(
     ImportError
         The extra ``audio`` or scipy is not installed.
     """
-    from ..train.corpus import manifest_rows
+    from ..train.corpus import GROUPS, manifest_rows
 
     if clips < 1:
         raise ValueError(f"{clips} pairs; accepted: 1 or more")
     if folder.exists():
         raise FileExistsError(f"{folder} exists; accepted: a folder that is to be made")
-    speech, noises, rooms = (manifest_rows([data], kind, "valid", licences) for kind in ("speech", "noise", "rir"))
+    speech, noises, rooms = (manifest_rows([data], kind, "valid", GROUPS) for kind in ("speech", "noise", "rir"))
     by_speaker: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in speech:
         by_speaker[row["speaker"]].append(row)

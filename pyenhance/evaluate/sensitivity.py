@@ -169,6 +169,11 @@ def _ratio(moved: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.asarray(moved @ weights / moved.mean(1))
 
 
+def agrees(facts: Mapping[str, Any], gap: Mapping[str, Any] | None) -> bool:
+    """Whether a model leans on an attribute just where groups are served unequally; see `in_words`."""
+    return gap is not None and (facts["ratio"] > facts["chance"]) == (gap["gap"] > gap["chance"])
+
+
 def in_words(facts: Mapping[str, Any], gap: Mapping[str, Any] | None) -> str:
     """What was found, and whether it agrees with how unequally the groups are served.
 
@@ -179,8 +184,7 @@ def in_words(facts: Mapping[str, Any], gap: Mapping[str, Any] | None) -> str:
     gap : mapping, optional
         Of `groups.compare_groups`, between the attribute's groups; None where there was none to judge.
     """
-    leans = facts["ratio"] > facts["chance"]
-    verb = "leans" if leans else "does not lean"
+    verb = "leans" if facts["ratio"] > facts["chance"] else "does not lean"
     said = (
         f"sensitivity to {facts['attribute']}: gains move {facts['ratio']:.2f} times as much ({facts['low']:.2f} to "
         f"{facts['high']:.2f}) with features that tell it as with others; attributes dealt out by chance give up to "
@@ -189,8 +193,11 @@ def in_words(facts: Mapping[str, Any], gap: Mapping[str, Any] | None) -> str:
     )
     if gap is None:
         return f"{said}; there is no gap to compare it with"
-    unequal = gap["gap"] > gap["chance"]
-    if leans == unequal:
+    if agrees(facts, gap):
         return f"{said}; the gap between groups says the same"
-    other = "a gap beyond chance all the same" if unequal else "groups are served alike all the same, within chance"
+    other = (
+        "a gap beyond chance all the same"
+        if gap["gap"] > gap["chance"]
+        else "groups are served alike all the same, within chance"
+    )
     return f"{said}; {other}: the two do not agree"

@@ -19,7 +19,9 @@ _DIGITS = 4
 
 
 def read_trust(path: Path) -> dict[str, dict[str, Any]]:
-    """The file that `record` wrote; ValueError when it is another."""
+    """The file that `record` wrote, nothing where there is none yet; ValueError when it is another."""
+    if not path.exists():
+        return {}
     try:
         found = json.loads(path.read_text())
         unknown = set(found).difference(SECTIONS)
@@ -50,7 +52,7 @@ def record(path: Path, section: str, name: str, facts: Mapping[str, Any]) -> Non
     """
     if section not in SECTIONS:
         raise ValueError(f"section {section!r}; accepted: {', '.join(SECTIONS)}")
-    found = read_trust(path) if path.exists() else {}
+    found = read_trust(path)
     found[section] = {**found.get(section, {}), name: rounded(facts)}
     ordered = {part: found[part] for part in SECTIONS if part in found}
     write_whole(path, (json.dumps(ordered, indent=1) + "\n").encode(), force=True)

@@ -22,7 +22,7 @@ from ..model.heads import Examples, mix_examples
 from ..model.recordings import Mix, make_mixes
 from ..model.summary import HEADS, summary_of
 from ..threads import one_thread
-from ..train.corpus import manifest_rows
+from ..train.corpus import GROUPS, manifest_rows
 
 FORMAT = "pyenhance-population-1"
 FRAME_STEP = 8
@@ -85,7 +85,7 @@ def prepare(
     data: Path,
     model: str,
     *,
-    groups: tuple[str, ...] = ("permissive", "gpl", "restricted"),
+    groups: tuple[str, ...] = GROUPS,
     speakers: int | None = None,
     seed: int = 0,
     summary: bytes,

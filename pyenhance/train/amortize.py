@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..align import padded, trimmed
 from ..dsp import HOP, SAMPLE_RATE
 from ..enhancer import Enhancer
 from ..measure import gain_loss
@@ -298,14 +299,13 @@ def enhanced(policy: Policy, noisy: np.ndarray) -> np.ndarray:
     """A clip as a policy's choices have it where nothing waits, shape (n,), aligned."""
     enhancer = Enhancer(policy.model)
     latency = enhancer.latency_samples
-    padded = np.concatenate((noisy, np.zeros(latency + (-len(noisy) - latency) % HOP, np.float32)))
     out = []
-    for k, hop in enumerate(padded.reshape(-1, 1, HOP)):
+    for k, hop in enumerate(padded(noisy, latency, HOP).reshape(-1, 1, HOP)):
         if policy.choose is None:
             out.append(enhancer.process_hops(hop, backlog=0))
         else:
             out.append(enhancer.process_hops(hop, lean=not policy.choose(k, enhancer.last_hop.voice)))
-    return np.concatenate(out).ravel()[latency : latency + len(noisy)]
+    return trimmed(np.concatenate(out), len(noisy), latency)
 
 
 def report(models: Sequence[Model], shards: Path, most: int, pairs: Path | None, every: int) -> str:

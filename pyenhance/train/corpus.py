@@ -17,6 +17,9 @@ import numpy as np
 from ..audio import read_audio
 from ..dsp import SAMPLE_RATE
 
+GROUPS = ("permissive", "gpl", "restricted")
+"""Of licences, as manifests have them."""
+
 KINDS = ("speech", "noise", "rir")
 SPLITS = ("train", "valid")
 

@@ -19,7 +19,7 @@ import numpy as np
 from .. import dsp
 from ..dsp import SignalSpec
 from ..samples import active_rms
-from .corpus import SPLITS, Corpus
+from .corpus import GROUPS, SPLITS, Corpus
 from .mixing import Mixer
 
 SEQUENCES_PER_SHARD = 48
@@ -257,7 +257,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=10, help="length of one sequence")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--groups", nargs="+", default=["permissive", "gpl", "restricted"], help="licences")
+    parser.add_argument("--groups", nargs="+", default=list(GROUPS), help="licences")
     parser.add_argument("--split", choices=SPLITS, default="train", help="of the recordings")
     parser.add_argument(
         "--part", type=_part, default=(1, 1), metavar="K/N", help="the K-th of N parts, which share no speaker or noise"

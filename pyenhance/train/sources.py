@@ -27,7 +27,7 @@ import numpy as np
 
 from ..evaluate.metrics import RATE, Opinion
 from ..samples import active_rms
-from .corpus import manifest_rows
+from .corpus import GROUPS, manifest_rows
 from .repair import Repair
 
 MIN_SECONDS, MIN_BANDWIDTH_HZ, LEVEL_DB = 0.4, 3000.0, -26.0
@@ -380,8 +380,7 @@ def chosen(found: Sequence[Recording], without: Iterable[str], per_speaker: int)
 
 def held_out(corpora: Sequence[Path]) -> set[str]:
     """The validation speakers of corpora: whoever trains must not have heard them."""
-    groups = ("permissive", "gpl", "restricted")
-    return {row["speaker"] for row in manifest_rows(corpora, "speech", "valid", groups)} if corpora else set()
+    return {row["speaker"] for row in manifest_rows(corpora, "speech", "valid", GROUPS)} if corpora else set()
 
 
 def main(argv: list[str] | None = None) -> None:

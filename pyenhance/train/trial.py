@@ -21,7 +21,7 @@ from ..evaluate.metrics import Scorer
 from ..model import load_model
 from ..model.adapt import adapt
 from ..model.recordings import make_mixes
-from .corpus import manifest_rows
+from .corpus import GROUPS, manifest_rows
 
 SNRS_DB = (0, 5, 10)
 MIN_NOISE_S, MIN_SPEECH_S, TEST_S, NOISE_S = 11.0, 19.0, 8, 20
@@ -140,7 +140,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--users", type=int, default=30)
     parser.add_argument("--voice-seconds", type=float, default=30)
     parser.add_argument("--model", default="default", help="a shipped model's name")
-    parser.add_argument("--groups", nargs="+", default=["permissive", "gpl", "restricted"], help="licences")
+    parser.add_argument("--groups", nargs="+", default=list(GROUPS), help="licences")
     parser.add_argument("--pesq-starts", type=int, default=2, help="see evaluate.metrics.Scorer")
     parser.add_argument("-o", "--output", type=Path, required=True, help="results (JSON), a user at a time")
     arguments = parser.parse_args(argv)
