@@ -27,7 +27,6 @@ _SECONDS = 6.0
 _LEVELS_DBFS = (-32.0, -18.0)
 _LOUDEST = 0.97
 _ROOM_EVERY = 3
-_EARLY_S = 0.05  # reflections that the target keeps, as in training
 
 
 def make_pairs(
@@ -107,16 +106,14 @@ def _mix(
     snr_db: int,
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Clean, noisy (n,) and the sorts of noise."""
-    from scipy.signal import oaconvolve
+    from ..train.mixing import in_room
 
     clean = read_audio(row["path"])[: int(_SECONDS * SAMPLE_RATE)]
     n = len(clean) // HOP * HOP
     wet = clean = clean[:n]
     if room:
         h = read_audio(room["path"])
-        h = h[np.argmax(np.abs(h)) :] / np.abs(h).max()
-        early = np.where(np.arange(len(h)) < _EARLY_S * SAMPLE_RATE, h, 0)
-        wet, clean = (oaconvolve(clean, response)[:n].astype(np.float32) for response in (h, early))
+        clean, wet = in_room(clean, h[np.argmax(np.abs(h)) :] / np.abs(h).max())
     noise, sorts = np.zeros(n), []
     for _ in range(rng.integers(1, 3)):
         chosen = noises[rng.integers(len(noises))]

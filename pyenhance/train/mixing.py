@@ -124,11 +124,7 @@ class Mixer:
         """Target and reverberant speech: direct sound with early reflections, and all of it."""
         if rng.random() < 0.55:
             return speech, speech
-        h = self._response(rng)
-        early = h.copy()
-        early[int(EARLY_SECONDS * SAMPLE_RATE) :] = 0
-        n = len(speech)
-        return oaconvolve(speech, early)[:n].astype(np.float32), oaconvolve(speech, h)[:n].astype(np.float32)
+        return in_room(speech, self._response(rng))
 
     def _response(self, rng: np.random.Generator) -> np.ndarray:
         h = self.corpus.read("rir", self.corpus.rooms[rng.integers(len(self.corpus.rooms))])
@@ -168,6 +164,25 @@ class Mixer:
             voice, _bandwidth, _speaker = self._talker(rng, vary=False)
             x += voice * np.float32(10 ** (rng.uniform(-8, 0) / 20) / (active_rms(voice) + 1e-9))
         return x
+
+
+def in_room(speech: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Direct sound with early reflections, which a target keeps, and all of it.
+
+    Parameters
+    ----------
+    speech : ndarray, shape (n,), float32
+    response : ndarray, shape (k,)
+        Of the room, from the direct sound on.
+
+    Returns
+    -------
+    early, wet : ndarray, shape (n,), float32
+    """
+    early = response.copy()
+    early[int(EARLY_SECONDS * SAMPLE_RATE) :] = 0
+    n = len(speech)
+    return oaconvolve(speech, early)[:n].astype(np.float32), oaconvolve(speech, response)[:n].astype(np.float32)
 
 
 def _change_speed(x: np.ndarray, speed: float) -> np.ndarray:

@@ -1,19 +1,7 @@
 // Profiles of a user: what is kept, which of them a microphone gets, what does not fit, and a fit that is ended.
 import assert from "node:assert/strict";
+import "./cache_storage.mjs";
 
-const caches = new Map();
-globalThis.caches = {
-  open: async (name) => {
-    const entries = caches.get(name) ?? new Map();
-    caches.set(name, entries);
-    return {
-      match: async (key) => entries.get(key)?.clone(),
-      put: async (key, reply) => entries.set(key, reply),
-      delete: async (key) => entries.delete(key),
-      keys: async () => [...entries.keys()],
-    };
-  },
-};
 const { Profiles, adapt } = await import("../../site/engine/profiles.js");
 
 // An engine whose default model is of version "a": a diff of one byte leads to a sum that names it.

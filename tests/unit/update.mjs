@@ -1,5 +1,6 @@
 // How an engine brings its model forward: which diffs it loads, what it keeps, what it refuses; and back.
 import assert from "node:assert/strict";
+import { caches } from "./cache_storage.mjs";
 import { createHash } from "node:crypto";
 import { TO_LIVE, TO_WORKER, received } from "../../site/engine/protocol.js";
 
@@ -21,18 +22,6 @@ globalThis.fetch = async (url) => {
   asked.push(name);
   if (!(name in files)) return { ok: false, url: name, status: 404, statusText: "gone" };
   return { ok: true, json: async () => files[name], arrayBuffer: async () => files[name].slice().buffer };
-};
-const caches = new Map();
-globalThis.caches = {
-  open: async (name) => {
-    const entries = caches.get(name) ?? new Map();
-    caches.set(name, entries);
-    return {
-      match: async (key) => entries.get(key)?.clone(),
-      put: async (key, reply) => entries.set(key, reply),
-      delete: async (key) => entries.delete(key),
-    };
-  },
 };
 const kept = await import("../../site/engine/kept.js");
 const base = new URL("../../site/engine/", import.meta.url);
