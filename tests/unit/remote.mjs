@@ -47,14 +47,20 @@ function open() {
   };
   return { engine: new RemoteEngine(port1), worker: port2, heard, types: () => heard.map(({ type }) => type) };
 }
-const turn = (ms = 20) => new Promise((resolve) => setTimeout(resolve, ms));
+const PATIENCE_MS = 20000;
+
+/** Messages take as long as the machine needs. @param {() => unknown} condition */
+async function until(condition) {
+  for (const end = Date.now() + PATIENCE_MS; !condition() && Date.now() < end;)
+    await new Promise((resolve) => setTimeout(resolve, 5));
+}
 
 // Where compiled code may run it comes as code, for no module passes between origins.
 {
   const { engine, types, heard } = open();
   const node = await createDenoiser(new AudioContext(), { engine, strengthDb: 6 });
   assert.deepEqual([node.given.buffer, node.stats().shared_memory, node.ring.latency], [undefined, false, 1440]);
-  await turn();
+  await until(() => heard.length >= 4);
   assert.deepEqual(types(), ["load", "carry-code", "control", "control"]);
   assert.equal(heard[0].remember, false);
   const { library } = node.told.find(({ type }) => type === "enhance");
@@ -77,7 +83,7 @@ const turn = (ms = 20) => new Promise((resolve) => setTimeout(resolve, ms));
   const node = await createDenoiser(new AudioContext(), { engine });
   await node.ready;
   assert.equal(node.stats().thread, "worker");
-  await turn();
+  await until(() => heard.some(({ type }) => type === "attach-by-messages"));
   const { stream } = heard.find(({ type }) => type === "attach-by-messages");
   const overloaded = new Promise((resolve) => node.addEventListener("overload", resolve));
   worker.postMessage({ type: "overload", stream });
@@ -86,7 +92,7 @@ const turn = (ms = 20) => new Promise((resolve) => setTimeout(resolve, ms));
   worker.postMessage({ type: "error", during: "live", stream, message: "torn" });
   assert.equal(await failed, "torn");
   node.dispose();
-  await turn();
+  await until(() => heard.at(-1).type === "detach");
   assert.equal(heard.at(-1).type, "detach");
   engine.dispose();
   WebAssembly.compile = compile;
@@ -96,9 +102,9 @@ const turn = (ms = 20) => new Promise((resolve) => setTimeout(resolve, ms));
 {
   const { engine, worker } = open();
   await engine.live;
-  worker.onmessage = null;
+  const asked = new Promise((resolve) => (worker.onmessage = resolve)); // and not answered
   const waits = assert.rejects(engine.setModel("tiny"), /the engine has gone/);
-  await turn();
+  await asked;
   worker.close();
   await waits;
   assert.equal(engine.disposed, true);
@@ -120,7 +126,7 @@ const turn = (ms = 20) => new Promise((resolve) => setTimeout(resolve, ms));
   port1.onmessage = ({ data }) => answers.push(received(TO_PAGE, data));
   await self.onmessage({ data: { type: "page", port: port2 } });
   port1.postMessage({ type: "model", id: 4, model: "default" });
-  await turn();
+  await until(() => answers.length);
   assert.deepEqual([answers.length, answers[0].during, answers[0].id], [1, "model", 4]);
   assert.match(answers[0].message, /no models yet/);
   assert.deepEqual(sent, []);
@@ -132,7 +138,7 @@ const turn = (ms = 20) => new Promise((resolve) => setTimeout(resolve, ms));
   const enhancing = () => ({ latency: 1440, bands: 34, destroy: () => ended++ });
   for (const number of [1, 2]) await streams.attach(number, enhancing, { port: new MessageChannel().port1 });
   streams.end();
-  await turn();
+  await until(() => ended === 2);
   assert.equal(ended, 2);
 }
 console.log("ok");
