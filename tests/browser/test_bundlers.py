@@ -7,8 +7,10 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -47,13 +49,15 @@ def bundlers(node: str) -> Path:
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pyenhance"
     folder = caches / f"bundlers-{hashlib.sha256(lock).hexdigest()[:12]}"
     if not folder.exists():
-        part = folder.with_suffix(".part")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copyfile(SOURCE / name, part / name)
-        _run("npm", "ci", "--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund", cwd=part)
-        part.rename(folder)
+        caches.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=caches) as temporary:
+            part = Path(temporary) / folder.name
+            part.mkdir()
+            for name in ("package.json", "package-lock.json"):
+                shutil.copyfile(SOURCE / name, part / name)
+            _run("npm", "ci", "--prefer-offline", "--ignore-scripts", "--no-audit", "--no-fund", cwd=part)
+            with suppress(OSError):  # tests run side by side: another's may be there by now
+                part.rename(folder)
     return folder / "node_modules"
 
 
