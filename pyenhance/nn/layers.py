@@ -163,7 +163,7 @@ class _Units:
         return gates
 
     def step(self, gate: np.ndarray, h: np.ndarray) -> np.ndarray:
-        """gate (1, 3 units), overwritten, h (1, all units) -> the next h (1, units) of these."""
+        """gate (n, 3 units), overwritten, h (n, all units) -> the next h (n, units) of these."""
         units = self._units
         hidden = self._of_hidden(quantize_activation(h.copy()))
         hidden *= self._hidden.scale
@@ -206,7 +206,7 @@ class GRU:
 
     def __init__(self, spec: LayerSpec, tensors: Mapping[str, np.ndarray]) -> None:
         self.spec = spec
-        both = 2 * spec.units  # r and z, whose two biases only ever appear as their sum
+        both = 2 * spec.channels  # r and z, whose two biases only ever appear as their sum
         joined, hidden = tensors["bias_ih"].copy(), tensors["bias_hh"].copy()
         joined[:both] += hidden[:both]
         hidden[:both] = 0
@@ -217,7 +217,7 @@ class GRU:
 
     @cached_property
     def _all(self) -> _Units:
-        return _Units(self.affines, self.spec.units)
+        return _Units(self.affines, self.spec.channels)
 
     @cached_property
     def _lean(self) -> _Units:
@@ -246,7 +246,61 @@ class GRU:
         return quantize_activation(out)
 
 
-Layer = Dense | Conv | GRU
+class BandConv(Conv):
+    """Convolution over neighbouring bands, and over time: the same weights for every band, a bias of each one's own.
 
-LAYERS: dict[str, type[Dense] | type[Conv] | type[GRU]] = {"dense": Dense, "conv": Conv, "gru": GRU}
+    Parameters
+    ----------
+    spec, tensors
+        As for `Dense`; weight has the shape (channels, frames * (2 reach + 1) * inputs of a band): frames oldest first,
+        of each the bands from the lowest to the highest. bias has the shape (units,).
+    """
+
+    def __call__(self, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None = None) -> np.ndarray:
+        """x (K, inputs), band after band, memory (frames - 1, inputs), updated -> (K, units) float32."""
+        bands, reach, frames = self.spec.bands, self.spec.reach, self.spec.frames
+        past = np.concatenate((memory, x)).reshape(len(memory) + len(x), bands, -1)
+        memory[:] = past[len(x) :].reshape(memory.shape)
+        framed = np.pad(past, ((0, 0), (reach, reach), (0, 0)))
+        near = [
+            framed[frame : frame + len(x), band : band + bands]
+            for frame in range(frames)
+            for band in range(2 * reach + 1)
+        ]
+        y = self._product(np.concatenate(near, 2).reshape(len(x) * bands, -1))
+        y *= self.affines[0].scale
+        y = y.reshape(len(x), self.spec.units)
+        y += self.affines[0].bias
+        return APPLY[self.spec.activation](y)
+
+
+class BandGRU(GRU):
+    """A GRU over time for each band, all with the same weights: its product takes all bands' states at once.
+
+    Parameters
+    ----------
+    spec, tensors
+        As for `GRU`, with a band's channels for its units and a band's inputs for its inputs.
+    """
+
+    def __call__(self, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None = None) -> np.ndarray:
+        """x (K, inputs) int8 values, band after band, memory (bands, channels), updated -> (K, units) int8 values."""
+        bands = self.spec.bands
+        gates = self._all.gates(x.reshape(len(x) * bands, -1)).reshape(len(x), bands, -1)
+        out, h = np.empty((len(x), bands, self.spec.channels), np.float32), memory
+        for k in range(len(x)):
+            out[k] = h = self._all.step(gates[k], h)
+        memory[:] = h
+        return quantize_activation(out.reshape(len(x), -1))
+
+
+Layer = Dense | Conv | GRU | BandConv | BandGRU
+
+LAYERS: dict[str, type[Layer]] = {
+    "dense": Dense,
+    "conv": Conv,
+    "gru": GRU,
+    "band_conv": BandConv,
+    "band_gru": BandGRU,
+}
 """The class of each kind."""

@@ -33,6 +33,14 @@ def backlog_values(backlog: float) -> np.ndarray:
     return quantize_activation(shares.astype(np.float32))
 
 
+def _side_by_side(seen: list[np.ndarray], bands: int) -> np.ndarray:
+    """Sources, each (K, its width), in one row a frame: band after band, of each the sources in turn."""
+    if bands == 1:
+        return np.concatenate(seen, 1)
+    count = len(seen[0])
+    return np.concatenate([x.reshape(count, bands, -1) for x in seen], 2).reshape(count, -1)
+
+
 class Network:
     """A list of layers with its weights; frozen.
 
@@ -94,7 +102,7 @@ class Network:
         full = None
         for name, layer in self.layers.items():
             seen = [outputs[source] for source in layer.spec.sources]
-            x = seen[0] if len(seen) == 1 else np.concatenate(seen, 1)
+            x = seen[0] if len(seen) == 1 else _side_by_side(seen, layer.spec.bands)
             place, shape = self.spec.memory[name]
             outputs[name] = layer(x, memory[place].reshape(shape), full if layer.spec.lean else None)
             if name == ARBITRATOR and self.spec.has_lean:

@@ -136,7 +136,7 @@ class GRU(Layer):
 
     def __init__(self, spec: LayerSpec, inputs: int) -> None:
         super().__init__(spec, inputs)
-        units = spec.units
+        units = spec.channels
         bound = units**-0.5
         self.weight_ih = nn.Parameter(torch.empty(3 * units, inputs).uniform_(-bound, bound))
         self.weight_hh = nn.Parameter(torch.empty(3 * units, units).uniform_(-bound, bound))
@@ -153,7 +153,46 @@ class GRU(Layer):
         return Recurrence.apply(projected, weight, self.bias_hh, quantise, self.held, share if lean else None, lean)
 
 
-LAYERS: dict[str, type[Layer]] = {"dense": Dense, "conv": Conv, "gru": GRU}
+class BandConv(Layer):
+    """Convolution over neighbouring bands and the last frames, oldest first, as one product for all bands."""
+
+    def __init__(self, spec: LayerSpec, inputs: int) -> None:
+        super().__init__(spec, inputs)
+        ((outputs, seen),) = KINDS[spec.kind].matrices(spec, inputs).values()
+        drawn = nn.Linear(seen, outputs)
+        self.weight, self.bias = drawn.weight, nn.Parameter(drawn.bias.detach().repeat(spec.bands))
+
+    def forward(self, x: Tensor, quantise: bool, share: Tensor | None = None) -> Tensor:
+        """x (T, B, inputs), band after band -> (T, B, units); every frame is a full one."""
+        bands, reach, frames = self.spec.bands, self.spec.reach, self.spec.frames
+        steps, batch = x.shape[:2]
+        framed = F.pad(x.reshape(steps, batch, bands, -1), (0, 0, reach, reach, 0, 0, frames - 1, 0))
+        near = [
+            framed[frame : frame + steps, :, band : band + bands]
+            for frame in range(frames)
+            for band in range(2 * reach + 1)
+        ]
+        y = F.linear(torch.cat(near, -1), self.matrix("weight", quantise)).reshape(steps, batch, -1) + self.bias
+        activation = _ACTIVATIONS.get(self.spec.activation)
+        return activation(y.float()) if activation else y
+
+
+class BandGRU(GRU):
+    """A GRU over time for each band, all with the same weights: bands are so many more sequences."""
+
+    def forward(self, x: Tensor, quantise: bool, share: Tensor | None = None) -> Tensor:
+        """x (T, B, inputs), band after band -> h (T, B, units), float32, from a zero state."""
+        steps, batch = x.shape[:2]
+        return super().forward(x.reshape(steps, batch * self.spec.bands, -1), quantise).reshape(steps, batch, -1)
+
+
+LAYERS: dict[str, type[Layer]] = {
+    "dense": Dense,
+    "conv": Conv,
+    "gru": GRU,
+    "band_conv": BandConv,
+    "band_gru": BandGRU,
+}
 """The class of each kind of `nn.KINDS`."""
 
 
@@ -306,7 +345,10 @@ class Network(nn.Module):
 
     def _output(self, layer: LayerSpec, outputs: Mapping[str, Tensor], share: Tensor | None = None) -> Tensor:
         seen = [outputs[source] for source in layer.sources]
-        return getattr(self, layer.name)(seen[0] if len(seen) == 1 else torch.cat(seen, -1), self.quantise, share)
+        x = seen[0]
+        if len(seen) > 1:  # band after band, of each the sources in turn
+            x = torch.cat([y.reshape(*y.shape[:2], layer.bands, -1) for y in seen], -1).flatten(2)
+        return getattr(self, layer.name)(x, self.quantise, share)
 
     def heads_on(self, body: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """What this network's heads answer to another's layers, which fit (`check_heads`); see `answers`."""

@@ -304,7 +304,7 @@ def test_the_cost_of_a_list() -> None:
     assert spec.weights == 4 * 10 + 3 * 10 * 20 + 3 * 7 * (30 + 7)
     assert spec.memory_size == 2 * 10 + 7 and spec.widths == {INPUT: 4, BACKLOG: 4, "a": 10, "b": 20, "c": 7}
     assert NetworkSpec.from_json(spec.to_json(), 4) == spec
-    assert not spec.has_lean and spec.lean_weights == spec.weights and "lean" not in spec.to_json()
+    assert not spec.has_lean and spec.lean_multiply_adds == spec.weights and "lean" not in spec.to_json()
 
 
 def test_the_cost_of_a_lean_frame() -> None:
@@ -316,7 +316,7 @@ def test_the_cost_of_a_lean_frame() -> None:
     )
     spec = NetworkSpec(4, layers)
     always = 4 * 10 + 14 + 3 * 7 * (18 + 7)
-    assert spec.weights == always + 3 * 8 * 18 and spec.lean_weights == always + 3 * 2 * 18 and spec.has_lean
+    assert spec.weights == always + 3 * 8 * 18 and spec.lean_multiply_adds == always + 3 * 2 * 18 and spec.has_lean
     assert NetworkSpec.from_json(spec.to_json(), 4) == spec
 
 
