@@ -138,7 +138,7 @@ class GRU(Layer):
         super().__init__(spec, inputs)
         units = spec.channels
         bound = units**-0.5
-        self.weight_ih = nn.Parameter(torch.empty(3 * units, inputs).uniform_(-bound, bound))
+        self.weight_ih = nn.Parameter(torch.empty(3 * units, inputs // spec.bands).uniform_(-bound, bound))
         self.weight_hh = nn.Parameter(torch.empty(3 * units, units).uniform_(-bound, bound))
         self.bias_ih = nn.Parameter(torch.zeros(3 * units))
         self.bias_hh = nn.Parameter(torch.zeros(3 * units))
