@@ -227,7 +227,13 @@ class GRU:
         """x (K, inputs) int8 values, memory (1, units) float32, updated -> (K, units) int8 values.
 
         full, shape (K,), bool, tells which frames update all units; the others update the first `lean`. None: all do.
+        A layer that goes backward starts from zeros with the last row, and remembers nothing.
         """
+        if self.spec.backward:
+            return self._forward(x[::-1], np.zeros_like(memory), None)[::-1]
+        return self._forward(x, memory, full)
+
+    def _forward(self, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None) -> np.ndarray:
         out = np.empty((len(x), self.spec.units), np.float32)
         if full is None or full.all():
             gates, h = self._all.gates(x), memory
@@ -283,8 +289,8 @@ class BandGRU(GRU):
         As for `GRU`, with a band's channels for its units and a band's inputs for its inputs.
     """
 
-    def __call__(self, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None = None) -> np.ndarray:
-        """x (K, inputs) int8 values, band after band, memory (bands, channels), updated -> (K, units) int8 values."""
+    def _forward(self, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None) -> np.ndarray:
+        """As above, of a band: x (K, inputs), band after band, memory (bands, channels), updated."""
         bands = self.spec.bands
         gates = self._all.gates(x.reshape(len(x) * bands, -1)).reshape(len(x), bands, -1)
         out, h = np.empty((len(x), bands, self.spec.channels), np.float32), memory

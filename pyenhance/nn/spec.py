@@ -53,6 +53,8 @@ class LayerSpec:
         same weights; 1 for the others.
     reach : int
         Neighbours on either side that a band sees in a convolution over bands; beyond the edges are zeros.
+    backward : bool
+        A GRU that goes from the last frame to the first, from a zero state: only whole recordings have a last frame.
     lean : int
         Units of a GRU that a lean frame updates: the first so many, by the same weights as a full one; the others
         hold their state, which stays as valid as it was. 0: every frame updates all.
@@ -67,6 +69,7 @@ class LayerSpec:
     lean: int = 0
     bands: int = 1
     reach: int = 0
+    backward: bool = False
 
     @property
     def channels(self) -> int:
@@ -91,8 +94,8 @@ class LayerKind(NamedTuple):
         Whether it may see `INPUT`.
     lean : bool
         Whether it may have a lean part.
-    frames, bands, reach : bool
-        Whether it may see several frames, works band by band, and may see neighbouring bands.
+    frames, bands, reach, backward : bool
+        Whether it may see several frames, works band by band, may see neighbouring bands, and may go backward.
     """
 
     matrices: Callable[[LayerSpec, int], dict[str, tuple[int, int]]]
@@ -104,6 +107,7 @@ class LayerKind(NamedTuple):
     frames: bool = False
     bands: bool = False
     reach: bool = False
+    backward: bool = False
 
 
 KINDS: dict[str, LayerKind] = {
@@ -128,6 +132,7 @@ KINDS: dict[str, LayerKind] = {
         memory=lambda layer, inputs: (1, layer.units),
         activations=("tanh",),
         lean=True,
+        backward=True,
     ),
     "band_conv": LayerKind(
         matrices=lambda layer, inputs: {
@@ -148,6 +153,7 @@ KINDS: dict[str, LayerKind] = {
         memory=lambda layer, inputs: (layer.bands, layer.channels),
         activations=("tanh",),
         bands=True,
+        backward=True,
     ),
 }
 """Every kind of layer. In this order the compiled code knows them (`backend.structures`)."""
@@ -267,6 +273,11 @@ class NetworkSpec:
         return KINDS[layer.kind].matrices(layer, self.inputs_of(layer)).values()
 
     @cached_property
+    def whole_recordings(self) -> bool:
+        """Whether a layer goes backward, so that no stream can be run."""
+        return any(layer.backward for layer in self.layers)
+
+    @cached_property
     def has_lean(self) -> bool:
         """Whether a layer has a lean part; else every frame is a full one."""
         return any(layer.lean for layer in self.layers)
@@ -288,7 +299,7 @@ class NetworkSpec:
         return cls(inputs, tuple(_layer(value) for value in values))
 
 
-_LATER = {"lean": 0, "bands": 1, "reach": 0}
+_LATER = {"lean": 0, "bands": 1, "reach": 0, "backward": False}
 
 
 def _layer(value: Any) -> LayerSpec:
@@ -336,6 +347,8 @@ def _check(layer: LayerSpec, hidden: dict[str, bool]) -> None:
         refuse("reach", layer.reach, f"0 to {_MAX_REACH} for a convolution over bands, 0 for the others")
     if not (type(layer.lean) is int and 0 <= layer.lean < (layer.units if kind.lean else 1)):
         refuse("lean", layer.lean, f"0 to {layer.units - 1}" if kind.lean else "0 for all but GRUs")
+    if type(layer.backward) is not bool or (layer.backward and (not kind.backward or layer.lean)):
+        refuse("backward", layer.backward, "true for GRUs without a lean part, false for all")
     if layer.activation not in kind.activations:
         refuse("activation", layer.activation, kind.activations)
     if not layer.sources:

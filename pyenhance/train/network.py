@@ -148,6 +148,11 @@ class GRU(Layer):
 
         share, shape (T, B), in [0, 1]: how much of its step each unit takes that lean frames hold; None: all of it.
         """
+        if self.spec.backward:
+            return self._forward(x.flip(0), quantise).flip(0)
+        return self._forward(x, quantise, share)
+
+    def _forward(self, x: Tensor, quantise: bool, share: Tensor | None = None) -> Tensor:
         projected = self.product("weight_ih", "bias_ih", x, quantise)
         weight, lean = self.matrix("weight_hh", quantise), self.spec.lean
         return Recurrence.apply(projected, weight, self.bias_hh, quantise, self.held, share if lean else None, lean)
@@ -180,10 +185,10 @@ class BandConv(Layer):
 class BandGRU(GRU):
     """A GRU over time for each band, all with the same weights: bands are so many more sequences."""
 
-    def forward(self, x: Tensor, quantise: bool, share: Tensor | None = None) -> Tensor:
+    def _forward(self, x: Tensor, quantise: bool, share: Tensor | None = None) -> Tensor:
         """x (T, B, inputs), band after band -> h (T, B, units), float32, from a zero state."""
         steps, batch = x.shape[:2]
-        return super().forward(x.reshape(steps, batch * self.spec.bands, -1), quantise).reshape(steps, batch, -1)
+        return super()._forward(x.reshape(steps, batch * self.spec.bands, -1), quantise).reshape(steps, batch, -1)
 
 
 LAYERS: dict[str, type[Layer]] = {
