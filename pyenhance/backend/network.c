@@ -2,7 +2,8 @@
 // activation; and GRUs, which are two such products with their gates. Activations between layers are whole numbers in
 // [-127, 127] held in float32. Apart from the products it is plain C, which compilers turn into SIMD.
 
-// Of each machine: `weights`, 16 of a row; `cells`, 16 activations; `lanes`, parts of a sum of their products.
+// Of each machine: `weights`, 16 of a row; `cells`, 16 activations; `lanes`, parts of a sum of their products. And
+// row_of_floats, a row times features, sixteen sums at a time: compilers convert the weights one by one.
 #if defined(__wasm_simd128__)
 #include <wasm_simd128.h>
 enum { TURNS = 1 };  // four rows take turns in memory, 16 weights each
@@ -38,7 +39,6 @@ static inline void store_sums(int32_t *to, const lanes *s) {
   wasm_v128_store(to, wasm_i32x4_add(wasm_i32x4_shuffle(a, b, 0, 1, 4, 5), wasm_i32x4_shuffle(a, b, 2, 3, 6, 7)));
 }
 
-// One row of weights times features, sixteen sums at a time: compilers convert bytes one by one.
 static inline float row_of_floats(const int8_t *w, const float *x, int inputs) {
   v128_t sum[4] = {0};
   for (int k = 0; k < inputs; k += 16) {
@@ -72,9 +72,21 @@ static inline void store_sums(int32_t *to, const lanes *s) {
   __m128i low = _mm256_castsi256_si128(sum), high = _mm256_extracti128_si256(sum, 1);
   _mm_storeu_si128((__m128i *)to, _mm_add_epi32(low, high));
 }
-#endif
-
-// One row of weights times features, sixteen sums at a time.
+static inline __m256 eight_floats(const int8_t *w, const float *x) {
+  __m256 wide = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)w)));
+  return _mm256_mul_ps(wide, _mm256_loadu_ps(x));
+}
+static inline float row_of_floats(const int8_t *w, const float *x, int inputs) {
+  __m256 low = _mm256_setzero_ps(), high = low;
+  for (int k = 0; k < inputs; k += 16) {
+    low = _mm256_add_ps(low, eight_floats(w + k, x + k));
+    high = _mm256_add_ps(high, eight_floats(w + k + 8, x + k + 8));
+  }
+  low = _mm256_add_ps(low, high);
+  __m128 all = _mm_add_ps(_mm256_castps256_ps128(low), _mm256_extractf128_ps(low, 1));
+  return all[0] + all[2] + (all[1] + all[3]);
+}
+#else
 static inline float row_of_floats(const int8_t *w, const float *x, int inputs) {
   float part[16] = {0}, sum = 0;
   for (int k = 0; k < inputs; k += 16)
@@ -82,6 +94,7 @@ static inline float row_of_floats(const int8_t *w, const float *x, int inputs) {
   for (int j = 0; j < 16; j++) sum += part[j];
   return sum;
 }
+#endif
 #endif
 
 // The sums of four rows of weights times each of `count` inputs, 1 or AT_ONCE, which lie `stride` apart; each of them
