@@ -142,18 +142,22 @@ static inline int32_t whole(float x) {
   return sum.bits - 0x4b400000;
 }
 
-// e^x to 2e-7, relative: 2^n e^f with |f| <= ln(2)/2, e^f by its series.
-static inline float exponential(float x) {
-  x = clamp(x, -87, 87);
-  union number sum = {x * 1.44269504f + 12582912.0f}, power;
-  float n = sum.value - 12582912.0f, f = x - n * 0.693145752f - n * 1.42860677e-6f;
-  float p = 1 + f * (1 + f * (0.5f + f * (1.0f / 6 + f * (1.0f / 24 + f * (1.0f / 120 + f * (1.0f / 720))))));
+// 2^t: 2^n 2^f with |f| <= 1/2, 2^f = e^(f ln 2) by its series. What t loses in being rounded is nothing to the gates,
+// which are flat where it is large.
+static inline float power_of_two(float t) {
+  t = clamp(t, -126, 126);
+  union number sum = {t + 12582912.0f}, power;
+  float f = t - (sum.value - 12582912.0f);
+  float p =
+      1 + f * (6.931471806e-01f +
+               f * (2.402265070e-01f +
+                    f * (5.550410866e-02f + f * (9.618129108e-03f + f * (1.333355815e-03f + f * 1.540353039e-04f)))));
   power.bits = (int32_t)((uint32_t)(sum.bits + 127) << 23);
   return p * power.value;
 }
 
-static inline float sigmoid(float x) { return 1 / (1 + exponential(-x)); }
-static inline float tangent(float x) { return 1 - 2 / (1 + exponential(2 * x)); }  // the hyperbolic one
+static inline float sigmoid(float x) { return 1 / (1 + power_of_two(-1.44269504f * x)); }
+static inline float tangent(float x) { return 1 - 2 / (1 + power_of_two(2.88539008f * x)); }  // the hyperbolic one
 
 // Whole numbers in [-127, 127] for values in [-1, 1].
 static inline float quantise(float x) { return nearest(127 * x); }

@@ -248,12 +248,7 @@ def test_a_library_without_the_functions_is_refused(
 # Each makes compiled code compute something else: `from` in the file becomes `to`.
 _FAULTS = {
     "the sums": ("network.c", "* x[j * stride + k];", "* (x[j * stride + k] & 0x3f);", "network"),
-    "tanh": (
-        "network.c",
-        "return 1 - 2 / (1 + exponential(2 * x));",
-        "return 1 - 2 / (1 + exponential(x));",
-        "network",
-    ),
+    "tanh": ("network.c", "power_of_two(2.88539008f * x)", "power_of_two(1.44269504f * x)", "network"),
     "the choice": ("network.c", "[t * arbitrator->stride] > 0.5f;", "[t * arbitrator->stride] < 0.5f;", "network"),
     "what lean frames hold": ("network.c", "k < updated; k++", "k < channels; k++", "network"),
     "what a convolution remembers": ("network.c", "= seen[(f + 1) * row + edge + k]", "= seen[k]", "network"),
