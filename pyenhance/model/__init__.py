@@ -1,7 +1,7 @@
 """What a model is: layers, signal path, weights file; and those that ship. Joins `dsp`, `nn` and `backend`."""
 
 from .diff import apply_diffs, make_diff, read_header
-from .percepnet import SHAPES, named_shape, percepnet, with_lean_part
+from .percepnet import SHAPES, named_shape, percepnet, with_backward_part, with_lean_part
 from .registry import Model, available_models, forget_model, load_model
 from .stream import HopFacts, ModelStream
 from .weights import Weights, read_weights, write_weights
@@ -21,6 +21,7 @@ __all__ = [
     "percepnet",
     "read_header",
     "read_weights",
+    "with_backward_part",
     "with_lean_part",
     "write_weights",
 ]
