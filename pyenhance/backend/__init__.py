@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 
 from ..dsp.spec import SignalSpec
+from ..nn.spec import NetworkSpec
 from .check import network_differs, signal_differs
 from .library import COMPILED, compile_native, load_library
 from .program import Program
@@ -78,7 +79,12 @@ def wanted_kernel(kernel: str | None = None) -> str | None:
     return kernel or os.environ.get("PYENHANCE_KERNEL")
 
 
-def choose(kernel: str | None = None, spec: SignalSpec | None = None) -> Backend:
+_BACKWARD = "cannot run layers that go backward"
+
+
+def choose(
+    kernel: str | None = None, spec: SignalSpec | None = None, network_spec: NetworkSpec | None = None
+) -> Backend:
     """What is to compute a model.
 
     Parameters
@@ -87,6 +93,8 @@ def choose(kernel: str | None = None, spec: SignalSpec | None = None) -> Backend
         See `wanted_kernel`.
     spec : SignalSpec, optional
         The model's signal path.
+    network_spec : NetworkSpec, optional
+        The model's network. One for whole recordings is run by numpy, its signal path by what works.
 
     Returns
     -------
@@ -95,9 +103,10 @@ def choose(kernel: str | None = None, spec: SignalSpec | None = None) -> Backend
     Raises
     ------
     ValueError
-        There is no such kernel here; the message says why.
+        There is no such kernel here, or it cannot run that network; the message says why.
     """
     spec = spec or SignalSpec()
+    backward = network_spec is not None and network_spec.whole_recordings
     wanted = wanted_kernel(kernel)
     if wanted == NUMPY:
         return Backend(NUMPY, NUMPY, {})
@@ -105,6 +114,8 @@ def choose(kernel: str | None = None, spec: SignalSpec | None = None) -> Backend
         fault = _network_fault(wanted) if wanted in COMPILED else "unknown here"
         if fault is not None:
             raise ValueError(f"kernel {wanted!r}: {fault}; accepted: {', '.join(available_kernels())}")
+        if backward:
+            raise ValueError(f"kernel {wanted!r} {_BACKWARD}; accepted: {NUMPY}, or none named")
     why_not: dict[str, str] = {}
     candidates = [wanted] if wanted else list(reversed(COMPILED))
     network = signal = NUMPY
@@ -112,8 +123,10 @@ def choose(kernel: str | None = None, spec: SignalSpec | None = None) -> Backend
         faults = {"network": _network_fault(name), "signal path": None}
         if faults["network"] is None:
             faults["signal path"] = _signal_fault(name, spec)
-            network = name if network == NUMPY else network
+            network = name if network == NUMPY and not backward else network
             signal = name if signal == NUMPY and faults["signal path"] is None else signal
+        if backward:
+            faults["network"] = faults["network"] or _BACKWARD
         found = [f"{half}: {fault}" for half, fault in faults.items() if fault is not None]
         if found:
             why_not[name] = "; ".join(found)

@@ -69,10 +69,14 @@ class Runner:
         names: tuple[str, ...],
         backlog: float = 0.0,
         effort: str = "full",
+        ahead: int = 0,
     ) -> dict[str, np.ndarray]:
-        """Outputs of the named layers over K frames, shapes (K, units); backlog and effort are as for `Network`."""
+        """Outputs of the named layers over K frames, shapes (K, units); the rest is as for `Network`.
+
+        A network for whole recordings, the only one that needs frames ahead, is run by numpy (`backend.choose`).
+        """
         if self.program is None:
-            outputs = self.network(features, memory, backlog, effort)
+            outputs = self.network(features, memory, backlog, effort, ahead=ahead, names=names)
             return {name: outputs[name] for name in names}
         blocks = [features[i : i + BLOCK_HOPS] for i in range(0, len(features), BLOCK_HOPS)]
         with self.lock:
@@ -150,11 +154,11 @@ class ModelStream:
         return Frames(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
 
     def estimate(
-        self, features: np.ndarray, backlog: float = 0.0, effort: str = "full"
+        self, features: np.ndarray, backlog: float = 0.0, effort: str = "full", ahead: int = 0
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Gains and strengths, shape (K, bands), and voice activity, shape (K,), all in [0, 1]."""
+        """Gains and strengths, shape (K, bands), and voice activity, shape (K,), all in [0, 1]; see `nn.Network`."""
         names = HEADS + ((ARBITRATOR,) if self._runner.network.spec.has_lean else ())
-        outputs = self._runner.layers(features, self.state.memory, names, backlog, effort)
+        outputs = self._runner.layers(features, self.state.memory, names, backlog, effort, ahead)
         chosen = outputs.get(ARBITRATOR)
         self.full_frames = len(features) if chosen is None else int((chosen > np.float32(0.5)).sum())
         return outputs["gain"], outputs["strength"], outputs["vad"][:, 0]
