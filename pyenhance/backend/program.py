@@ -7,8 +7,8 @@ import numpy as np
 
 from ..nn.layers import Affine, Layer
 from ..nn.network import Network, check_effort
-from ..nn.spec import ACTIVATIONS, ARBITRATOR, BACKLOG, BACKLOG_WIDTH, EFFORTS, INPUT, KINDS
-from .structures import BLOCK_HOPS, array, fill
+from ..nn.spec import ACTIVATIONS, ARBITRATOR, BACKLOG, BACKLOG_WIDTH, EFFORTS, INPUT, KINDS, LayerSpec
+from .structures import BANDS_AT_ONCE, BLOCK_HOPS, array, fill
 
 _SUMS, _COLUMNS = 4, 16  # rows and columns come in multiples of these
 
@@ -55,10 +55,10 @@ class Program:
             num_layers=len(self.layers),
             layers=array("layer", list(self.layers.values())),
             # Room for the widest cells, of 16 bits.
-            seen=np.zeros(max(affine.columns for affine in affines), np.int16),
-            seen_hidden=np.zeros(max(affine.columns for affine in affines), np.int16),
-            sums=np.zeros(max(affine.rows for affine in affines), np.int32),
-            gates=np.zeros(max(affine.rows for affine in affines), np.float32),
+            seen=np.zeros(max(map(self._seen, self.spec.layers)), np.int16),
+            second=np.zeros(max(map(self._second, self.spec.layers)), np.int16),
+            sums=np.zeros(BANDS_AT_ONCE * max(affine.rows for affine in affines), np.int32),
+            gates=np.zeros(BANDS_AT_ONCE * max(affine.rows for affine in affines), np.float32),
             backlog=backlog,
             arbitrator=list(self.layers).index(ARBITRATOR) if self.spec.has_lean else -1,
         )
@@ -72,9 +72,19 @@ class Program:
         if integers and self._turns:
             weight = _taking_turns(weight)
         self.matrices.append((weight, affine.weight))
-        scale, bias = np.zeros(rows, np.float32), np.zeros(rows, np.float32)
-        scale[:outputs], bias[:outputs] = affine.scale, affine.bias
+        scale, bias = np.zeros(rows, np.float32), np.zeros(max(rows, len(affine.bias)), np.float32)
+        scale[:outputs], bias[: len(affine.bias)] = affine.scale, affine.bias
         return fill("affine", weight=weight, scale=scale, bias=bias, rows=rows, columns=columns)
+
+    def _seen(self, spec: LayerSpec) -> int:
+        """Cells that a layer sees, with those that the last band's padded columns reach."""
+        inputs = self.spec.inputs_of(spec)
+        return spec.frames * (inputs + 2 * spec.reach * (inputs // spec.bands)) + _COLUMNS
+
+    def _second(self, spec: LayerSpec) -> int:
+        """Cells of a GRU's state, or of the windows of all bands over several frames."""
+        windows = spec.frames * (2 * spec.reach + 1) * (self.spec.inputs_of(spec) // spec.bands)
+        return max(spec.units + _COLUMNS, spec.bands * _padded(windows, _COLUMNS))
 
     @staticmethod
     def padded(weight: np.ndarray) -> tuple[int, int]:
@@ -99,6 +109,8 @@ class Program:
             activation=ACTIVATIONS.index(spec.activation),
             floats=not layer.integers,
             frames=spec.frames,
+            bands=spec.bands,
+            reach=spec.reach,
             inputs=self.spec.inputs_of(spec),
             units=spec.units,
             lean=spec.lean,

@@ -120,7 +120,8 @@ class Network:
         check_effort(backlog, effort)
         outputs = {INPUT: features}
         if self._hears_backlog:
-            outputs[BACKLOG] = np.broadcast_to(backlog_values(backlog), (len(features), BACKLOG_WIDTH))
+            # As memory, frame after frame: layers lay views over what they see.
+            outputs[BACKLOG] = np.repeat(backlog_values(backlog)[None], len(features), 0)
         full = None
         for name, layer in self.layers.items():
             seen = [outputs[source] for source in layer.spec.sources]

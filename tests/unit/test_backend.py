@@ -94,7 +94,7 @@ def test_a_structure_is_filled_by_name() -> None:
     backwards = fill("affine", **dict(reversed(values.items())))
     assert bytes(backwards) == bytes(affine)
     assert fill("affine", **_affine(bias=None)).bias is None
-    pointers = dict.fromkeys(("layers", "seen", "seen_hidden", "sums", "gates", "backlog"))
+    pointers = dict.fromkeys(("layers", "seen", "second", "sums", "gates", "backlog"))
     network = fill("network", num_layers=0, arbitrator=-1, **pointers)
     assert network.size == ctypes.sizeof(network)
 
@@ -126,7 +126,7 @@ def test_what_a_field_cannot_take_is_refused(changes: dict, message: str) -> Non
 def test_structures_of_another_name_are_refused() -> None:
     affine = fill("affine", **_affine())
     source = fill("source", **{"from": np.zeros((1, 4), np.float32), "width": 4, "stride": 4})
-    nothing = dict.fromkeys(("layers", "seen", "seen_hidden", "sums", "gates", "backlog"))
+    nothing = dict.fromkeys(("layers", "seen", "second", "sums", "gates", "backlog"))
     for wrong in (affine, array("affine", [affine]), np.zeros(4, np.float32)):
         with pytest.raises(TypeError, match="network: layers is"):
             fill("network", num_layers=1, arbitrator=-1, **nothing | {"layers": wrong})
