@@ -275,6 +275,7 @@ def enhance(
     sample_rate : int, Hz
         Other rates than 48000 need soxr (``pip install pyenhance[audio]``).
     model : str, path or Model
+        Also one that hears whole recordings.
     strength_db : float or None
         Largest attenuation in dB; 0 = untouched, None = no limit.
     linked : bool

@@ -292,22 +292,28 @@ class BandConv(Conv):
 
     def __call__(self, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None = None) -> np.ndarray:
         """x (K, inputs), band after band, memory (frames - 1, inputs), updated -> (K, units) float32."""
-        bands, reach, frames = self.spec.bands, self.spec.reach, self.spec.frames
-        past = np.concatenate((memory, x)).reshape(len(memory) + len(x), bands, -1)
-        memory[:] = past[len(x) :].reshape(memory.shape)
-        framed = np.pad(past, ((0, 0), (reach, reach), (0, 0)))
-        frame, band, item = framed.strides
-        near = (frames, (2 * reach + 1) * framed.shape[2])
-        # What a band sees of each frame lies end to end; the views of neighbouring bands and frames overlap.
-        windows = np.ndarray((len(x), bands, *near), np.float32, framed, 0, (frame, band, frame, item))
         y = np.empty((len(x), self.spec.units), np.float32)
         for first in range(0, len(x), _BLOCK_FRAMES):
-            seen, sums = windows[first : first + _BLOCK_FRAMES], y[first : first + _BLOCK_FRAMES]
-            self._product(seen.reshape(len(seen) * bands, -1), sums.reshape(len(seen) * bands, -1))
-            sums.reshape(-1, self.spec.channels)[:] *= self.affines[0].scale
-            sums += self.affines[0].bias
-            APPLY[self.spec.activation](sums)
+            rows = slice(first, first + _BLOCK_FRAMES)
+            self._convolve(x[rows], memory, y[rows])
         return y
+
+    def _convolve(self, x: np.ndarray, memory: np.ndarray, y: np.ndarray) -> None:
+        """A block of frames, into y."""
+        bands, reach, frames = self.spec.bands, self.spec.reach, self.spec.frames
+        past = np.concatenate((memory, x))
+        memory[:] = past[len(x) :]
+        framed = np.zeros((len(past), bands + 2 * reach, past.shape[1] // bands), np.float32)
+        framed[:, reach : reach + bands] = past.reshape(len(past), bands, -1)
+        frame, band, item = framed.strides
+        # What a band sees of each frame lies end to end; the views of neighbouring bands and frames overlap.
+        near = (len(x), bands, frames, (2 * reach + 1) * framed.shape[2])
+        windows = np.ndarray(near, np.float32, framed, 0, (frame, band, frame, item))
+        by_band = y.reshape(len(x) * bands, -1)
+        self._product(windows.reshape(len(x) * bands, -1), by_band)
+        by_band *= self.affines[0].scale
+        y += self.affines[0].bias
+        APPLY[self.spec.activation](y)
 
 
 class BandGRU(GRU):

@@ -6,7 +6,7 @@ import numpy as np
 
 from .layers import LAYERS, Layer
 from .quantize import quantize_activation
-from .spec import ARBITRATOR, BACKLOG, BACKLOG_WIDTH, EFFORTS, INPUT, NetworkSpec
+from .spec import ARBITRATOR, BACKLOG, BACKLOG_WIDTH, EFFORTS, INPUT, LayerSpec, NetworkSpec
 
 
 def check_effort(backlog: float, effort: str) -> None:
@@ -104,7 +104,7 @@ class Network:
             So many of the last frames are a run-up for the layers that go backward: `memory` stays as of the frame
             before them, from which the next call goes on.
         names : collection of str, optional
-            The layers whose outputs are wanted: others' are let go as soon as no layer sees them. None: all.
+            The layers whose outputs are wanted: others' are let go when no further layer sees them. None: all.
 
         Returns
         -------
@@ -124,15 +124,21 @@ class Network:
             outputs[BACKLOG] = np.repeat(backlog_values(backlog)[None], len(features), 0)
         full = None
         for name, layer in self.layers.items():
-            seen = [outputs[source] for source in layer.spec.sources]
-            x = seen[0] if len(seen) == 1 else _side_by_side(seen, layer.spec.bands)
             place, shape = self.spec.memory[name]
-            outputs[name] = _run(layer, x, memory[place].reshape(shape), full if layer.spec.lean else None, ahead)
+            remembered, chosen = memory[place].reshape(shape), full if layer.spec.lean else None
+            outputs[name] = _run(layer, self._inputs(outputs, layer.spec, names), remembered, chosen, ahead)
             if name == ARBITRATOR and self.spec.has_lean:
                 if effort != "auto":
                     outputs[name].fill(effort == "full")
                 full = outputs[name][:, 0] > np.float32(0.5)
-            for source in layer.spec.sources:
-                if names is not None and source not in names and self._last_seen_by[source] == name:
-                    outputs.pop(source, None)
         return outputs
+
+    def _inputs(self, outputs: dict[str, np.ndarray], layer: LayerSpec, names: Collection[str] | None) -> np.ndarray:
+        """What a layer sees; if only `names` are wanted, outputs that no layer after it sees are let go: of a long
+        recording all of them would be much."""
+        seen = [outputs[source] for source in layer.sources]
+        if names is not None:
+            for source in layer.sources:
+                if source not in names and self._last_seen_by[source] == layer.name:
+                    outputs.pop(source, None)
+        return seen[0] if len(seen) == 1 else _side_by_side(seen, layer.bands)
