@@ -154,7 +154,7 @@ class Conv(Dense):
 
 
 class _Units:
-    """The first units of a GRU: their rows of both products, and one step of their state.
+    """The first units of a GRU: their rows of both products, and the steps of their state.
 
     Gates r, z and n lie one after the other, (3, bands, units), so that no step works on parts of rows.
     """
@@ -188,22 +188,29 @@ class _Units:
         gates += self._input_bias
         return gates
 
-    def step(self, gate: np.ndarray, h: np.ndarray) -> np.ndarray:
-        """gate (3, bands, units), h (bands, all units) -> the next h (bands, units) of these."""
-        hidden = self._sums(self._of_hidden, quantize_activation(h.copy()))[0]
-        hidden *= self._hidden_scale
-        rz, n = hidden[:2], hidden[2]
-        rz += gate[:2]
-        sigmoid(rz)
-        n += self._bias_n
-        n *= rz[0]
-        n += gate[2]
-        np.tanh(n, out=n)
-        # h' = n + z (h - n)
-        h = h[:, : self._units] - n
-        h *= rz[1]
-        h += n
-        return h
+    def run(self, gates: np.ndarray, h: np.ndarray, out: np.ndarray) -> None:
+        """K steps; of a lean part one.
+
+        gates (K, 3, bands, units), the state before them h (bands, all units) -> out (K, bands, units), after each.
+        """
+        integers, hidden = np.empty_like(h), np.empty((3, self._bands, self._units), np.float32)
+        sums = hidden.reshape(1, -1) if self._bands == 1 else hidden
+        rz, (r, z, n) = hidden[:2], hidden
+        for gate_rz, gate_n, after in zip(gates[:, :2], gates[:, 2], out, strict=True):
+            np.multiply(h, ACTIVATION_LEVELS, out=integers)
+            self._of_hidden(np.rint(integers, out=integers), sums)
+            hidden *= self._hidden_scale
+            rz += gate_rz
+            sigmoid(rz)
+            n += self._bias_n
+            n *= r
+            n += gate_n
+            np.tanh(n, out=n)
+            # h' = n + z (h - n)
+            np.subtract(h[:, : self._units], n, out=after)
+            after *= z
+            after += n
+            h = after
 
 
 class GRU:
@@ -260,18 +267,17 @@ class GRU:
     def _forward(self, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None) -> np.ndarray:
         out = np.empty((len(x), self.spec.units), np.float32)
         if full is None or full.all():
-            gates, h = self._all.gates(x), memory
-            for k in range(len(x)):
-                out[k] = h = self._all.step(gates[k], h)
-            memory[:] = h
+            self._all.run(self._all.gates(x), memory, out[:, None])
+            memory[:] = out[-1]
             return quantize_activation(out)
         parts = {True: self._all, False: self._lean}
         # Each frame's row among those of its sort.
         rows = np.where(full, np.cumsum(full), np.cumsum(~full)) - 1
         of = {which: part.gates(x[full == which]) for which, part in parts.items()}
         for k, (which, row) in enumerate(zip(full.tolist(), rows.tolist(), strict=True)):
-            updated = parts[which].step(of[which][row], memory)
-            memory[:, : updated.shape[1]] = updated
+            updated = np.empty((1, 1, self.spec.channels if which else self.spec.lean), np.float32)
+            parts[which].run(of[which][row : row + 1], memory, updated)
+            memory[:, : updated.shape[2]] = updated[0]
             out[k] = memory
         return quantize_activation(out)
 
@@ -327,15 +333,14 @@ class BandGRU(GRU):
 
     def _forward(self, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None) -> np.ndarray:
         """As above, of a band: x (K, inputs), band after band, memory (bands, channels), updated."""
-        bands, h = self.spec.bands, memory
+        bands = self.spec.bands
         out = np.empty((len(x), bands, self.spec.channels), np.float32)
         for first in range(0, len(x), _BLOCK_FRAMES):
             block = x[first : first + _BLOCK_FRAMES]
-            gates, states = self._all.gates(block.reshape(len(block) * bands, -1)), out[first : first + len(block)]
-            for k, gate in enumerate(gates):
-                states[k] = h = self._all.step(gate, h)
+            states = out[first : first + len(block)]
+            self._all.run(self._all.gates(block.reshape(len(block) * bands, -1)), memory, states)
+            memory[:] = states[-1]
             quantize_activation(states)
-        memory[:] = h
         return out.reshape(len(x), -1)
 
 
