@@ -20,7 +20,7 @@ _LAYERS = (
     LayerSpec("even", "gru", ("gru",), 16, "tanh", lean=6),
     LayerSpec("near", "band_conv", ("conv", "even"), 10, "tanh", frames=2, bands=2, reach=1),
     LayerSpec("wide", "band_conv", ("near", "even"), 6, "tanh", bands=2, reach=1),
-    LayerSpec("shared", "band_gru", ("conv",), 15, "tanh", bands=3),
+    LayerSpec("shared", "band_gru", ("conv", "conv"), 24, "tanh", bands=3),
     LayerSpec("sums", "dense", ("even", "gru", "conv", "wide", "shared"), 6),
 )
 

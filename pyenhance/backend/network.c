@@ -2,101 +2,91 @@
 // activation; and GRUs, which are two such products with their gates. Activations between layers are whole numbers in
 // [-127, 127] held in float32. Apart from the products it is plain C, which compilers turn into SIMD.
 
-// four_rows: the int32 sums of four rows of weights times each of `count` inputs, 1 or AT_ONCE, which lie `stride`
-// apart; each of them has its sums `rows` after those of the one before. `inputs` is a multiple of 16: what lies beyond
-// a layer's own does not matter, for its weights are zero.
-#ifdef __wasm_simd128__
+// Of each machine: `weights`, 16 of a row; `cells`, 16 activations; `lanes`, parts of a sum of their products. And
+// row_of_floats, a row times features, sixteen sums at a time: compilers convert the weights one by one.
+#if defined(__wasm_simd128__)
 #include <wasm_simd128.h>
-// Sums of 16 products in four lanes: w is a row's weights, x the activations.
+enum { TURNS = 1 };  // four rows take turns in memory, 16 weights each
+typedef v128_t lanes;
 #ifdef __wasm_relaxed_simd__
 // The relaxed product wants its second operand within [0, 127]: the sign of the activation goes to the weight, which is
 // never -128.
 typedef int8_t cell;
 typedef v128_t weights;
-struct cells { v128_t magnitude, sign; };
+typedef struct { v128_t magnitude, sign; } cells;
 static inline weights load_weights(const int8_t *w) { return wasm_v128_load(w); }
-static inline struct cells load_cells(const cell *x) {
+static inline cells load_cells(const cell *x) {
   v128_t v = wasm_v128_load(x);
-  return (struct cells){wasm_i8x16_abs(v), wasm_i8x16_shr(v, 7)};
+  return (cells){wasm_i8x16_abs(v), wasm_i8x16_shr(v, 7)};
 }
-static inline v128_t add_products(v128_t sum, weights w, struct cells x) {
+static inline lanes add_products(lanes sum, weights w, cells x) {
   return wasm_i32x4_relaxed_dot_i8x16_i7x16_add(wasm_i8x16_sub(wasm_v128_xor(w, x.sign), x.sign), x.magnitude, sum);
 }
 #else
 typedef int16_t cell;
-typedef struct { v128_t low, high; } weights;
-struct cells { v128_t low, high; };
+typedef struct { v128_t low, high; } weights, cells;
 static inline weights load_weights(const int8_t *w) {
   return (weights){wasm_i16x8_load8x8(w), wasm_i16x8_load8x8(w + 8)};
 }
-static inline struct cells load_cells(const cell *x) {
-  return (struct cells){wasm_v128_load(x), wasm_v128_load(x + 8)};
-}
-static inline v128_t add_products(v128_t sum, weights w, struct cells x) {
+static inline cells load_cells(const cell *x) { return (cells){wasm_v128_load(x), wasm_v128_load(x + 8)}; }
+static inline lanes add_products(lanes sum, weights w, cells x) {
   return wasm_i32x4_add(sum, wasm_i32x4_add(wasm_i32x4_dot_i16x8(w.low, x.low), wasm_i32x4_dot_i16x8(w.high, x.high)));
 }
 #endif
-// The rows take turns, 16 weights each: memory is read from one end to the other.
-static inline __attribute__((always_inline)) void four_rows(const int8_t *w, const cell *x, int stride, int count,
-                                                            int inputs, int32_t *sums, int rows) {
-  v128_t sum[AT_ONCE][4];
-#pragma clang loop unroll(full)
-  for (int j = 0; j < AT_ONCE; j++)
-    for (int r = 0; r < 4; r++) sum[j][r] = wasm_i32x4_const_splat(0);
-  for (int k = 0; k < inputs; k += 16) {
-    struct cells cells[AT_ONCE];
-#pragma clang loop unroll(full)
-    for (int j = 0; j < count; j++) cells[j] = load_cells(x + j * stride + k);
-#pragma clang loop unroll(full)
-    for (int r = 0; r < 4; r++) {
-      weights row = load_weights(w + 4 * k + 16 * r);
-#pragma clang loop unroll(full)
-      for (int j = 0; j < count; j++) sum[j][r] = add_products(sum[j][r], row, cells[j]);
-    }
-  }
-#pragma clang loop unroll(full)
-  for (int j = 0; j < count; j++) {
-    // Four sums of four lanes each become one vector of four sums.
-    const v128_t *s = sum[j];
-    v128_t a = wasm_i32x4_add(wasm_i32x4_shuffle(s[0], s[1], 0, 4, 1, 5), wasm_i32x4_shuffle(s[0], s[1], 2, 6, 3, 7));
-    v128_t b = wasm_i32x4_add(wasm_i32x4_shuffle(s[2], s[3], 0, 4, 1, 5), wasm_i32x4_shuffle(s[2], s[3], 2, 6, 3, 7));
-    wasm_v128_store(sums + j * rows,
-                    wasm_i32x4_add(wasm_i32x4_shuffle(a, b, 0, 1, 4, 5), wasm_i32x4_shuffle(a, b, 2, 3, 6, 7)));
-  }
+static inline void store_sums(int32_t *to, const lanes *s) {
+  v128_t a = wasm_i32x4_add(wasm_i32x4_shuffle(s[0], s[1], 0, 4, 1, 5), wasm_i32x4_shuffle(s[0], s[1], 2, 6, 3, 7));
+  v128_t b = wasm_i32x4_add(wasm_i32x4_shuffle(s[2], s[3], 0, 4, 1, 5), wasm_i32x4_shuffle(s[2], s[3], 2, 6, 3, 7));
+  wasm_v128_store(to, wasm_i32x4_add(wasm_i32x4_shuffle(a, b, 0, 1, 4, 5), wasm_i32x4_shuffle(a, b, 2, 3, 6, 7)));
 }
 
-// One row of weights times features, sixteen sums at a time: compilers convert bytes one by one.
 static inline float row_of_floats(const int8_t *w, const float *x, int inputs) {
-  v128_t sum[4] = {wasm_f32x4_const_splat(0), wasm_f32x4_const_splat(0), wasm_f32x4_const_splat(0),
-                   wasm_f32x4_const_splat(0)};
+  v128_t sum[4] = {0};
   for (int k = 0; k < inputs; k += 16) {
     v128_t low = wasm_i16x8_load8x8(w + k), high = wasm_i16x8_load8x8(w + k + 8);
-    v128_t weights[4] = {wasm_i32x4_extend_low_i16x8(low), wasm_i32x4_extend_high_i16x8(low),
-                         wasm_i32x4_extend_low_i16x8(high), wasm_i32x4_extend_high_i16x8(high)};
-#pragma clang loop unroll(full)
-    for (int j = 0; j < 4; j++)
-      sum[j] =
-          wasm_f32x4_add(sum[j], wasm_f32x4_mul(wasm_f32x4_convert_i32x4(weights[j]), wasm_v128_load(x + k + 4 * j)));
+    v128_t wide[4] = {wasm_i32x4_extend_low_i16x8(low), wasm_i32x4_extend_high_i16x8(low),
+                      wasm_i32x4_extend_low_i16x8(high), wasm_i32x4_extend_high_i16x8(high)};
+    for (int j = 0; j < 4; j++) {
+      v128_t products = wasm_f32x4_mul(wasm_f32x4_convert_i32x4(wide[j]), wasm_v128_load(x + k + 4 * j));
+      sum[j] = wasm_f32x4_add(sum[j], products);
+    }
   }
   v128_t all = wasm_f32x4_add(wasm_f32x4_add(sum[0], sum[2]), wasm_f32x4_add(sum[1], sum[3]));
   return wasm_f32x4_extract_lane(all, 0) + wasm_f32x4_extract_lane(all, 2) +
          (wasm_f32x4_extract_lane(all, 1) + wasm_f32x4_extract_lane(all, 3));
 }
 #else
-// The rows lie one after another.
+enum { TURNS = 0 };    // rows lie one after another
 typedef int16_t cell;  // for the 16-bit products with 32-bit sums that processors have
-static inline __attribute__((always_inline)) void four_rows(const int8_t *restrict w, const cell *restrict x,
-                                                            int stride, int count, int inputs, int32_t *sums,
-                                                            int rows) {
-  for (int r = 0; r < 4; r++, w += inputs) {
-    int32_t sum[AT_ONCE] = {0};
-    for (int k = 0; k < inputs; k++)
-      for (int j = 0; j < count; j++) sum[j] += w[k] * x[j * stride + k];
-    for (int j = 0; j < count; j++) sums[j * rows + r] = sum[j];
-  }
+#ifdef __AVX2__
+#include <immintrin.h>
+typedef __m256i lanes, weights, cells;
+static inline weights load_weights(const int8_t *w) {
+  return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)w));
 }
-
-// One row of weights times features, sixteen sums at a time.
+static inline cells load_cells(const cell *x) { return _mm256_loadu_si256((const __m256i *)x); }
+static inline lanes add_products(lanes sum, weights w, cells x) {
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(w, x));
+}
+static inline void store_sums(int32_t *to, const lanes *s) {
+  __m256i sum = _mm256_hadd_epi32(_mm256_hadd_epi32(s[0], s[1]), _mm256_hadd_epi32(s[2], s[3]));
+  __m128i low = _mm256_castsi256_si128(sum), high = _mm256_extracti128_si256(sum, 1);
+  _mm_storeu_si128((__m128i *)to, _mm_add_epi32(low, high));
+}
+static inline __m256 eight_floats(const int8_t *w, const float *x) {
+  __m256 wide = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)w)));
+  return _mm256_mul_ps(wide, _mm256_loadu_ps(x));
+}
+static inline float row_of_floats(const int8_t *w, const float *x, int inputs) {
+  __m256 low = _mm256_setzero_ps(), high = low;
+  for (int k = 0; k < inputs; k += 16) {
+    low = _mm256_add_ps(low, eight_floats(w + k, x + k));
+    high = _mm256_add_ps(high, eight_floats(w + k + 8, x + k + 8));
+  }
+  low = _mm256_add_ps(low, high);
+  __m128 all = _mm_add_ps(_mm256_castps256_ps128(low), _mm256_extractf128_ps(low, 1));
+  return all[0] + all[2] + (all[1] + all[3]);
+}
+#else
 static inline float row_of_floats(const int8_t *w, const float *x, int inputs) {
   float part[16] = {0}, sum = 0;
   for (int k = 0; k < inputs; k += 16)
@@ -105,6 +95,33 @@ static inline float row_of_floats(const int8_t *w, const float *x, int inputs) {
   return sum;
 }
 #endif
+#endif
+
+// The sums of four rows of weights times each of `count` inputs, 1 or AT_ONCE, which lie `stride` apart; each of them
+// has its sums `rows` after those of the one before. `inputs` is a multiple of 16: what lies beyond a layer's own does
+// not matter, for its weights are zero.
+static inline __attribute__((always_inline)) void four_rows(const int8_t *w, const cell *x, int stride, int count,
+                                                            int inputs, int32_t *sums, int rows) {
+#if defined(__wasm_simd128__) || defined(__AVX2__)
+  lanes sum[AT_ONCE][4] = {0};
+  for (int k = 0; k < inputs; k += 16) {
+    cells seen[AT_ONCE];
+    for (int j = 0; j < count; j++) seen[j] = load_cells(x + j * stride + k);
+    for (int r = 0; r < 4; r++) {
+      weights row = load_weights(w + (TURNS ? 4 * k + 16 * r : r * inputs + k));
+      for (int j = 0; j < count; j++) sum[j][r] = add_products(sum[j][r], row, seen[j]);
+    }
+  }
+  for (int j = 0; j < count; j++) store_sums(sums + j * rows, sum[j]);
+#else
+  for (int j = 0; j < count; j++)
+    for (int r = 0; r < 4; r++) {
+      int32_t sum = 0;
+      for (int k = 0; k < inputs; k++) sum += w[r * inputs + k] * x[j * stride + k];
+      sums[j * rows + r] = sum;
+    }
+#endif
+}
 
 // To the nearest whole number, halves to even, for |x| < 2^22: a sum of this size holds no fraction.
 static inline float nearest(float x) { return (x + 12582912.0f) - 12582912.0f; }
@@ -125,18 +142,22 @@ static inline int32_t whole(float x) {
   return sum.bits - 0x4b400000;
 }
 
-// e^x to 2e-7, relative: 2^n e^f with |f| <= ln(2)/2, e^f by its series.
-static inline float exponential(float x) {
-  x = clamp(x, -87, 87);
-  union number sum = {x * 1.44269504f + 12582912.0f}, power;
-  float n = sum.value - 12582912.0f, f = x - n * 0.693145752f - n * 1.42860677e-6f;
-  float p = 1 + f * (1 + f * (0.5f + f * (1.0f / 6 + f * (1.0f / 24 + f * (1.0f / 120 + f * (1.0f / 720))))));
+// 2^t: 2^n 2^f with |f| <= 1/2, 2^f = e^(f ln 2) by its series. What t loses in being rounded is nothing to the gates,
+// which are flat where it is large.
+static inline float power_of_two(float t) {
+  t = clamp(t, -126, 126);
+  union number sum = {t + 12582912.0f}, power;
+  float f = t - (sum.value - 12582912.0f);
+  float p =
+      1 + f * (6.931471806e-01f +
+               f * (2.402265070e-01f +
+                    f * (5.550410866e-02f + f * (9.618129108e-03f + f * (1.333355815e-03f + f * 1.540353039e-04f)))));
   power.bits = (int32_t)((uint32_t)(sum.bits + 127) << 23);
   return p * power.value;
 }
 
-static inline float sigmoid(float x) { return 1 / (1 + exponential(-x)); }
-static inline float tangent(float x) { return 1 - 2 / (1 + exponential(2 * x)); }  // the hyperbolic one
+static inline float sigmoid(float x) { return 1 / (1 + power_of_two(-1.44269504f * x)); }
+static inline float tangent(float x) { return 1 - 2 / (1 + power_of_two(2.88539008f * x)); }  // the hyperbolic one
 
 // Whole numbers in [-127, 127] for values in [-1, 1].
 static inline float quantise(float x) { return nearest(127 * x); }

@@ -65,9 +65,10 @@ class Held(NamedTuple):
     Attributes
     ----------
     weight, bias : str
-        Names of the parameters.
-    x : Tensor, shape (T, B, inputs)
-    grad : Tensor, shape (T, B, outputs)
+        Names of the parameters; the bias is of the outputs, or of the outputs of all bands.
+    x : Tensor, shape (T, B * bands, inputs)
+        Of one sequence after the other, band after band.
+    grad : Tensor, shape (T, B * bands, outputs)
         Of the product.
     """
 
@@ -101,9 +102,13 @@ class Layer(nn.Module):
     def product(self, weight: str, bias: str, x: Tensor, quantise: bool) -> Tensor:
         """W x + b over all frames; x (T, B, inputs) -> (T, B, outputs)."""
         y = F.linear(x, self.matrix(weight, quantise), getattr(self, bias))
+        self.hold(weight, bias, x, y)
+        return y
+
+    def hold(self, weight: str, bias: str, x: Tensor, y: Tensor) -> None:
+        """Have the next backward pass add to `held`, if it is set: y is the product of a matrix and x; see `Held`."""
         if (held := self.held) is not None:
             y.register_hook(lambda grad: held.append(Held(weight, bias, x.detach(), grad)))
-        return y
 
 
 class Dense(Layer):
@@ -177,7 +182,10 @@ class BandConv(Layer):
             for frame in range(frames)
             for band in range(2 * reach + 1)
         ]
-        y = F.linear(torch.cat(near, -1), self.matrix("weight", quantise)).reshape(steps, batch, -1) + self.bias
+        seen = torch.cat(near, -1).flatten(1, 2)
+        product = F.linear(seen, self.matrix("weight", quantise))
+        self.hold("weight", "bias", seen, product)
+        y = product.reshape(steps, batch, -1) + self.bias
         activation = _ACTIVATIONS.get(self.spec.activation)
         return activation(y.float()) if activation else y
 
