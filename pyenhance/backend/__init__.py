@@ -5,12 +5,12 @@ import os
 from dataclasses import dataclass
 
 from ..dsp.spec import SignalSpec
-from ..nn.spec import NetworkSpec
 from .check import network_differs, signal_differs
 from .library import COMPILED, compile_native, load_library
 from .program import Program
 from .stream import HEADS, CompiledStream, SignalTables, StreamState
 from .structures import BLOCK_HOPS
+from .whole import WholeProgram
 
 __all__ = [
     "BLOCK_HOPS",
@@ -21,6 +21,7 @@ __all__ = [
     "Program",
     "SignalTables",
     "StreamState",
+    "WholeProgram",
     "available_kernels",
     "choose",
     "compile_native",
@@ -79,12 +80,7 @@ def wanted_kernel(kernel: str | None = None) -> str | None:
     return kernel or os.environ.get("PYENHANCE_KERNEL")
 
 
-_BACKWARD = "cannot run layers that go backward"
-
-
-def choose(
-    kernel: str | None = None, spec: SignalSpec | None = None, network_spec: NetworkSpec | None = None
-) -> Backend:
+def choose(kernel: str | None = None, spec: SignalSpec | None = None) -> Backend:
     """What is to compute a model.
 
     Parameters
@@ -93,8 +89,6 @@ def choose(
         See `wanted_kernel`.
     spec : SignalSpec, optional
         The model's signal path.
-    network_spec : NetworkSpec, optional
-        The model's network. One for whole recordings is run by numpy, its signal path by what works.
 
     Returns
     -------
@@ -103,10 +97,9 @@ def choose(
     Raises
     ------
     ValueError
-        There is no such kernel here, or it cannot run that network; the message says why.
+        There is no such kernel here; the message says why.
     """
     spec = spec or SignalSpec()
-    backward = network_spec is not None and network_spec.whole_recordings
     wanted = wanted_kernel(kernel)
     if wanted == NUMPY:
         return Backend(NUMPY, NUMPY, {})
@@ -114,8 +107,6 @@ def choose(
         fault = _network_fault(wanted) if wanted in COMPILED else "unknown here"
         if fault is not None:
             raise ValueError(f"kernel {wanted!r}: {fault}; accepted: {', '.join(available_kernels())}")
-        if backward:
-            raise ValueError(f"kernel {wanted!r} {_BACKWARD}; accepted: {NUMPY}, or none named")
     why_not: dict[str, str] = {}
     candidates = [wanted] if wanted else list(reversed(COMPILED))
     network = signal = NUMPY
@@ -123,10 +114,8 @@ def choose(
         faults = {"network": _network_fault(name), "signal path": None}
         if faults["network"] is None:
             faults["signal path"] = _signal_fault(name, spec)
-            network = name if network == NUMPY and not backward else network
+            network = name if network == NUMPY else network
             signal = name if signal == NUMPY and faults["signal path"] is None else signal
-        if backward:
-            faults["network"] = faults["network"] or _BACKWARD
         found = [f"{half}: {fault}" for half, fault in faults.items() if fault is not None]
         if found:
             why_not[name] = "; ".join(found)

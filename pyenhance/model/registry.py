@@ -183,4 +183,4 @@ def _read(name: str, data: bytes, asked: str, kernel: str | None) -> Model:
         signal, spec, tensors, metadata = read_weights(data)
     except ValueError as error:
         raise ValueError(f"model {asked!r}: {error}") from error
-    return Model(name, signal, Network(spec, tensors), tensors, choose(kernel, signal, spec), metadata)
+    return Model(name, signal, Network(spec, tensors), tensors, choose(kernel, signal), metadata)

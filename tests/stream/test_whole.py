@@ -19,7 +19,7 @@ from pyenhance.model.image import write_image
 from pyenhance.nn import Network
 
 from ..conftest import noisy_voice
-from ..networks import random_features, random_tensors
+from ..networks import assert_agree, random_features, random_tensors
 from ..whole import whole_spec, whole_weights
 
 
@@ -134,19 +134,21 @@ def test_an_effort_that_there_is_not(model: Model) -> None:
 
 
 @pytest.mark.usefixtures("with_native")
-def test_numpy_runs_the_network_and_compiled_code_the_signal_path(
-    signal: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("PYENHANCE_KERNEL")
-    model = load_model(whole_weights())
-    assert (model.backend.network, model.backend.signal) == ("numpy", "native")
-    assert model.backend.why_not == {"native": "network: cannot run layers that go backward"}
-    plain = load_model(whole_weights(), "numpy")
+def test_compiled_code_computes_what_numpy_does(model: Model, signal: np.ndarray) -> None:
+    compiled, spec = load_model(whole_weights(), "native"), model.network.spec
+    assert (compiled.backend.network, compiled.backend.signal) == ("native", "native")
+    features = random_features(spec, np.random.default_rng(0), 200)
+    memories = model.network.new_memory(), model.network.new_memory()
+    for part, ahead in ((slice(0, 170), 70), (slice(100, 200), 0)):
+        found, expected = (
+            each.runner.layers(features[part], memory, tuple(spec.widths)[2:], ahead=ahead)
+            for each, memory in zip((compiled, model), memories, strict=True)
+        )
+        assert assert_agree(spec, expected, found)
+    np.testing.assert_allclose(*memories, atol=1e-4)
     for x in (signal, np.stack((signal, signal[::-1]), 1)):
-        found, expected = (enhance(x, SAMPLE_RATE, model=m) for m in (model, plain))
-        np.testing.assert_allclose(found, expected, atol=1e-3)
-    with pytest.raises(ValueError, match="kernel 'native' cannot run layers that go backward; accepted: numpy"):
-        load_model(whole_weights(), "native")
+        y, plain = (enhance(x, SAMPLE_RATE, model=m) for m in (compiled, model))
+        np.testing.assert_allclose(y, plain, atol=1e-3)
 
 
 def test_files(tmp_path: Path, signal: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
