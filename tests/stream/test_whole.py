@@ -9,14 +9,14 @@ import pytest
 import soundfile
 
 from pyenhance import Enhancer, channels, dsp, enhance, load_model
-from pyenhance.align import padded, trimmed
+from pyenhance.align import enhance_aligned, padded, trimmed
 from pyenhance.audio import AudioStream
 from pyenhance.cli import main
 from pyenhance.dsp import HOP, SAMPLE_RATE, SignalState
 from pyenhance.live import LiveEngine
 from pyenhance.model import Model, stream_models, whole
 from pyenhance.model.image import write_image
-from pyenhance.nn import Network
+from pyenhance.nn import ARBITRATOR, INPUT, LayerSpec, Network, NetworkSpec
 
 from ..conftest import noisy_voice
 from ..networks import assert_agree, random_features, random_tensors
@@ -54,14 +54,19 @@ def test_a_recording_is_the_network_over_all_of_its_frames(model: Model, signal:
 @pytest.mark.parametrize("chunk", [3001, 10_000])
 def test_any_chunking_gives_the_one_shot_result(model: Model, signal: np.ndarray, chunk: int) -> None:
     x = np.stack((signal, signal[::-1]), 1)
-    stream = AudioStream(SAMPLE_RATE, 2, model=model)
-    for _ in range(2):  # the end of one recording is the beginning of the next
-        ends = range(chunk, len(x), chunk)
-        parts = [stream.process(x[end - chunk : end]) for end in ends]
-        assert not len(np.concatenate(parts[: 70 * HOP // chunk])) and len(np.concatenate(parts))
-        y = np.concatenate([*parts, stream.process(x[ends[-1] :], last=True)])
-        np.testing.assert_array_equal(y, enhance(x, SAMPLE_RATE, model=model))
-        stream = AudioStream(SAMPLE_RATE, 2, model=model)
+    stream, ends = AudioStream(SAMPLE_RATE, 2, model=model), range(chunk, len(x), chunk)
+    parts = [stream.process(x[end - chunk : end]) for end in ends]
+    assert not len(np.concatenate(parts[: 70 * HOP // chunk])) and len(np.concatenate(parts))
+    y = np.concatenate([*parts, stream.process(x[ends[-1] :], last=True)])
+    np.testing.assert_array_equal(y, enhance(x, SAMPLE_RATE, model=model))
+
+
+@pytest.mark.usefixtures("short_stretches")
+def test_flush_resets(model: Model, signal: np.ndarray) -> None:
+    enhancer = channels.WholeEnhancer(model, 1)
+    first, second = (enhance_aligned(enhancer, signal[None]) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert first.shape == (1, len(signal))
 
 
 def test_stretches_come_near_the_recording_in_one_piece(
@@ -149,6 +154,15 @@ def test_compiled_code_computes_what_numpy_does(model: Model, signal: np.ndarray
     for x in (signal, np.stack((signal, signal[::-1]), 1)):
         y, plain = (enhance(x, SAMPLE_RATE, model=m) for m in (compiled, model))
         np.testing.assert_allclose(y, plain, atol=1e-3)
+
+
+def test_backward_layers_and_lean_parts_in_one_list_are_refused() -> None:
+    backward = LayerSpec("back", "gru", ("dense",), 6, "tanh", backward=True)
+    arbitrator = LayerSpec(ARBITRATOR, "dense", ("dense",), 1, "sigmoid")
+    lean = LayerSpec("gru", "gru", ("dense",), 6, "tanh", lean=2)
+    layers = (LayerSpec("dense", "dense", (INPUT,), 6, "tanh"), backward, arbitrator, lean)
+    with pytest.raises(ValueError, match="layer 'gru': lean is 2; accepted: 0 in a list with backward layers"):
+        NetworkSpec(5, layers)
 
 
 def test_files(tmp_path: Path, signal: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
