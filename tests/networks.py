@@ -118,7 +118,9 @@ def assert_agree(spec: NetworkSpec, expected: Mapping[str, np.ndarray], found: M
         if KINDS[layer.kind].frames:
             doubt = np.convolve(doubt, np.ones(layer.frames))[:frames] > 0
         elif spec.memory[layer.name][1] != (0,):
-            doubt = np.logical_or.accumulate(doubt | np.concatenate(([False], moved[:-1])))
+            along = slice(None, None, -1 if layer.backward else 1)
+            before = np.concatenate(([False], moved[along][:-1]))
+            doubt = np.logical_or.accumulate(doubt[along] | before)[along]
         clear = difference[~doubt]
         if hidden:
             assert clear.max(initial=0) <= 1, layer

@@ -195,6 +195,9 @@ class NetworkSpec:
                 raise ValueError(f"layer {layer.name!r}: sees {summed} numbers; accepted: at most {_MAX_SUMMED}")
             if layer.lean:
                 self._check_arbitrator(layer, hidden)
+        if self.whole_recordings and self.has_lean:
+            lean = next(layer for layer in self.layers if layer.lean)
+            raise ValueError(f"layer {lean.name!r}: lean is {lean.lean}; accepted: 0 in a list with backward layers")
 
     def _check_arbitrator(self, layer: LayerSpec, before: Iterable[str]) -> None:
         """Whether there is one that can choose for this layer."""
