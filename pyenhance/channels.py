@@ -6,9 +6,9 @@ import numpy as np
 
 from .align import Aligned
 from .backend import BLOCK_HOPS
-from .dsp import LOUDEST
-from .enhancer import Enhancer, Estimate
-from .model import load_model
+from .dsp import HOP, LOUDEST, SAMPLE_RATE
+from .enhancer import Enhancer, Estimate, checked_effort, dry_share
+from .model import RUN_UP_FRAMES, STRETCH_FRAMES, Model, WholeStream, load_model
 from .threads import one_thread
 
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 768_000
@@ -20,7 +20,49 @@ _TINY = np.float32(1e-12)  # of a band's energy, where every channel is silent
 _PLAIN_CHANNELS = 8  # up to here an array may be shorter than it is wide
 
 
-class LinkedEnhancer:
+class _Channels:
+    """Several channels of one recording in whole hops; those who inherit say what becomes of these.
+
+    Parameters
+    ----------
+    model : Model
+    channels : int
+    """
+
+    sample_rate, hop = SAMPLE_RATE, HOP
+
+    def __init__(self, model: Model, channels: int) -> None:
+        self.latency_samples = model.signal.latency_samples
+        self._pending = np.zeros((channels, 0), np.float32)
+
+    def process(self, x: np.ndarray) -> np.ndarray:
+        """As `Enhancer.process`, with shapes (channels, n) and (channels, m); the samples are taken for finite."""
+        pending = np.concatenate((self._pending, x), axis=1)
+        whole = pending.shape[1] // self.hop
+        self._pending = pending[:, whole * self.hop :]
+        if not whole:
+            return pending[:, :0]
+        hops = np.ascontiguousarray(pending[:, : whole * self.hop]).reshape(len(pending), whole, self.hop)
+        blocks = [self._process_hops(hops[:, i : i + BLOCK_HOPS]) for i in range(0, whole, BLOCK_HOPS)]
+        return np.concatenate(blocks, axis=1).reshape(len(hops), -1)
+
+    def flush(self) -> np.ndarray:
+        """As `Enhancer.flush`, shape (channels, m)."""
+        fill = -self._pending.shape[1] % self.hop
+        tail = self.process(np.zeros((len(self._pending), self.latency_samples + fill), np.float32))
+        tail = np.concatenate((tail, self._drain().reshape(len(tail), -1)), axis=1)
+        return tail[:, : tail.shape[1] - fill]
+
+    def _process_hops(self, hops: np.ndarray) -> np.ndarray:
+        """hops (channels, K, 480) -> those that are ready, (channels, m, 480)."""
+        raise NotImplementedError
+
+    def _drain(self) -> np.ndarray:
+        """What is not yet out after the last hop, (channels, m, 480); then reset."""
+        raise NotImplementedError
+
+
+class LinkedEnhancer(_Channels):
     """Several channels of one recording, enhanced together.
 
     Parameters
@@ -36,38 +78,16 @@ class LinkedEnhancer:
 
     def __init__(
         self,
-        model: Any,
+        model: Model,
         channels: int,
         *,
         strength_db: float | None = None,
         linked: bool = True,
         effort: str = "full",
     ) -> None:
+        super().__init__(model, channels)
         self._enhancers = [Enhancer(model, strength_db=strength_db, effort=effort) for _ in range(channels)]
         self._linked = linked and channels > 1
-        self._pending = np.zeros((channels, 0), np.float32)
-        first = self._enhancers[0]
-        self.sample_rate, self.hop, self.latency_samples = first.sample_rate, first.hop, first.latency_samples
-
-    def process(self, x: np.ndarray) -> np.ndarray:
-        """As `Enhancer.process`, with shapes (channels, n) and (channels, m); the samples are taken for finite."""
-        pending = np.concatenate((self._pending, x), axis=1)
-        whole = pending.shape[1] // self.hop
-        self._pending = pending[:, whole * self.hop :]
-        if not whole:
-            return pending[:, :0]
-        hops = np.ascontiguousarray(pending[:, : whole * self.hop]).reshape(len(pending), whole, self.hop)
-        blocks = [self._process_hops(hops[:, i : i + BLOCK_HOPS]) for i in range(0, whole, BLOCK_HOPS)]
-        return np.concatenate(blocks, axis=1).reshape(len(hops), -1)
-
-    def flush(self) -> np.ndarray:
-        """As `Enhancer.flush`, shape (channels, m)."""
-        waiting = self._pending.shape[1]
-        rest = self.latency_samples + (-waiting) % self.hop
-        tail = self.process(np.zeros((len(self._enhancers), rest), np.float32))
-        for enhancer in self._enhancers:
-            enhancer.reset()
-        return tail[:, : waiting + self.latency_samples]
 
     def _process_hops(self, hops: np.ndarray) -> np.ndarray:
         pairs = list(zip(self._enhancers, hops, strict=True))
@@ -76,6 +96,54 @@ class LinkedEnhancer:
         estimates = [e.estimate(channel) for e, channel in pairs]
         gain = shared_gain(estimates)
         return np.stack([e.render(own, gain) for e, own in zip(self._enhancers, estimates, strict=True)])
+
+    def _drain(self) -> np.ndarray:
+        for enhancer in self._enhancers:
+            enhancer.reset()
+        return np.zeros((len(self._enhancers), 0, self.hop), np.float32)
+
+
+class WholeEnhancer(_Channels):
+    """The same for a model that hears whole recordings: nothing is ready before a stretch and its run-up are there.
+
+    Parameters
+    ----------
+    model, channels, strength_db, linked
+        As for `LinkedEnhancer`.
+    """
+
+    def __init__(self, model: Model, channels: int, *, strength_db: float | None = None, linked: bool = True) -> None:
+        super().__init__(model, channels)
+        self._model, self._dry = model, dry_share(strength_db)
+        self._linked = linked and channels > 1
+        self._streams = [WholeStream(model) for _ in range(channels)]
+
+    def _process_hops(self, hops: np.ndarray) -> np.ndarray:
+        for stream, channel in zip(self._streams, hops, strict=True):
+            stream.analyse(channel)
+        ready = self._streams[0].frames >= STRETCH_FRAMES + RUN_UP_FRAMES
+        return self._run(STRETCH_FRAMES if ready else 0)
+
+    def _drain(self) -> np.ndarray:
+        rest = self._run(self._streams[0].frames)
+        self._streams = [WholeStream(self._model) for _ in self._streams]
+        return rest
+
+    def _run(self, count: int) -> np.ndarray:
+        """The oldest `count` frames of all channels."""
+        if count == 0:
+            return np.zeros((len(self._streams), 0, self.hop), np.float32)
+        estimates = [[Estimate(*part) for part in stream.estimate(count)] for stream in self._streams]
+        blocks = []
+        for parts in zip(*estimates, strict=True):
+            shared = shared_gain(list(parts)) if self._linked else None
+            gains = [part.gain if shared is None else shared for part in parts]
+            sounds = [
+                stream.synthesise(part.frames, gain, part.strength, self._dry)
+                for stream, part, gain in zip(self._streams, parts, gains, strict=True)
+            ]
+            blocks.append(np.stack(sounds))
+        return np.concatenate(blocks, axis=1)
 
 
 def shared_gain(estimates: list[Estimate]) -> np.ndarray:
@@ -100,6 +168,8 @@ def shared_gain(estimates: list[Estimate]) -> np.ndarray:
 
 class AudioStream:
     """Enhance audio of any rate and channel count in blocks, the delay removed.
+
+    A model that hears whole recordings returns nothing for half a minute and more, then much: at the latest at the end.
 
     Parameters
     ----------
@@ -135,7 +205,12 @@ class AudioStream:
         if channels < 1:
             raise ValueError(f"channels is {channels}; accepted: 1 or more")
         loaded = load_model(model)
-        enhancer = LinkedEnhancer(loaded, channels, strength_db=strength_db, linked=linked, effort=effort)
+        enhancer: LinkedEnhancer | WholeEnhancer
+        if loaded.whole_recordings:
+            checked_effort(effort)  # of a lean part, which it has not
+            enhancer = WholeEnhancer(loaded, channels, strength_db=strength_db, linked=linked)
+        else:
+            enhancer = LinkedEnhancer(loaded, channels, strength_db=strength_db, linked=linked, effort=effort)
         self._stream = Aligned(enhancer)
         self._untouched = strength_db is not None and float(strength_db) == 0
         self._channels, self._up, self._down = channels, [], []
@@ -200,6 +275,7 @@ def enhance(
     sample_rate : int, Hz
         Other rates than 48000 need soxr (``pip install pyenhance[audio]``).
     model : str, path or Model
+        Also one that hears whole recordings.
     strength_db : float or None
         Largest attenuation in dB; 0 = untouched, None = no limit.
     linked : bool

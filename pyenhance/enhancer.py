@@ -8,7 +8,7 @@ import numpy as np
 from . import dsp
 from .backend import BLOCK_HOPS, CompiledStream, StreamState
 from .dsp import HOP, SAMPLE_RATE
-from .model import HopFacts, Model, ModelStream, load_model
+from .model import HopFacts, Model, ModelStream, check_streams, load_model
 from .nn import check_effort
 from .samples import checked_samples
 
@@ -34,13 +34,35 @@ class Estimate(NamedTuple):
     leaving: np.ndarray | None = None
 
 
+def dry_share(strength_db: float | None) -> float:
+    """Share of the sound as it came in the result: what limits the attenuation to so many dB; 0 without a limit.
+
+    Raises
+    ------
+    ValueError
+        It is no number, or below 0 dB.
+    """
+    if strength_db is None:
+        return 0.0
+    if not (isinstance(strength_db, int | float | np.number) and strength_db >= 0):
+        raise ValueError(f"strength_db is {strength_db!r}; accepted: None or a number >= 0")
+    return float(10 ** (-float(strength_db) / 20))
+
+
+def checked_effort(effort: str) -> str:
+    """The effort; ValueError where no stream may begin with it."""
+    if effort not in ("full", "auto"):
+        raise ValueError(f"effort is {effort!r}; accepted: 'full', 'auto'")
+    return effort
+
+
 class Enhancer:
     """Enhance a stream of speech, in pieces of any size.
 
     Parameters
     ----------
     model : str, path, bytes or Model
-        Name of a shipped model, path of a weights file or its bytes, or a loaded model.
+        Name of a shipped model, path of a weights file or its bytes, or a loaded model; not one for whole recordings.
     strength_db : float or None
         Largest attenuation in dB; 0 leaves the signal untouched, None sets no limit. May be set while running.
     effort : str
@@ -58,17 +80,15 @@ class Enhancer:
     Raises
     ------
     ValueError
-        Unknown model, broken weights file, a strength below 0 dB, or no such effort.
+        Unknown model, broken weights file, a model for whole recordings, a strength below 0 dB, or no such effort.
     """
 
     sample_rate = SAMPLE_RATE
     hop = HOP
 
     def __init__(self, model: Any = "default", *, strength_db: float | None = None, effort: str = "full") -> None:
-        if effort not in ("full", "auto"):
-            raise ValueError(f"effort is {effort!r}; accepted: 'full', 'auto'")
-        self.model: Model = load_model(model)
-        self._effort = effort
+        self.model: Model = check_streams(load_model(model))
+        self._effort = checked_effort(effort)
         self._timing: dict[str, int] | None = None
         self._dry = 0.0
         self.reset()
@@ -86,10 +106,8 @@ class Enhancer:
 
     @strength_db.setter
     def strength_db(self, value: float | None) -> None:
-        if value is not None and not (isinstance(value, int | float | np.number) and value >= 0):
-            raise ValueError(f"strength_db is {value!r}; accepted: None or a number >= 0")
+        self._dry = dry_share(value)
         self._strength_db = None if value is None else float(value)
-        self._dry = 0.0 if value is None else float(10 ** (-float(value) / 20))
         self._limit(self._stream)
 
     def _limit(self, stream: ModelStream) -> ModelStream:
@@ -129,9 +147,9 @@ class Enhancer:
         Raises
         ------
         ValueError
-            Unknown model or broken weights file; the stream goes on as it was.
+            Unknown model, broken weights file or a model for whole recordings; the stream goes on as it was.
         """
-        new = load_model(model)
+        new = check_streams(load_model(model))
         if new is self.model:
             return
         before, old = self._stream.state, self._stream

@@ -1,6 +1,7 @@
 """Random small networks of every kind of layer, for comparing what runs them, and models that have learnt nothing."""
 
 import functools
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -20,6 +21,7 @@ def network_specs(draw: st.DrawFn) -> NetworkSpec:
     """Up to seven layers on one another, on the features and on the backlog, of any width and any activation that their
     kind allows; with lean parts where an arbitrator is among them."""
     hidden: list[str] = []
+    widths: dict[str, int] = {}
     layers: list[LayerSpec] = []
     arbitrator = draw(st.integers(1, 6))  # its place, if there are as many layers
     for index in range(draw(st.integers(1, 7))):
@@ -31,12 +33,20 @@ def network_specs(draw: st.DrawFn) -> NetworkSpec:
         kind = draw(st.sampled_from([name for name, facts in KINDS.items() if facts.floats or not floats]))
         seen = st.lists(st.sampled_from([*hidden, BACKLOG]), min_size=1, max_size=3)
         sources = [INPUT] if floats else draw(seen)
-        accepted = KINDS[kind].activations
+        facts = KINDS[kind]
+        accepted = facts.activations
         activation = draw(st.sampled_from(accepted if layers else [name for name in accepted if name in HIDDEN]))
-        frames = draw(st.integers(1, 5)) if kind == "conv" else 1
-        units = draw(st.integers(1, 37))
-        lean = draw(st.integers(0, units - 1)) if KINDS[kind].lean and index > arbitrator else 0
-        layers.append(LayerSpec(f"l{index}", kind, tuple(sources), units, activation, frames, lean))
+        frames = draw(st.integers(1, 5)) if facts.frames else 1
+        bands, reach = 1, draw(st.integers(0, 3)) if facts.reach else 0
+        if facts.bands:
+            common = math.gcd(*(BACKLOG_WIDTH if name == BACKLOG else widths[name] for name in sources))
+            bands = draw(st.sampled_from([parts for parts in range(1, common + 1) if common % parts == 0]))
+        # So that there is often something in common.
+        parts = bands if bands > 1 else draw(st.sampled_from([1, 2, 6, 12]))
+        units = parts * draw(st.integers(1, max(1, 37 // parts)))
+        lean = draw(st.integers(0, units - 1)) if facts.lean and index > arbitrator else 0
+        layers.append(LayerSpec(f"l{index}", kind, tuple(sources), units, activation, frames, lean, bands, reach))
+        widths[layers[-1].name] = units
         if activation in HIDDEN:
             hidden.append(layers[-1].name)
     return NetworkSpec(draw(st.integers(1, 40)), tuple(layers))
@@ -47,10 +57,10 @@ def every_layer(inputs: int = 5) -> NetworkSpec:
     layers = [LayerSpec("first", "dense", (INPUT,), 21, "tanh")]
     hidden = ["first"]
     for kind, facts in KINDS.items():
-        for activation in facts.activations:
-            sources = tuple(hidden[-2:])
-            frames = 4 if kind == "conv" else 1
-            layers.append(LayerSpec(f"{kind}_{activation}", kind, sources, 5 + len(layers), activation, frames))
+        for n, activation in enumerate(facts.activations):
+            sources, units = tuple(hidden[-2:]), 3 * (2 + len(layers))
+            frames, bands, reach = facts.frames * (3 - n) + 1, facts.bands * 2 + 1, facts.reach * n
+            layers.append(LayerSpec(f"{kind}_{activation}", kind, sources, units, activation, frames, 0, bands, reach))
             if activation in HIDDEN:
                 hidden.append(layers[-1].name)
     layers.append(LayerSpec(ARBITRATOR, "dense", (hidden[-1], BACKLOG), 1, "sigmoid"))
@@ -105,10 +115,12 @@ def assert_agree(spec: NetworkSpec, expected: Mapping[str, np.ndarray], found: M
         if layer.name == ARBITRATOR:
             moved |= (found[layer.name] > 0.5)[:, 0] != (expected[layer.name] > 0.5)[:, 0]
         doubt = np.any([apart[name] for name in (*layer.sources, *((ARBITRATOR,) if layer.lean else ()))], 0)
-        if layer.kind == "conv":
+        if KINDS[layer.kind].frames:
             doubt = np.convolve(doubt, np.ones(layer.frames))[:frames] > 0
         elif spec.memory[layer.name][1] != (0,):
-            doubt = np.logical_or.accumulate(doubt | np.concatenate(([False], moved[:-1])))
+            along = slice(None, None, -1 if layer.backward else 1)
+            before = np.concatenate(([False], moved[along][:-1]))
+            doubt = np.logical_or.accumulate(doubt[along] | before)[along]
         clear = difference[~doubt]
         if hidden:
             assert clear.max(initial=0) <= 1, layer
@@ -129,10 +141,27 @@ def small_spec(signal: SignalSpec, lean: bool = False) -> NetworkSpec:
     return with_lean_part(spec, 0.5, watch=4) if lean else spec
 
 
+def small_band_spec(signal: SignalSpec) -> NetworkSpec:
+    """Layers that work band by band, over one frame and over several, and a GRU of all bands beside them."""
+    bands = signal.num_bands
+    layers = (
+        LayerSpec("first", "dense", (INPUT,), 3 * bands, "clamp"),
+        LayerSpec("near", "band_conv", ("first",), 5 * bands, "tanh", frames=2, bands=bands, reach=2),
+        LayerSpec("time", "band_gru", ("near",), 5 * bands, "tanh", bands=bands),
+        LayerSpec("whole", "gru", ("time",), 9, "tanh"),
+        LayerSpec("spread", "dense", ("whole",), 2 * bands, "tanh"),
+        LayerSpec("out", "band_conv", ("time", "spread"), 2 * bands, "tanh", bands=bands, reach=1),
+        LayerSpec("gain", "dense", ("out", "whole"), bands, "sigmoid"),
+        LayerSpec("strength", "dense", ("out",), bands, "sigmoid"),
+        LayerSpec("vad", "dense", ("whole",), 1, "sigmoid"),
+    )
+    return NetworkSpec(signal.num_features, layers)
+
+
 @functools.cache
-def small_weights(signal: SignalSpec, seed: int = 0, lean: bool = False, **metadata: str) -> bytes:
+def small_weights(signal: SignalSpec, seed: int = 0, lean: bool = False, bands: bool = False, **metadata: str) -> bytes:
     """A weights file of a few kilobytes, for a signal path, with gains and strengths all over [0, 1]."""
-    spec = small_spec(signal, lean)
+    spec = small_band_spec(signal) if bands else small_spec(signal, lean)
     tensors = random_tensors(spec, np.random.default_rng(seed))
     if lean:  # an arbitrator that changes its mind, by the sound and by the backlog
         tensors[f"{ARBITRATOR}.weight"] = np.array([[127, -127, 127, -127, *[-10] * BACKLOG_WIDTH]], np.int8)

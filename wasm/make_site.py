@@ -127,7 +127,8 @@ def finished(page: Path) -> str:
 def make_models(wheel: Path, engine: Path) -> dict:
     """Everything that live sound needs without Python; what the manifest says of it.
 
-    The wheel's weights files are put where page and Python both find them, so that they are loaded once.
+    The weights files of the wheel's models that run streams are put where page and Python both find them, so that they
+    are loaded once.
     """
     (engine / "models").mkdir()
     libraries = {}
@@ -137,6 +138,8 @@ def make_models(wheel: Path, engine: Path) -> dict:
             (engine / libraries[kernel]).write_bytes(archive.read(f"pyenhance/backend/enhance_{kernel}.wasm"))
         names = sorted(name for name in archive.namelist() if name.endswith(".safetensors"))
         weights = {Path(name).stem: archive.read(name) for name in names}
+        # What pages enhance, recordings too, is enhanced by a model that runs streams.
+        weights = {name: data for name, data in weights.items() if not load_model(data, "numpy").whole_recordings}
         summaries = {Path(name).stem: archive.read(name) for name in archive.namelist() if name.endswith(SUFFIX)}
     diffs = {name: [path.read_bytes() for path in sorted((UPDATES / name).glob("*.diff"))] for name in weights}
     return {"libraries": libraries, "models": write_models(engine, weights, diffs, summaries)}

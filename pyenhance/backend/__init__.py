@@ -10,6 +10,7 @@ from .library import COMPILED, compile_native, load_library
 from .program import Program
 from .stream import HEADS, CompiledStream, SignalTables, StreamState
 from .structures import BLOCK_HOPS
+from .whole import WholeProgram
 
 __all__ = [
     "BLOCK_HOPS",
@@ -20,6 +21,7 @@ __all__ = [
     "Program",
     "SignalTables",
     "StreamState",
+    "WholeProgram",
     "available_kernels",
     "choose",
     "compile_native",

@@ -18,7 +18,10 @@ _LAYERS = (
     LayerSpec("gru", "gru", ("conv", "dense"), 13, "tanh"),
     LayerSpec("arbitrator", "dense", ("gru", BACKLOG), 1, "sigmoid"),
     LayerSpec("even", "gru", ("gru",), 16, "tanh", lean=6),
-    LayerSpec("sums", "dense", ("even", "gru", "conv"), 6),
+    LayerSpec("near", "band_conv", ("conv", "even"), 10, "tanh", frames=2, bands=2, reach=1),
+    LayerSpec("wide", "band_conv", ("near", "even"), 6, "tanh", bands=2, reach=1),
+    LayerSpec("shared", "band_gru", ("conv", "conv"), 24, "tanh", bands=3),
+    LayerSpec("sums", "dense", ("even", "gru", "conv", "wide", "shared"), 6),
 )
 
 
@@ -48,7 +51,7 @@ def network_differs(library: ctypes.CDLL, turns: bool) -> str | None:
     expected = np.concatenate([network(part, own, 2, effort)["sums"] for part, effort in calls])
     # A value on the edge between two steps may round either way.
     differences = {"sums": float(np.abs(found - expected).max() / np.abs(expected).max())}
-    for name, allowed in {"sums": 0.01, "conv": 1, "gru": 0.02, "even": 0.02}.items():
+    for name, allowed in {"sums": 0.01, "conv": 1, "gru": 0.02, "even": 0.02, "near": 1, "shared": 0.02}.items():
         if name not in differences:
             place, _ = spec.memory[name]
             differences[name] = float(np.abs(memory[place] - own[place]).max())

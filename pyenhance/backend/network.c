@@ -2,60 +2,126 @@
 // activation; and GRUs, which are two such products with their gates. Activations between layers are whole numbers in
 // [-127, 127] held in float32. Apart from the products it is plain C, which compilers turn into SIMD.
 
-// four_rows: the int32 sums of four rows of weights times x; `inputs` is a multiple of 16.
-#ifdef __wasm_simd128__
+// Of each machine: `weights`, 16 of a row; `cells`, 16 activations; `lanes`, parts of a sum of their products. And
+// row_of_floats, a row times features, sixteen sums at a time: compilers convert the weights one by one.
+#if defined(__wasm_simd128__)
 #include <wasm_simd128.h>
-// Sums of 16 products in four lanes: v is a row's weights, x the activations.
+enum { TURNS = 1 };  // four rows take turns in memory, 16 weights each
+typedef v128_t lanes;
 #ifdef __wasm_relaxed_simd__
 // The relaxed product wants its second operand within [0, 127]: the sign of the activation goes to the weight, which is
 // never -128.
 typedef int8_t cell;
-struct cells { v128_t magnitude, sign; };
-static inline struct cells load_cells(const cell *x) {
+typedef v128_t weights;
+typedef struct { v128_t magnitude, sign; } cells;
+static inline weights load_weights(const int8_t *w) { return wasm_v128_load(w); }
+static inline cells load_cells(const cell *x) {
   v128_t v = wasm_v128_load(x);
-  return (struct cells){wasm_i8x16_abs(v), wasm_i8x16_shr(v, 7)};
+  return (cells){wasm_i8x16_abs(v), wasm_i8x16_shr(v, 7)};
 }
-static inline v128_t add_products(v128_t sum, v128_t v, struct cells x) {
-  return wasm_i32x4_relaxed_dot_i8x16_i7x16_add(wasm_i8x16_sub(wasm_v128_xor(v, x.sign), x.sign), x.magnitude, sum);
+static inline lanes add_products(lanes sum, weights w, cells x) {
+  return wasm_i32x4_relaxed_dot_i8x16_i7x16_add(wasm_i8x16_sub(wasm_v128_xor(w, x.sign), x.sign), x.magnitude, sum);
 }
 #else
 typedef int16_t cell;
-struct cells { v128_t low, high; };
-static inline struct cells load_cells(const cell *x) {
-  return (struct cells){wasm_v128_load(x), wasm_v128_load(x + 8)};
+typedef struct { v128_t low, high; } weights, cells;
+static inline weights load_weights(const int8_t *w) {
+  return (weights){wasm_i16x8_load8x8(w), wasm_i16x8_load8x8(w + 8)};
 }
-static inline v128_t add_products(v128_t sum, v128_t v, struct cells x) {
-  return wasm_i32x4_add(sum, wasm_i32x4_add(wasm_i32x4_dot_i16x8(wasm_i16x8_extend_low_i8x16(v), x.low),
-                                            wasm_i32x4_dot_i16x8(wasm_i16x8_extend_high_i8x16(v), x.high)));
+static inline cells load_cells(const cell *x) { return (cells){wasm_v128_load(x), wasm_v128_load(x + 8)}; }
+static inline lanes add_products(lanes sum, weights w, cells x) {
+  return wasm_i32x4_add(sum, wasm_i32x4_add(wasm_i32x4_dot_i16x8(w.low, x.low), wasm_i32x4_dot_i16x8(w.high, x.high)));
 }
 #endif
-// The rows take turns, 16 weights each: memory is read from one end to the other.
-static inline void four_rows(const int8_t *w, const cell *x, int inputs, int32_t *sums) {
-  v128_t sum[4] = {wasm_i32x4_const_splat(0), wasm_i32x4_const_splat(0), wasm_i32x4_const_splat(0),
-                   wasm_i32x4_const_splat(0)};
+static inline void store_sums(int32_t *to, const lanes *s) {
+  v128_t a = wasm_i32x4_add(wasm_i32x4_shuffle(s[0], s[1], 0, 4, 1, 5), wasm_i32x4_shuffle(s[0], s[1], 2, 6, 3, 7));
+  v128_t b = wasm_i32x4_add(wasm_i32x4_shuffle(s[2], s[3], 0, 4, 1, 5), wasm_i32x4_shuffle(s[2], s[3], 2, 6, 3, 7));
+  wasm_v128_store(to, wasm_i32x4_add(wasm_i32x4_shuffle(a, b, 0, 1, 4, 5), wasm_i32x4_shuffle(a, b, 2, 3, 6, 7)));
+}
+
+static inline float row_of_floats(const int8_t *w, const float *x, int inputs) {
+  v128_t sum[4] = {0};
   for (int k = 0; k < inputs; k += 16) {
-    struct cells cells = load_cells(x + k);
-#pragma clang loop unroll(full)
-    for (int r = 0; r < 4; r++) sum[r] = add_products(sum[r], wasm_v128_load(w + 4 * k + 16 * r), cells);
+    v128_t low = wasm_i16x8_load8x8(w + k), high = wasm_i16x8_load8x8(w + k + 8);
+    v128_t wide[4] = {wasm_i32x4_extend_low_i16x8(low), wasm_i32x4_extend_high_i16x8(low),
+                      wasm_i32x4_extend_low_i16x8(high), wasm_i32x4_extend_high_i16x8(high)};
+    for (int j = 0; j < 4; j++) {
+      v128_t products = wasm_f32x4_mul(wasm_f32x4_convert_i32x4(wide[j]), wasm_v128_load(x + k + 4 * j));
+      sum[j] = wasm_f32x4_add(sum[j], products);
+    }
   }
-  // Four sums of four lanes each become one vector of four sums.
-  v128_t a =
-      wasm_i32x4_add(wasm_i32x4_shuffle(sum[0], sum[1], 0, 4, 2, 6), wasm_i32x4_shuffle(sum[0], sum[1], 1, 5, 3, 7));
-  v128_t b =
-      wasm_i32x4_add(wasm_i32x4_shuffle(sum[2], sum[3], 0, 4, 2, 6), wasm_i32x4_shuffle(sum[2], sum[3], 1, 5, 3, 7));
-  wasm_v128_store(sums, wasm_i32x4_add(wasm_i32x4_shuffle(a, b, 0, 1, 4, 5), wasm_i32x4_shuffle(a, b, 2, 3, 6, 7)));
+  v128_t all = wasm_f32x4_add(wasm_f32x4_add(sum[0], sum[2]), wasm_f32x4_add(sum[1], sum[3]));
+  return wasm_f32x4_extract_lane(all, 0) + wasm_f32x4_extract_lane(all, 2) +
+         (wasm_f32x4_extract_lane(all, 1) + wasm_f32x4_extract_lane(all, 3));
 }
 #else
-// The rows lie one after another.
+enum { TURNS = 0 };    // rows lie one after another
 typedef int16_t cell;  // for the 16-bit products with 32-bit sums that processors have
-static inline void four_rows(const int8_t *restrict w, const cell *restrict x, int inputs, int32_t *sums) {
-  for (int r = 0; r < 4; r++, w += inputs) {
-    int32_t sum = 0;
-    for (int k = 0; k < inputs; k++) sum += w[k] * x[k];
-    sums[r] = sum;
+#ifdef __AVX2__
+#include <immintrin.h>
+typedef __m256i lanes, weights, cells;
+static inline weights load_weights(const int8_t *w) {
+  return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)w));
+}
+static inline cells load_cells(const cell *x) { return _mm256_loadu_si256((const __m256i *)x); }
+static inline lanes add_products(lanes sum, weights w, cells x) {
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(w, x));
+}
+static inline void store_sums(int32_t *to, const lanes *s) {
+  __m256i sum = _mm256_hadd_epi32(_mm256_hadd_epi32(s[0], s[1]), _mm256_hadd_epi32(s[2], s[3]));
+  __m128i low = _mm256_castsi256_si128(sum), high = _mm256_extracti128_si256(sum, 1);
+  _mm_storeu_si128((__m128i *)to, _mm_add_epi32(low, high));
+}
+static inline __m256 eight_floats(const int8_t *w, const float *x) {
+  __m256 wide = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)w)));
+  return _mm256_mul_ps(wide, _mm256_loadu_ps(x));
+}
+static inline float row_of_floats(const int8_t *w, const float *x, int inputs) {
+  __m256 low = _mm256_setzero_ps(), high = low;
+  for (int k = 0; k < inputs; k += 16) {
+    low = _mm256_add_ps(low, eight_floats(w + k, x + k));
+    high = _mm256_add_ps(high, eight_floats(w + k + 8, x + k + 8));
   }
+  low = _mm256_add_ps(low, high);
+  __m128 all = _mm_add_ps(_mm256_castps256_ps128(low), _mm256_extractf128_ps(low, 1));
+  return all[0] + all[2] + (all[1] + all[3]);
+}
+#else
+static inline float row_of_floats(const int8_t *w, const float *x, int inputs) {
+  float part[16] = {0}, sum = 0;
+  for (int k = 0; k < inputs; k += 16)
+    for (int j = 0; j < 16; j++) part[j] += w[k + j] * x[k + j];
+  for (int j = 0; j < 16; j++) sum += part[j];
+  return sum;
 }
 #endif
+#endif
+
+// The sums of four rows of weights times each of `count` inputs, 1 or AT_ONCE, which lie `stride` apart; each of them
+// has its sums `rows` after those of the one before. `inputs` is a multiple of 16: what lies beyond a layer's own does
+// not matter, for its weights are zero.
+static inline __attribute__((always_inline)) void four_rows(const int8_t *w, const cell *x, int stride, int count,
+                                                            int inputs, int32_t *sums, int rows) {
+#if defined(__wasm_simd128__) || defined(__AVX2__)
+  lanes sum[AT_ONCE][4] = {0};
+  for (int k = 0; k < inputs; k += 16) {
+    cells seen[AT_ONCE];
+    for (int j = 0; j < count; j++) seen[j] = load_cells(x + j * stride + k);
+    for (int r = 0; r < 4; r++) {
+      weights row = load_weights(w + (TURNS ? 4 * k + 16 * r : r * inputs + k));
+      for (int j = 0; j < count; j++) sum[j][r] = add_products(sum[j][r], row, seen[j]);
+    }
+  }
+  for (int j = 0; j < count; j++) store_sums(sums + j * rows, sum[j]);
+#else
+  for (int j = 0; j < count; j++)
+    for (int r = 0; r < 4; r++) {
+      int32_t sum = 0;
+      for (int k = 0; k < inputs; k++) sum += w[r * inputs + k] * x[j * stride + k];
+      sums[j * rows + r] = sum;
+    }
+#endif
+}
 
 // To the nearest whole number, halves to even, for |x| < 2^22: a sum of this size holds no fraction.
 static inline float nearest(float x) { return (x + 12582912.0f) - 12582912.0f; }
@@ -65,20 +131,33 @@ static inline float clamp(float x, float low, float high) {
   return x < high ? x : high;
 }
 
-// e^x to 2e-7, relative: 2^n e^f with |f| <= ln(2)/2, e^f by its series.
-static inline float exponential(float x) {
-  x = clamp(x, -87, 87);
-  float n = nearest(x * 1.44269504f), f = x - n * 0.693145752f - n * 1.42860677e-6f;
-  float p = 1 + f * (1 + f * (0.5f + f * (1.0f / 6 + f * (1.0f / 24 + f * (1.0f / 120 + f * (1.0f / 720))))));
-  union {
-    int32_t bits;
-    float value;
-  } power = {((int32_t)n + 127) << 23};
+union number {
+  float value;
+  int32_t bits;
+};
+
+// The same as int32, for the last bits of that sum are the number's.
+static inline int32_t whole(float x) {
+  union number sum = {x + 12582912.0f};
+  return sum.bits - 0x4b400000;
+}
+
+// 2^t: 2^n 2^f with |f| <= 1/2, 2^f = e^(f ln 2) by its series. What t loses in being rounded is nothing to the gates,
+// which are flat where it is large.
+static inline float power_of_two(float t) {
+  t = clamp(t, -126, 126);
+  union number sum = {t + 12582912.0f}, power;
+  float f = t - (sum.value - 12582912.0f);
+  float p =
+      1 + f * (6.931471806e-01f +
+               f * (2.402265070e-01f +
+                    f * (5.550410866e-02f + f * (9.618129108e-03f + f * (1.333355815e-03f + f * 1.540353039e-04f)))));
+  power.bits = (int32_t)((uint32_t)(sum.bits + 127) << 23);
   return p * power.value;
 }
 
-static inline float sigmoid(float x) { return 1 / (1 + exponential(-x)); }
-static inline float tangent(float x) { return 1 - 2 / (1 + exponential(2 * x)); }  // the hyperbolic one
+static inline float sigmoid(float x) { return 1 / (1 + power_of_two(-1.44269504f * x)); }
+static inline float tangent(float x) { return 1 - 2 / (1 + power_of_two(2.88539008f * x)); }  // the hyperbolic one
 
 // Whole numbers in [-127, 127] for values in [-1, 1].
 static inline float quantise(float x) { return nearest(127 * x); }
@@ -98,69 +177,127 @@ static void activate(float *x, int n, int activation) {
 }
 
 static void to_cells(cell *to, const float *from, int n) {
-  for (int k = 0; k < n; k++) to[k] = (cell)(int)from[k];
+  for (int k = 0; k < n; k++) to[k] = (cell)whole(from[k]);
 }
 
-// The frame's inputs into `seen`, after those that a convolution remembers; it then remembers these.
+// The frame's inputs into `seen`, band after band, after those that a convolution remembers, which then remembers
+// these; zeros on either side of a frame where a band sees its neighbours.
 static void gather(const struct layer *l, float *memory, int t, cell *seen) {
-  int remembered = (l->frames - 1) * l->inputs, at = remembered, columns = l->affines[0].columns;
-  if (l->kind == CONV) to_cells(seen, memory, remembered);
-  for (int s = 0; s < l->num_sources; s++) {
-    const struct source *source = l->sources + s;
-    to_cells(seen + at, source->from + t * source->stride, source->width);
-    at += source->width;
+  int edge = l->reach * (l->inputs / l->bands), row = l->inputs + 2 * edge, past = l->frames - 1;
+  for (int f = 0; f < past; f++) to_cells(seen + f * row + edge, memory + f * l->inputs, l->inputs);
+  cell *to = seen + past * row + edge;
+  for (int b = 0; b < l->bands; b++)
+    for (int s = 0; s < l->num_sources; s++) {
+      const struct source *source = l->sources + s;
+      int width = source->width / l->bands;
+      to_cells(to, source->from + t * source->stride + b * width, width);
+      to += width;
+    }
+  for (int f = 0; f < past; f++)
+    for (int k = 0; k < l->inputs; k++) memory[f * l->inputs + k] = seen[(f + 1) * row + edge + k];
+  for (int f = 0; f < l->frames; f++)
+    for (int k = 0; k < edge; k++) seen[f * row + k] = seen[(f + 1) * row - 1 - k] = 0;
+}
+
+// What each band sees lies in one piece, and overlaps with its neighbours'; of several frames it is put together.
+static const cell *windows(const struct network *n, const struct layer *l, int *stride) {
+  int band = l->inputs / l->bands, window = (2 * l->reach + 1) * band, row = l->inputs + 2 * l->reach * band;
+  const cell *seen = n->seen;
+  *stride = band;
+  if (l->frames == 1 || l->bands == 1) return seen;
+  *stride = l->affines->columns;
+  for (int b = 0; b < l->bands; b++)
+    for (int f = 0; f < l->frames; f++) {
+      cell *restrict to = (cell *)n->second + b * *stride + f * window;
+      const cell *restrict from = seen + f * row + b * band;
+      for (int k = 0; k < window; k++) to[k] = from[k];
+    }
+  return n->second;
+}
+
+// Of `count` bands the rows from `first` to `end`, and those that make up fours with them.
+static void products(const struct affine *a, const cell *x, int stride, int count, int32_t *sums, int first, int end) {
+  for (int m = first & ~3; m < end; m += 4) {
+    const int8_t *w = a->weight + (intptr_t)m * a->columns;
+    if (count == AT_ONCE)
+      four_rows(w, x, stride, AT_ONCE, a->columns, sums + m, a->rows);
+    else
+      for (int j = 0; j < count; j++) four_rows(w, x + j * stride, 0, 1, a->columns, sums + j * a->rows + m, 0);
   }
-  if (l->kind == CONV)
-    for (int k = 0; k < remembered; k++) memory[k] = seen[l->inputs + k];
-  for (; at < columns; at++) seen[at] = 0;
 }
 
-// The rows from `first` to `end`, and those that make up fours with them.
-static void products(const struct affine *a, const cell *x, int32_t *sums, int first, int end) {
-  for (int m = first & ~3; m < end; m += 4) four_rows(a->weight + (intptr_t)m * a->columns, x, a->columns, sums + m);
+static void to_values(const int32_t *restrict sums, const float *restrict scale, const float *restrict bias,
+                      float *restrict out, int n) {
+  for (int m = 0; m < n; m++) out[m] = (float)sums[m] * scale[m] + bias[m];
 }
 
-static void affine(const struct affine *a, const cell *x, int32_t *restrict sums, float *restrict out, int first,
-                   int end) {
-  products(a, x, sums, first, end);
-  const float *restrict scale = a->scale, *restrict bias = a->bias;
-  for (int m = first; m < end; m++) out[m] = (float)sums[m] * scale[m] + bias[m];
+// Bands taken at once, from band b on.
+static inline int at_once(const struct layer *l, int b) { return l->bands - b < AT_ONCE ? l->bands - b : AT_ONCE; }
+
+// The same weights for all bands, a bias of each one's own.
+static void affine(const struct network *n, const struct layer *l, float *out) {
+  const struct affine *a = l->affines;
+  int channels = l->units / l->bands, stride;
+  const cell *x = windows(n, l, &stride);
+  for (int b = 0; b < l->bands; b += AT_ONCE) {
+    int count = at_once(l, b);
+    products(a, x + b * stride, stride, count, n->sums, 0, a->rows);
+    for (int j = 0; j < count; j++) {
+      int first = (b + j) * channels;
+      to_values(n->sums + j * a->rows, a->scale, a->bias + first, out + first, channels);
+    }
+  }
 }
 
-// The same of features, which are no whole numbers; sixteen sums at a time.
+// The same of features, which are no whole numbers.
 static void affine_floats(const struct affine *a, const float *x, float *out) {
-  for (int m = 0; m < a->rows; m++) {
-    const int8_t *row = a->weight + m * a->columns;
-    float part[16] = {0}, sum = 0;
-    for (int k = 0; k < a->columns; k += 16)
-      for (int j = 0; j < 16; j++) part[j] += row[k + j] * x[k + j];
-    for (int j = 0; j < 16; j++) sum += part[j];
-    out[m] = sum * a->scale[m] + a->bias[m];
+  for (int m = 0; m < a->rows; m++)
+    out[m] = row_of_floats(a->weight + (intptr_t)m * a->columns, x, a->columns) * a->scale[m] + a->bias[m];
+}
+
+// One step, from what the input says and the sums of the hidden state. Gates r and z come first, by themselves: less
+// waits for what was just computed.
+static void step(const struct affine *hidden, const int32_t *restrict sums, float *restrict of_r, int channels,
+                 int updated, float *restrict h, float *restrict out) {
+  float *restrict of_z = of_r + channels, *restrict of_n = of_z + channels;
+  const float *restrict scale = hidden->scale, *restrict bias_n = hidden->bias + 2 * channels;
+  for (int k = 0; k < updated; k++) of_r[k] = sigmoid((float)sums[k] * scale[k] + of_r[k]);
+  sums += channels, scale += channels;
+  for (int k = 0; k < updated; k++) of_z[k] = sigmoid((float)sums[k] * scale[k] + of_z[k]);
+  sums += channels, scale += channels;
+  for (int k = 0; k < updated; k++) {
+    float c = tangent(((float)sums[k] * scale[k] + bias_n[k]) * of_r[k] + of_n[k]);
+    h[k] = (h[k] - c) * of_z[k] + c;
+    out[k] = quantise(h[k]);
   }
 }
 
-// PyTorch's gated recurrent unit; h stays float, its copy that meets the weights is int8. The first `updated` units
-// take a step, the others hold their state.
-static void gru(const struct network *n, const struct layer *l, int updated, float *restrict h, float *restrict out) {
-  int units = l->units;
-  const struct affine *hidden = l->affines + 1;
-  int32_t *sums = n->sums;
-  cell *seen = n->seen_hidden;
-  for (int k = 0; k < units; k++) out[k] = quantise(h[k]);
-  to_cells(seen, out, units);
-  for (int k = units; k < hidden->columns; k++) seen[k] = 0;
+// PyTorch's gated recurrent unit, once for each band; h stays float, its copy that meets the weights is int8. The first
+// `updated` channels take a step, the others hold their state.
+static void gru(const struct network *n, const struct layer *l, int updated, float *h, float *out) {
+  int channels = l->units / l->bands, inputs = l->inputs / l->bands;
+  const struct affine *input = l->affines, *hidden = l->affines + 1;
+  const cell *seen = n->seen;
+  cell *state = n->second;
+  for (int k = 0; k < l->units; k++) out[k] = quantise(h[k]);
+  to_cells(state, out, l->units);
   // Rows of one gate follow those of another: all of them at once, or a part of each.
-  int gates = updated < units ? 3 : 1, end = updated < units ? updated : 3 * units;
-  for (int g = 0; g < gates; g++) affine(l->affines, n->seen, sums, n->gates, g * units, g * units + end);
-  for (int g = 0; g < gates; g++) products(hidden, seen, sums, g * units, g * units + end);
-  const float *restrict of_r = n->gates, *restrict of_z = of_r + units, *restrict of_n = of_z + units;
-  const float *restrict scale = hidden->scale, *restrict bias_n = hidden->bias + 2 * units;
-  for (int k = 0; k < updated; k++) {
-    float r = sigmoid((float)sums[k] * scale[k] + of_r[k]);
-    float z = sigmoid((float)sums[units + k] * scale[units + k] + of_z[k]);
-    float c = tangent(((float)sums[2 * units + k] * scale[2 * units + k] + bias_n[k]) * r + of_n[k]);
-    h[k] = (h[k] - c) * z + c;
-    out[k] = quantise(h[k]);
+  int gates = updated < channels ? 3 : 1, end = updated < channels ? updated : 3 * channels;
+  for (int b = 0; b < l->bands; b += AT_ONCE) {
+    int count = at_once(l, b);
+    for (int g = 0; g < gates; g++) {
+      int first = g * channels;
+      products(input, seen + b * inputs, inputs, count, n->sums, first, first + end);
+      for (int j = 0; j < count; j++) {
+        int from = j * input->rows + first;
+        to_values(n->sums + from, input->scale + first, input->bias + first, n->gates + from, end);
+      }
+    }
+    for (int g = 0; g < gates; g++)
+      products(hidden, state + b * channels, channels, count, n->sums, g * channels, g * channels + end);
+    for (int j = 0; j < count; j++)
+      step(hidden, n->sums + j * hidden->rows, n->gates + j * input->rows, channels, updated, h + (b + j) * channels,
+           out + (b + j) * channels);
   }
 }
 
@@ -188,10 +325,12 @@ static void run_layers(const struct network *n, float *memory, int frames, float
       switch (l->kind) {
         case DENSE:
         case CONV:
-          if (!l->floats) affine(l->affines, n->seen, n->sums, out, 0, l->affines->rows);
+        case BAND_CONV:
+          if (!l->floats) affine(n, l, out);
           activate(out, l->units, l->activation);
           break;
-        case GRU: gru(n, l, l->lean && !is_full(n, t) ? l->lean : l->units, own, out); break;
+        case GRU:
+        case BAND_GRU: gru(n, l, l->lean && !is_full(n, t) ? l->lean : l->units / l->bands, own, out); break;
       }
       if (l - n->layers == n->arbitrator && effort != AUTO) *out = effort == FULL;
     }

@@ -1,14 +1,14 @@
 """A network laid out for compiled code: padded weights, and tables of layers that point to one another's outputs."""
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from ..nn.layers import Affine, Layer
 from ..nn.network import Network, check_effort
-from ..nn.spec import ACTIVATIONS, ARBITRATOR, BACKLOG, BACKLOG_WIDTH, EFFORTS, INPUT, KINDS
-from .structures import BLOCK_HOPS, array, fill
+from ..nn.spec import ACTIVATIONS, ARBITRATOR, BACKLOG, BACKLOG_WIDTH, EFFORTS, INPUT, KINDS, LayerSpec
+from .structures import BANDS_AT_ONCE, BLOCK_HOPS, array, fill
 
 _SUMS, _COLUMNS = 4, 16  # rows and columns come in multiples of these
 
@@ -23,6 +23,8 @@ class Program:
         See `library.load_library`; without one the program can be looked at and not run.
     turns : bool
         Rows of weights take turns in memory, as the WebAssembly product wants them.
+    names : collection of str, optional
+        The layers that it runs; None: all. What they see of others it is given.
 
     Attributes
     ----------
@@ -31,12 +33,16 @@ class Program:
     structure : ctypes.Structure
         ``struct network``.
     layers : dict of str to ctypes.Structure
-        ``struct layer`` of each.
+        ``struct layer`` of each that it runs.
+    given : list of str
+        Layers whose outputs it is given.
     matrices : list of (ndarray, ndarray)
         Each matrix of weights, as it lies for the compiled code and as it was.
     """
 
-    def __init__(self, network: Network, library: ctypes.CDLL | None, turns: bool) -> None:
+    def __init__(
+        self, network: Network, library: ctypes.CDLL | None, turns: bool, names: Collection[str] | None = None
+    ) -> None:
         self.spec = network.spec
         self._library = library
         self._turns = turns
@@ -46,7 +52,12 @@ class Program:
         self.layers: dict[str, ctypes.Structure] = {}
         self.matrices: list[tuple[np.ndarray, np.ndarray]] = []
         affines: list[ctypes.Structure] = []
-        for name, layer in network.layers.items():
+        run = {name: layer for name, layer in network.layers.items() if names is None or name in names}
+        seen = dict.fromkeys(source for layer in run.values() for source in layer.spec.sources)
+        self.given = [name for name in seen if name not in {INPUT, BACKLOG, *run}]
+        for name in self.given:
+            self._outputs[name] = self._room(name)
+        for name, layer in run.items():
             own = [self._affine(affine, layer.integers) for affine in layer.affines]
             self.layers[name] = self._layer(name, layer, own)
             affines += own
@@ -55,14 +66,17 @@ class Program:
             num_layers=len(self.layers),
             layers=array("layer", list(self.layers.values())),
             # Room for the widest cells, of 16 bits.
-            seen=np.zeros(max(affine.columns for affine in affines), np.int16),
-            seen_hidden=np.zeros(max(affine.columns for affine in affines), np.int16),
-            sums=np.zeros(max(affine.rows for affine in affines), np.int32),
-            gates=np.zeros(max(affine.rows for affine in affines), np.float32),
+            seen=np.zeros(max(map(self._seen, self.spec.layers)), np.int16),
+            second=np.zeros(max(map(self._second, self.spec.layers)), np.int16),
+            sums=np.zeros(BANDS_AT_ONCE * max(affine.rows for affine in affines), np.int32),
+            gates=np.zeros(BANDS_AT_ONCE * max(affine.rows for affine in affines), np.float32),
             backlog=backlog,
             arbitrator=list(self.layers).index(ARBITRATOR) if self.spec.has_lean else -1,
         )
         self._address = ctypes.addressof(self.structure)
+
+    def _room(self, name: str) -> np.ndarray:
+        return np.zeros((BLOCK_HOPS, _padded(self.spec.widths[name], _SUMS)), np.float32)
 
     def _affine(self, affine: Affine, integers: bool) -> ctypes.Structure:
         outputs, inputs = affine.weight.shape
@@ -72,9 +86,19 @@ class Program:
         if integers and self._turns:
             weight = _taking_turns(weight)
         self.matrices.append((weight, affine.weight))
-        scale, bias = np.zeros(rows, np.float32), np.zeros(rows, np.float32)
-        scale[:outputs], bias[:outputs] = affine.scale, affine.bias
+        scale, bias = np.zeros(rows, np.float32), np.zeros(max(rows, len(affine.bias)), np.float32)
+        scale[:outputs], bias[: len(affine.bias)] = affine.scale, affine.bias
         return fill("affine", weight=weight, scale=scale, bias=bias, rows=rows, columns=columns)
+
+    def _seen(self, spec: LayerSpec) -> int:
+        """Cells that a layer sees, with those that the last band's padded columns reach."""
+        inputs = self.spec.inputs_of(spec)
+        return spec.frames * (inputs + 2 * spec.reach * (inputs // spec.bands)) + _COLUMNS
+
+    def _second(self, spec: LayerSpec) -> int:
+        """Cells of a GRU's state, or of the windows of all bands over several frames."""
+        windows = spec.frames * (2 * spec.reach + 1) * (self.spec.inputs_of(spec) // spec.bands)
+        return max(spec.units + _COLUMNS, spec.bands * _padded(windows, _COLUMNS))
 
     @staticmethod
     def padded(weight: np.ndarray) -> tuple[int, int]:
@@ -92,13 +116,15 @@ class Program:
             for source in spec.sources
             for seen in (self._outputs[source],)
         ]
-        out = self._outputs[name] = np.zeros((BLOCK_HOPS, _padded(spec.units, _SUMS)), np.float32)
+        out = self._outputs[name] = self._room(name)
         return fill(
             "layer",
             kind=list(KINDS).index(spec.kind),
             activation=ACTIVATIONS.index(spec.activation),
             floats=not layer.integers,
             frames=spec.frames,
+            bands=spec.bands,
+            reach=spec.reach,
             inputs=self.spec.inputs_of(spec),
             units=spec.units,
             lean=spec.lean,
@@ -111,7 +137,13 @@ class Program:
         )
 
     def __call__(
-        self, features: np.ndarray, memory: np.ndarray, names: Sequence[str], backlog: float = 0.0, effort: str = "full"
+        self,
+        features: np.ndarray,
+        memory: np.ndarray,
+        names: Sequence[str],
+        backlog: float = 0.0,
+        effort: str = "full",
+        given: Mapping[str, np.ndarray] | None = None,
     ) -> dict[str, np.ndarray]:
         """Run K frames, K <= BLOCK_HOPS.
 
@@ -124,6 +156,8 @@ class Program:
             The layers whose outputs are wanted.
         backlog, effort
             As for `Network`.
+        given : mapping of str to ndarray, shape (K, units), float32
+            Outputs of the layers that it does not run and that are seen.
 
         Returns
         -------
@@ -132,6 +166,8 @@ class Program:
         check_effort(backlog, effort)
         count = len(features)
         self.features[:count, : self.spec.inputs] = features
+        for name, values in (given or {}).items():
+            self._outputs[name][:count, : self.spec.widths[name]] = values
         assert self._library is not None
         if self._library.estimate(self._address, memory.ctypes.data, count, backlog, EFFORTS.index(effort)):
             raise RuntimeError(f"compiled network refuses its structure or {count} frames")

@@ -22,8 +22,9 @@ enum {
   SECTIONS = 3,
   MENDED = 8,
   BACKLOG_WIDTH = 4,
+  AT_ONCE = 2,
 };
-enum { DENSE, CONV, GRU };
+enum { DENSE, CONV, GRU, BAND_CONV, BAND_GRU };
 enum { NONE, CLAMP, TANH, SIGMOID };
 enum { FULL, LEAN, AUTO };
 
@@ -88,6 +89,8 @@ struct layer {
   int32_t activation;
   int32_t floats;
   int32_t frames;
+  int32_t bands;
+  int32_t reach;
   int32_t inputs;
   int32_t units;
   int32_t lean;
@@ -104,7 +107,7 @@ struct network {
   int32_t num_layers;
   const struct layer *layers;
   void *seen;
-  void *seen_hidden;
+  void *second;
   int32_t *sums;
   float *gates;
   float *backlog;
@@ -143,4 +146,4 @@ struct stream {
   int32_t full_frames;
 };
 
-enum { LAYOUT = 961526428 };
+enum { LAYOUT = 257695200 };

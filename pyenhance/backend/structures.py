@@ -25,6 +25,9 @@ BLOCK_HOPS = ROOM_HOPS
 RECENT_HOPS = 64
 """Hops of sound that a stream keeps, from which another model can be warmed."""
 
+BANDS_AT_ONCE = 2
+"""Bands that meet each weight when it is loaded: their sums fit into a processor's registers."""
+
 CONSTANTS: dict[str, int] = {
     "HOP": HOP,
     "WINDOW": WINDOW,
@@ -46,6 +49,7 @@ CONSTANTS: dict[str, int] = {
     "SECTIONS": len(rumble.POLES),
     "MENDED": rumble.MENDED_BINS,
     "BACKLOG_WIDTH": BACKLOG_WIDTH,
+    "AT_ONCE": BANDS_AT_ONCE,
 }
 
 FIELDS: dict[str, dict[str, str]] = {
@@ -106,6 +110,8 @@ FIELDS: dict[str, dict[str, str]] = {
         "activation": "int32_t",
         "floats": "int32_t",  # its input is features, no whole numbers
         "frames": "int32_t",  # side by side
+        "bands": "int32_t",  # equal parts of inputs and units
+        "reach": "int32_t",  # bands seen on either side
         "inputs": "int32_t",  # of one frame
         "units": "int32_t",
         "lean": "int32_t",  # of these, how many a lean frame updates; 0: all
@@ -121,9 +127,9 @@ FIELDS: dict[str, dict[str, str]] = {
         "num_layers": "int32_t",
         "layers": "const struct layer *",
         "seen": "void *",  # inputs of one layer and frame
-        "seen_hidden": "void *",  # of a GRU
-        "sums": "int32_t *",
-        "gates": "float *",
+        "second": "void *",  # the state of a GRU; the windows of a convolution over bands and several frames
+        "sums": "int32_t *",  # [AT_ONCE][rows]
+        "gates": "float *",  # [AT_ONCE][rows]
         "backlog": "float *",  # [BACKLOG_WIDTH]: as layers see it
         "arbitrator": "int32_t",  # which layer; -1 where there are no lean parts
     },

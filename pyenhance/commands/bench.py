@@ -11,7 +11,7 @@ from .terminal import EXIT_OK
 def add(commands: Any) -> None:
     """Add it to the command line."""
     bench = commands.add_parser("bench", help="microseconds a hop on this machine, by stage")
-    bench.add_argument("--model", default="default")
+    bench.add_argument("--model", default="default", help="one that runs streams")
     bench.add_argument("-k", type=int, nargs="+", default=[1, 2, 10], metavar="K", help="hops a call")
     bench.add_argument("--kernel", help="numpy, or native once compiled (the fastest that works here)")
     bench.add_argument("--seconds", type=float, default=10, help="of audio for each K")

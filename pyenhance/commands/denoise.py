@@ -21,7 +21,11 @@ def add(commands: Any) -> None:
     )
     denoise.add_argument("files", nargs="+", type=Path, metavar="IN", help="audio files, or folders of them")
     denoise.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="a file, or a folder for many")
-    denoise.add_argument("--model", default="default", help="a shipped model's name or a weights file")
+    denoise.add_argument(
+        "--model",
+        default="default",
+        help="a shipped model's name (`pyenhance model list`) or a weights file; also one that hears whole recordings",
+    )
     denoise.add_argument("--strength-db", type=_strength, metavar="DB", help="largest attenuation (0: none)")
     denoise.add_argument(
         "--effort",

@@ -19,6 +19,7 @@ def add(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from ..backend import NUMPY
     from ..model import available_models, load_model
 
     backend = load_model("default").backend
@@ -26,7 +27,7 @@ def _run(arguments: argparse.Namespace) -> int:
         "pyenhance": __version__,
         "python": sys.version.split()[0],
         "numpy": np.__version__,
-        "models": {name: load_model(name).weights for name in available_models()},
+        "models": {name: load_model(name, NUMPY).weights for name in available_models()},
         "kernel": backend.network,
         "signal_kernel": backend.signal,
     }

@@ -74,16 +74,20 @@ def _margin(text: str) -> tuple[str, float]:
 
 
 def _list(arguments: argparse.Namespace) -> int:
+    from ..backend import NUMPY
     from ..model import available_models, load_model
     from ..model.diff import weights_bytes
 
     for name in available_models():
         digest = hashlib.sha256(weights_bytes(name)).hexdigest()
-        print(f"{name:10}{load_model(name).weights:>10,} weights  sha256 {digest}")
+        model = load_model(name, NUMPY)
+        what = "  whole recordings, no streams" if model.whole_recordings else ""
+        print(f"{name:10}{model.weights:>10,} weights  sha256 {digest}{what}")
     return 0
 
 
 def _verify(arguments: argparse.Namespace) -> int:
+    from ..backend import NUMPY
     from ..model import load_model, read_header
 
     failed = False
@@ -94,7 +98,7 @@ def _verify(arguments: argparse.Namespace) -> int:
                 header = read_header(path.read_bytes())
                 print(f"{name}: ok, a {header.kind} diff from {header.base} to {header.result}")
             else:
-                load_model(name)
+                load_model(name, NUMPY)  # which runs all of them
                 print(f"{name}: ok")
         except (ValueError, OSError) as error:
             failed = True

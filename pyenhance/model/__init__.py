@@ -1,19 +1,24 @@
 """What a model is: layers, signal path, weights file; and those that ship. Joins `dsp`, `nn` and `backend`."""
 
 from .diff import apply_diffs, make_diff, read_header
-from .percepnet import SHAPES, named_shape, percepnet, with_lean_part
-from .registry import Model, available_models, forget_model, load_model
+from .percepnet import SHAPES, named_shape, percepnet, with_backward_part, with_lean_part
+from .registry import Model, available_models, check_streams, forget_model, load_model, stream_models
 from .stream import HopFacts, ModelStream
 from .weights import Weights, read_weights, write_weights
+from .whole import RUN_UP_FRAMES, STRETCH_FRAMES, WholeStream
 
 __all__ = [
+    "RUN_UP_FRAMES",
     "SHAPES",
+    "STRETCH_FRAMES",
     "HopFacts",
     "Model",
     "ModelStream",
     "Weights",
+    "WholeStream",
     "apply_diffs",
     "available_models",
+    "check_streams",
     "forget_model",
     "load_model",
     "make_diff",
@@ -21,6 +26,8 @@ __all__ = [
     "percepnet",
     "read_header",
     "read_weights",
+    "stream_models",
+    "with_backward_part",
     "with_lean_part",
     "write_weights",
 ]

@@ -33,7 +33,7 @@ from ..backend import BLOCK_HOPS, Backend, CompiledStream, Program, SignalTables
 from ..backend.structures import FIELDS, layout
 from ..dsp import HOP
 from ..nn import EFFORTS
-from .registry import Model
+from .registry import Model, check_streams
 from .stream import ModelStream, Runner
 
 BASE = 512 * 1024
@@ -153,8 +153,13 @@ def write_image(model: Model) -> bytes:
     ----------
     model : Model
         From a weights file.
+
+    Raises
+    ------
+    ValueError
+        It hears whole recordings.
     """
-    signal, network = model.signal, model.network
+    signal, network = check_streams(model).signal, model.network
     program = Program(network, None, turns=True)
     tables = SignalTables(signal, program.features, threading.Lock())
     state = model.new_state()

@@ -86,3 +86,36 @@ def with_lean_part(spec: NetworkSpec, share: float, *, watch: int = 16, after: s
         for layer in spec.layers[place:]
     )
     return replace(spec, layers=spec.layers[:place] + arbitrator + later)
+
+
+def with_backward_part(spec: NetworkSpec, units: int) -> NetworkSpec:
+    """The same layers, and beside them a GRU that goes backward: for whole recordings, which have a future.
+
+    What both directions know is joined by a dense layer; the heads of gains and strengths see both, after all that they
+    saw before, so that trained heads can go on from where they were.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+        Of `percepnet`.
+    units : int
+        Of the GRU and of the dense layer.
+
+    Raises
+    ------
+    ValueError
+        Layers go backward already, or others than `percepnet`'s.
+    """
+    names = [layer.name for layer in spec.layers]
+    if spec.whole_recordings or not {"conv2", "gru3", "gain_gru"} <= set(names):
+        raise ValueError(f"layers are {', '.join(names)}; accepted: those of percepnet(), all of them forward")
+    place = names.index("gain")
+    added = (
+        LayerSpec("back", "gru", ("gru3", "conv2"), units, "tanh", backward=True),
+        LayerSpec("both", "dense", ("back", "gain_gru", "gru3"), units, "tanh"),
+    )
+    sees_more = {"gain": ("both", "back"), "strength": ("both",)}
+    later = tuple(
+        replace(layer, sources=layer.sources + sees_more.get(layer.name, ())) for layer in spec.layers[place:]
+    )
+    return replace(spec, layers=spec.layers[:place] + added + later)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Backend, StreamState, choose, wanted_kernel
+from ..backend import NUMPY, Backend, StreamState, choose, wanted_kernel
 from ..dsp import SignalSpec
 from ..nn import Network
 from .stream import ModelStream, Runner
@@ -53,6 +53,11 @@ class Model:
     def weights(self) -> int:
         """Number of int8 weights."""
         return self.network.spec.weights
+
+    @property
+    def whole_recordings(self) -> bool:
+        """Whether it hears all of a recording before it says anything of its beginning, and so runs no stream."""
+        return self.network.spec.whole_recordings
 
     @cached_property
     def runner(self) -> Runner:
@@ -144,6 +149,21 @@ def load_model(model: Any = "default", kernel: str | None = None) -> Model:
     if path.suffix != _SUFFIX or not path.is_file():
         raise ValueError(f"model {text!r} is neither shipped ({', '.join(available_models())}) nor a {_SUFFIX} file")
     return _read(path.stem, path.read_bytes(), text, kernel)
+
+
+def stream_models() -> list[str]:
+    """Of `available_models`, those that run streams: the others hear whole recordings."""
+    return [name for name in available_models() if not load_model(name, NUMPY).whole_recordings]
+
+
+def check_streams(model: Model) -> Model:
+    """The model, or a ValueError that says what it is for: it hears whole recordings and runs no stream."""
+    if model.whole_recordings:
+        raise ValueError(
+            f"model {model.name!r} hears whole recordings, and this is a stream; accepted: {', '.join(stream_models())}"
+            " and others without layers that go backward; `enhance` and `pyenhance denoise` take this one"
+        )
+    return model
 
 
 def forget_model(model: str) -> None:

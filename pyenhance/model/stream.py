@@ -7,7 +7,17 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import dsp
-from ..backend import BLOCK_HOPS, HEADS, NUMPY, Backend, CompiledStream, Program, SignalTables, StreamState
+from ..backend import (
+    BLOCK_HOPS,
+    HEADS,
+    NUMPY,
+    Backend,
+    CompiledStream,
+    Program,
+    SignalTables,
+    StreamState,
+    WholeProgram,
+)
 from ..backend.library import load_library
 from ..dsp import Frames, SignalSpec
 from ..nn import ARBITRATOR, Network
@@ -43,7 +53,9 @@ class Runner:
     Attributes
     ----------
     program : Program or None
-        The compiled network.
+        The compiled network, of models that run streams.
+    whole : WholeProgram or None
+        The same of models that hear whole recordings.
     tables : SignalTables or None
         The compiled signal path; it writes its features where the program reads them.
     """
@@ -53,9 +65,14 @@ class Runner:
         self.signal, self.network, self.backend = signal, network, backend
         self.lock = threading.Lock()  # streams in several threads share the buffers of the compiled calls
         self.program: Program | None = None
+        self.whole: WholeProgram | None = None
         self.tables: SignalTables | None = None
         if backend.network != NUMPY:
-            self.program = Program(network, _library(backend.network), Backend.takes_turns(backend.network))
+            library, turns = _library(backend.network), Backend.takes_turns(backend.network)
+            if network.spec.whole_recordings:
+                self.whole = WholeProgram(network, library, turns)
+            else:
+                self.program = Program(network, library, turns)
         if backend.signal != NUMPY:
             features = (
                 self.program.features if self.program else np.zeros((BLOCK_HOPS, signal.num_features), np.float32)
@@ -69,10 +86,17 @@ class Runner:
         names: tuple[str, ...],
         backlog: float = 0.0,
         effort: str = "full",
+        ahead: int = 0,
     ) -> dict[str, np.ndarray]:
-        """Outputs of the named layers over K frames, shapes (K, units); backlog and effort are as for `Network`."""
+        """Outputs of the named layers over K frames, shapes (K, units); the rest is as for `Network`.
+
+        Compiled code takes frames ahead of models that hear whole recordings: others need none.
+        """
+        if self.whole is not None:
+            with self.lock:
+                return self.whole(features, memory, names, ahead, backlog)
         if self.program is None:
-            outputs = self.network(features, memory, backlog, effort)
+            outputs = self.network(features, memory, backlog, effort, ahead=ahead, names=names)
             return {name: outputs[name] for name in names}
         blocks = [features[i : i + BLOCK_HOPS] for i in range(0, len(features), BLOCK_HOPS)]
         with self.lock:
@@ -109,7 +133,7 @@ class ModelStream:
         self.whole: CompiledStream | None = None  # the same, where the network is part of it
         if runner.tables is not None:
             library = _library(runner.backend.signal)
-            alike = runner.backend.signal == runner.backend.network
+            alike = runner.program is not None and runner.backend.signal == runner.backend.network
             self.compiled = CompiledStream(library, runner.tables, runner.program if alike else None, state)
             self.whole = self.compiled if alike else None
 
@@ -150,11 +174,11 @@ class ModelStream:
         return Frames(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
 
     def estimate(
-        self, features: np.ndarray, backlog: float = 0.0, effort: str = "full"
+        self, features: np.ndarray, backlog: float = 0.0, effort: str = "full", ahead: int = 0
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Gains and strengths, shape (K, bands), and voice activity, shape (K,), all in [0, 1]."""
+        """Gains and strengths, shape (K, bands), and voice activity, shape (K,), all in [0, 1]; see `nn.Network`."""
         names = HEADS + ((ARBITRATOR,) if self._runner.network.spec.has_lean else ())
-        outputs = self._runner.layers(features, self.state.memory, names, backlog, effort)
+        outputs = self._runner.layers(features, self.state.memory, names, backlog, effort, ahead)
         chosen = outputs.get(ARBITRATOR)
         self.full_frames = len(features) if chosen is None else int((chosen > np.float32(0.5)).sum())
         return outputs["gain"], outputs["strength"], outputs["vad"][:, 0]

@@ -20,34 +20,43 @@ EXACT_BELOW = 2**24
 
 _LARGEST_ACTIVATION = 127
 
+_BLOCK_FRAMES = 16
+"""Frames that layers over bands take at a time, however many there are: what they work on stays in the caches."""
+
 
 class _Product:
-    """float32 products, in parts where a sum could pass 2^24."""
+    """float32 products, in parts where a sum could pass 2^24.
+
+    weight has the shape (outputs, inputs), or (n, outputs, inputs) for n products of the same numbers.
+    """
 
     def __init__(self, weight: np.ndarray) -> None:
-        self._outputs = len(weight)
         magnitude = np.abs(weight.astype(np.int32))
         blocks = 1
         while any(
-            part.sum(1).max(initial=0) * _LARGEST_ACTIVATION >= EXACT_BELOW
-            for part in np.array_split(magnitude, blocks, axis=1)
+            part.sum(-1).max(initial=0) * _LARGEST_ACTIVATION >= EXACT_BELOW
+            for part in np.array_split(magnitude, blocks, axis=-1)
         ):
             blocks += 1
-        self._parts = [np.ascontiguousarray(part.T, np.float32) for part in np.array_split(weight, blocks, axis=1)]
+        self._parts = [
+            np.ascontiguousarray(part.swapaxes(-1, -2), np.float32) for part in np.array_split(weight, blocks, axis=-1)
+        ]
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
+    def __call__(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """x (K, inputs) -> (K, outputs), or (n, K, outputs); into `out` where it is given."""
         if len(self._parts) == 1:
-            return multiply(x, self._parts[0])
-        total = np.zeros((len(x), self._outputs))
-        start = 0
-        for part in self._parts:
-            total += multiply(np.ascontiguousarray(x[:, start : start + len(part)]), part)
-            start += len(part)
-        return total.astype(np.float32)
+            return multiply(x, self._parts[0], out=out)
+        ends = np.cumsum([part.shape[-2] for part in self._parts])
+        seen = zip(np.split(x, ends[:-1], axis=1), self._parts, strict=True)
+        sums = np.sum([multiply(np.ascontiguousarray(x), part) for x, part in seen], axis=0, dtype=np.float64)
+        if out is None:
+            return np.asarray(sums, np.float32)
+        out[...] = sums
+        return out
 
 
-def _einsum(x: np.ndarray, transposed: np.ndarray) -> np.ndarray:
-    return np.einsum("kj,ji->ki", x, transposed)
+def _einsum(x: np.ndarray, transposed: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    return np.einsum("kj,...ji->...ki", x, transposed, out=out)
 
 
 # numpy for Pyodide has no BLAS: its matmul is a plain loop there, and einsum over rows is several times faster.
@@ -145,41 +154,63 @@ class Conv(Dense):
 
 
 class _Units:
-    """The first units of a GRU: their rows of both products, and one step of their state."""
+    """The first units of a GRU: their rows of both products, and the steps of their state.
 
-    def __init__(self, affines: tuple[Affine, Affine], units: int) -> None:
+    Gates r, z and n lie one after the other, (3, bands, units), so that no step works on parts of rows.
+    """
+
+    def __init__(self, affines: tuple[Affine, Affine], units: int, bands: int) -> None:
         total = len(affines[0].scale) // 3
         rows = slice(None) if units == total else (np.arange(3)[:, None] * total + np.arange(units)).ravel()
-        self._units = units
-        self._input, self._hidden = (Affine(*(values[rows] for values in affine)) for affine in affines)
-        self._of_input, self._of_hidden = _Product(self._input.weight), _Product(self._hidden.weight)
-        self._bias_n = self._hidden.bias[2 * units :]
+        self._bands, self._units = bands, units
+        of_input, of_hidden = (Affine(*(values[rows] for values in affine)) for affine in affines)
+        self._of_input, self._of_hidden = self._product(of_input.weight), self._product(of_hidden.weight)
+        self._input_scale, self._input_bias = of_input.scale.reshape(3, 1, units), of_input.bias.reshape(3, 1, units)
+        # Written out for all bands: to broadcast along them takes longer.
+        self._hidden_scale = np.repeat(of_hidden.scale.reshape(3, 1, units), bands, 1)
+        self._bias_n = np.repeat(of_hidden.bias[2 * units :].reshape(1, units), bands, 0)
+
+    def _product(self, weight: np.ndarray) -> _Product:
+        """Of one band a plain product, which gives the gates in the same order."""
+        return _Product(weight if self._bands == 1 else weight.reshape(3, self._units, -1))
+
+    def _sums(self, product: _Product, x: np.ndarray) -> np.ndarray:
+        """x (n * bands, inputs) -> (n, 3, bands, units)."""
+        sums = product(x)
+        if self._bands == 1:
+            return sums.reshape(-1, 3, 1, self._units)
+        return sums.reshape(3, -1, self._bands, self._units).swapaxes(0, 1)
 
     def gates(self, x: np.ndarray) -> np.ndarray:
-        """What the input says: x (K, inputs) -> (K, 3 units)."""
-        gates = self._of_input(x)
-        gates *= self._input.scale
-        gates += self._input.bias
+        """What the input says: x (K * bands, inputs) -> (K, 3, bands, units)."""
+        gates = self._sums(self._of_input, x)
+        gates *= self._input_scale
+        gates += self._input_bias
         return gates
 
-    def step(self, gate: np.ndarray, h: np.ndarray) -> np.ndarray:
-        """gate (1, 3 units), overwritten, h (1, all units) -> the next h (1, units) of these."""
-        units = self._units
-        hidden = self._of_hidden(quantize_activation(h.copy()))
-        hidden *= self._hidden.scale
-        rz = gate[:, : 2 * units]
-        rz += hidden[:, : 2 * units]
-        sigmoid(rz)
-        n = hidden[:, 2 * units :]
-        n += self._bias_n
-        n *= rz[:, :units]
-        n += gate[:, 2 * units :]
-        np.tanh(n, out=n)
-        # h' = n + z (h - n)
-        h = h[:, :units] - n
-        h *= rz[:, units:]
-        h += n
-        return h
+    def run(self, gates: np.ndarray, h: np.ndarray, out: np.ndarray) -> None:
+        """K steps; of a lean part one.
+
+        gates (K, 3, bands, units), the state before them h (bands, all units) -> out (K, bands, units), after each.
+        """
+        integers, hidden = np.empty_like(h), np.empty((3, self._bands, self._units), np.float32)
+        sums = hidden.reshape(1, -1) if self._bands == 1 else hidden
+        rz, (r, z, n) = hidden[:2], hidden
+        for gate_rz, gate_n, after in zip(gates[:, :2], gates[:, 2], out, strict=True):
+            np.multiply(h, ACTIVATION_LEVELS, out=integers)
+            self._of_hidden(np.rint(integers, out=integers), sums)
+            hidden *= self._hidden_scale
+            rz += gate_rz
+            sigmoid(rz)
+            n += self._bias_n
+            n *= r
+            n += gate_n
+            np.tanh(n, out=n)
+            # h' = n + z (h - n)
+            np.subtract(h[:, : self._units], n, out=after)
+            after *= z
+            after += n
+            h = after
 
 
 class GRU:
@@ -206,7 +237,7 @@ class GRU:
 
     def __init__(self, spec: LayerSpec, tensors: Mapping[str, np.ndarray]) -> None:
         self.spec = spec
-        both = 2 * spec.units  # r and z, whose two biases only ever appear as their sum
+        both = 2 * spec.channels  # r and z, whose two biases only ever appear as their sum
         joined, hidden = tensors["bias_ih"].copy(), tensors["bias_hh"].copy()
         joined[:both] += hidden[:both]
         hidden[:both] = 0
@@ -217,36 +248,109 @@ class GRU:
 
     @cached_property
     def _all(self) -> _Units:
-        return _Units(self.affines, self.spec.units)
+        return _Units(self.affines, self.spec.channels, self.spec.bands)
 
     @cached_property
     def _lean(self) -> _Units:
-        return _Units(self.affines, self.spec.lean)
+        return _Units(self.affines, self.spec.lean, self.spec.bands)
 
     def __call__(self, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None = None) -> np.ndarray:
         """x (K, inputs) int8 values, memory (1, units) float32, updated -> (K, units) int8 values.
 
         full, shape (K,), bool, tells which frames update all units; the others update the first `lean`. None: all do.
+        A layer that goes backward starts from zeros with the last row, and remembers nothing.
         """
+        if self.spec.backward:
+            return self._forward(x[::-1], np.zeros_like(memory), None)[::-1]
+        return self._forward(x, memory, full)
+
+    def _forward(self, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None) -> np.ndarray:
         out = np.empty((len(x), self.spec.units), np.float32)
         if full is None or full.all():
-            gates, h = self._all.gates(x), memory
-            for k in range(len(x)):
-                out[k] = h = self._all.step(gates[k : k + 1], h)
-            memory[:] = h
+            self._all.run(self._all.gates(x), memory, out[:, None])
+            memory[:] = out[-1]
             return quantize_activation(out)
         parts = {True: self._all, False: self._lean}
         # Each frame's row among those of its sort.
         rows = np.where(full, np.cumsum(full), np.cumsum(~full)) - 1
         of = {which: part.gates(x[full == which]) for which, part in parts.items()}
         for k, (which, row) in enumerate(zip(full.tolist(), rows.tolist(), strict=True)):
-            updated = parts[which].step(of[which][row : row + 1], memory)
-            memory[:, : updated.shape[1]] = updated
+            updated = np.empty((1, 1, self.spec.channels if which else self.spec.lean), np.float32)
+            parts[which].run(of[which][row : row + 1], memory, updated)
+            memory[:, : updated.shape[2]] = updated[0]
             out[k] = memory
         return quantize_activation(out)
 
 
-Layer = Dense | Conv | GRU
+class BandConv(Conv):
+    """Convolution over neighbouring bands, and over time: the same weights for every band, a bias of each one's own.
 
-LAYERS: dict[str, type[Dense] | type[Conv] | type[GRU]] = {"dense": Dense, "conv": Conv, "gru": GRU}
+    Parameters
+    ----------
+    spec, tensors
+        As for `Dense`; weight has the shape (channels, frames * (2 reach + 1) * inputs of a band): frames oldest first,
+        of each the bands from the lowest to the highest. bias has the shape (units,).
+    """
+
+    @cached_property
+    def _product(self) -> _Product:
+        return _Product(self.affines[0].weight)
+
+    def __call__(self, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None = None) -> np.ndarray:
+        """x (K, inputs), band after band, memory (frames - 1, inputs), updated -> (K, units) float32."""
+        y = np.empty((len(x), self.spec.units), np.float32)
+        for first in range(0, len(x), _BLOCK_FRAMES):
+            rows = slice(first, first + _BLOCK_FRAMES)
+            self._convolve(x[rows], memory, y[rows])
+        return y
+
+    def _convolve(self, x: np.ndarray, memory: np.ndarray, y: np.ndarray) -> None:
+        """A block of frames, into y."""
+        bands, reach, frames = self.spec.bands, self.spec.reach, self.spec.frames
+        past = np.concatenate((memory, x))
+        memory[:] = past[len(x) :]
+        framed = np.zeros((len(past), bands + 2 * reach, past.shape[1] // bands), np.float32)
+        framed[:, reach : reach + bands] = past.reshape(len(past), bands, -1)
+        frame, band, item = framed.strides
+        # What a band sees of each frame lies end to end; the views of neighbouring bands and frames overlap.
+        near = (len(x), bands, frames, (2 * reach + 1) * framed.shape[2])
+        windows = np.ndarray(near, np.float32, framed, 0, (frame, band, frame, item))
+        by_band = y.reshape(len(x) * bands, -1)
+        self._product(windows.reshape(len(x) * bands, -1), by_band)
+        by_band *= self.affines[0].scale
+        y += self.affines[0].bias
+        APPLY[self.spec.activation](y)
+
+
+class BandGRU(GRU):
+    """A GRU over time for each band, all with the same weights: its product takes all bands' states at once.
+
+    Parameters
+    ----------
+    spec, tensors
+        As for `GRU`, with a band's channels for its units and a band's inputs for its inputs.
+    """
+
+    def _forward(self, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None) -> np.ndarray:
+        """As above, of a band: x (K, inputs), band after band, memory (bands, channels), updated."""
+        bands = self.spec.bands
+        out = np.empty((len(x), bands, self.spec.channels), np.float32)
+        for first in range(0, len(x), _BLOCK_FRAMES):
+            block = x[first : first + _BLOCK_FRAMES]
+            states = out[first : first + len(block)]
+            self._all.run(self._all.gates(block.reshape(len(block) * bands, -1)), memory, states)
+            memory[:] = states[-1]
+            quantize_activation(states)
+        return out.reshape(len(x), -1)
+
+
+Layer = Dense | Conv | GRU | BandConv | BandGRU
+
+LAYERS: dict[str, type[Layer]] = {
+    "dense": Dense,
+    "conv": Conv,
+    "gru": GRU,
+    "band_conv": BandConv,
+    "band_gru": BandGRU,
+}
 """The class of each kind."""

@@ -1,12 +1,12 @@
 """All layers of a list, joined and run by numpy: the definition of what the network computes."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
 from .layers import LAYERS, Layer
 from .quantize import quantize_activation
-from .spec import ARBITRATOR, BACKLOG, BACKLOG_WIDTH, EFFORTS, INPUT, NetworkSpec
+from .spec import ARBITRATOR, BACKLOG, BACKLOG_WIDTH, EFFORTS, INPUT, LayerSpec, NetworkSpec
 
 
 def check_effort(backlog: float, effort: str) -> None:
@@ -33,6 +33,23 @@ def backlog_values(backlog: float) -> np.ndarray:
     return quantize_activation(shares.astype(np.float32))
 
 
+def _side_by_side(seen: list[np.ndarray], bands: int) -> np.ndarray:
+    """Sources, each (K, its width), in one row a frame: band after band, of each the sources in turn."""
+    if bands == 1:
+        return np.concatenate(seen, 1)
+    count = len(seen[0])
+    return np.concatenate([x.reshape(count, bands, -1) for x in seen], 2).reshape(count, -1)
+
+
+def _run(layer: Layer, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None, ahead: int) -> np.ndarray:
+    """A layer over all rows of x; its memory stays as the last `ahead` of them have not yet been."""
+    if not ahead or layer.spec.backward or not memory.size:
+        return layer(x, memory, full)
+    now, later = slice(len(x) - ahead), slice(len(x) - ahead, None)
+    first = layer(x[now], memory, None if full is None else full[now])
+    return np.concatenate((first, layer(x[later], memory.copy(), None if full is None else full[later])))
+
+
 class Network:
     """A list of layers with its weights; frozen.
 
@@ -51,6 +68,7 @@ class Network:
     def __init__(self, spec: NetworkSpec, tensors: Mapping[str, np.ndarray]) -> None:
         self.spec = spec
         self._hears_backlog = any(BACKLOG in layer.sources for layer in spec.layers)
+        self._last_seen_by = {source: layer.name for layer in spec.layers for source in layer.sources}
         self.layers: dict[str, Layer] = {}
         for layer in spec.layers:
             first = len(layer.name) + 1
@@ -62,7 +80,14 @@ class Network:
         return np.zeros(self.spec.memory_size, np.float32)
 
     def __call__(
-        self, features: np.ndarray, memory: np.ndarray, backlog: float = 0.0, effort: str = "full"
+        self,
+        features: np.ndarray,
+        memory: np.ndarray,
+        backlog: float = 0.0,
+        effort: str = "full",
+        *,
+        ahead: int = 0,
+        names: Collection[str] | None = None,
     ) -> dict[str, np.ndarray]:
         """Run K frames.
 
@@ -75,6 +100,11 @@ class Network:
             Sound that waits: what layers see under the name `BACKLOG`.
         effort : str
             One of `EFFORTS`; a list without lean parts runs all of itself whatever it says.
+        ahead : int, in [0, K)
+            So many of the last frames are a run-up for the layers that go backward: `memory` stays as of the frame
+            before them, from which the next call goes on.
+        names : collection of str, optional
+            The layers whose outputs are wanted: others' are let go when no further layer sees them. None: all.
 
         Returns
         -------
@@ -90,15 +120,25 @@ class Network:
         check_effort(backlog, effort)
         outputs = {INPUT: features}
         if self._hears_backlog:
-            outputs[BACKLOG] = np.broadcast_to(backlog_values(backlog), (len(features), BACKLOG_WIDTH))
+            # As memory, frame after frame: layers lay views over what they see.
+            outputs[BACKLOG] = np.repeat(backlog_values(backlog)[None], len(features), 0)
         full = None
         for name, layer in self.layers.items():
-            seen = [outputs[source] for source in layer.spec.sources]
-            x = seen[0] if len(seen) == 1 else np.concatenate(seen, 1)
             place, shape = self.spec.memory[name]
-            outputs[name] = layer(x, memory[place].reshape(shape), full if layer.spec.lean else None)
+            remembered, chosen = memory[place].reshape(shape), full if layer.spec.lean else None
+            outputs[name] = _run(layer, self._inputs(outputs, layer.spec, names), remembered, chosen, ahead)
             if name == ARBITRATOR and self.spec.has_lean:
                 if effort != "auto":
                     outputs[name].fill(effort == "full")
                 full = outputs[name][:, 0] > np.float32(0.5)
         return outputs
+
+    def _inputs(self, outputs: dict[str, np.ndarray], layer: LayerSpec, names: Collection[str] | None) -> np.ndarray:
+        """What a layer sees; if only `names` are wanted, outputs that no layer after it sees are let go: of a long
+        recording all of them would be much."""
+        seen = [outputs[source] for source in layer.sources]
+        if names is not None:
+            for source in layer.sources:
+                if source not in names and self._last_seen_by[source] == layer.name:
+                    outputs.pop(source, None)
+        return seen[0] if len(seen) == 1 else _side_by_side(seen, layer.bands)

@@ -24,7 +24,7 @@ EFFORTS = ("full", "lean", "auto")
 ACTIVATIONS = ("none", "clamp", "tanh", "sigmoid")
 """What may follow a layer. After clamp and tanh come int8 values, which other layers may see."""
 
-_MAX_UNITS, _MAX_FRAMES, _MAX_LAYERS = 4096, 16, 64
+_MAX_UNITS, _MAX_FRAMES, _MAX_LAYERS, _MAX_REACH = 4096, 16, 64, 8
 _MAX_SUMMED = 2**31 // 127**2
 """Products of int8 values whose sum surely fits into 32 bits, in which compiled code adds them up."""
 
@@ -48,6 +48,13 @@ class LayerSpec:
         One of `ACTIVATIONS`; a GRU has its own and says "tanh".
     frames : int
         Frames that a convolution sees, the newest included; 1 for the others.
+    bands : int
+        Equal parts that the kinds which work band by band make of each source and of their own output, all with the
+        same weights; 1 for the others.
+    reach : int
+        Neighbours on either side that a band sees in a convolution over bands; beyond the edges are zeros.
+    backward : bool
+        A GRU that goes from the last frame to the first, from a zero state: only whole recordings have a last frame.
     lean : int
         Units of a GRU that a lean frame updates: the first so many, by the same weights as a full one; the others
         hold their state, which stays as valid as it was. 0: every frame updates all.
@@ -60,6 +67,14 @@ class LayerSpec:
     activation: str = "none"
     frames: int = 1
     lean: int = 0
+    bands: int = 1
+    reach: int = 0
+    backward: bool = False
+
+    @property
+    def channels(self) -> int:
+        """Width of one band of its output."""
+        return self.units // self.bands
 
 
 class LayerKind(NamedTuple):
@@ -79,6 +94,8 @@ class LayerKind(NamedTuple):
         Whether it may see `INPUT`.
     lean : bool
         Whether it may have a lean part.
+    frames, bands, reach, backward : bool
+        Whether it may see several frames, works band by band, may see neighbouring bands, and may go backward.
     """
 
     matrices: Callable[[LayerSpec, int], dict[str, tuple[int, int]]]
@@ -87,6 +104,10 @@ class LayerKind(NamedTuple):
     activations: tuple[str, ...] = ACTIVATIONS
     floats: bool = False
     lean: bool = False
+    frames: bool = False
+    bands: bool = False
+    reach: bool = False
+    backward: bool = False
 
 
 KINDS: dict[str, LayerKind] = {
@@ -100,6 +121,7 @@ KINDS: dict[str, LayerKind] = {
         matrices=lambda layer, inputs: {"weight": (layer.units, layer.frames * inputs)},
         biases=lambda layer, inputs: {"bias": layer.units},
         memory=lambda layer, inputs: (layer.frames - 1, inputs),
+        frames=True,
     ),
     "gru": LayerKind(
         matrices=lambda layer, inputs: {
@@ -110,6 +132,28 @@ KINDS: dict[str, LayerKind] = {
         memory=lambda layer, inputs: (1, layer.units),
         activations=("tanh",),
         lean=True,
+        backward=True,
+    ),
+    "band_conv": LayerKind(
+        matrices=lambda layer, inputs: {
+            "weight": (layer.channels, layer.frames * (2 * layer.reach + 1) * (inputs // layer.bands))
+        },
+        biases=lambda layer, inputs: {"bias": layer.units},  # each band's own: where it lies
+        memory=lambda layer, inputs: (layer.frames - 1, inputs),
+        frames=True,
+        bands=True,
+        reach=True,
+    ),
+    "band_gru": LayerKind(
+        matrices=lambda layer, inputs: {
+            "weight_ih": (3 * layer.channels, inputs // layer.bands),
+            "weight_hh": (3 * layer.channels, layer.channels),
+        },
+        biases=lambda layer, inputs: {"bias_ih": 3 * layer.channels, "bias_hh": 3 * layer.channels},
+        memory=lambda layer, inputs: (layer.bands, layer.channels),
+        activations=("tanh",),
+        bands=True,
+        backward=True,
     ),
 }
 """Every kind of layer. In this order the compiled code knows them (`backend.structures`)."""
@@ -143,11 +187,17 @@ class NetworkSpec:
             _check(layer, hidden)
             hidden[layer.name] = layer.activation in _HIDDEN
             widths[layer.name] = layer.units
-            summed = layer.frames * sum(widths[source] for source in layer.sources)
+            if layer.bands > 1:
+                _check_bands(layer, widths)
+            seen = sum(widths[source] for source in layer.sources) // layer.bands
+            summed = layer.frames * (2 * layer.reach + 1) * seen
             if summed > _MAX_SUMMED:
                 raise ValueError(f"layer {layer.name!r}: sees {summed} numbers; accepted: at most {_MAX_SUMMED}")
             if layer.lean:
                 self._check_arbitrator(layer, hidden)
+        if self.whole_recordings and self.has_lean:
+            lean = next(layer for layer in self.layers if layer.lean)
+            raise ValueError(f"layer {lean.name!r}: lean is {lean.lean}; accepted: 0 in a list with backward layers")
 
     def _check_arbitrator(self, layer: LayerSpec, before: Iterable[str]) -> None:
         """Whether there is one that can choose for this layer."""
@@ -204,18 +254,31 @@ class NetworkSpec:
 
     @property
     def weights(self) -> int:
-        """Number of int8 weights; each is used once a full frame, so it is that one's number of multiply-adds too."""
+        """Number of int8 weights."""
         return sum(shape[0] * shape[1] for kind, shape in self.tensors.values() if kind == "I8")
 
     @property
-    def lean_weights(self) -> int:
-        """Number of weights that a lean frame uses, which is its number of multiply-adds."""
+    def multiply_adds(self) -> int:
+        """Of a full frame: each weight is used once, and once a band where bands share it."""
+        return sum(layer.bands * rows * columns for layer in self.layers for rows, columns in self._matrices(layer))
+
+    @property
+    def lean_multiply_adds(self) -> int:
+        """Of a lean frame."""
         held = 0
         for layer in self.layers:
             if layer.lean:
-                matrices = KINDS[layer.kind].matrices(layer, self.inputs_of(layer)).values()
-                held += sum(rows // layer.units * (layer.units - layer.lean) * columns for rows, columns in matrices)
-        return self.weights - held
+                per_unit = sum(rows // layer.units * columns for rows, columns in self._matrices(layer))
+                held += per_unit * (layer.units - layer.lean)
+        return self.multiply_adds - held
+
+    def _matrices(self, layer: LayerSpec) -> Iterable[tuple[int, int]]:
+        return KINDS[layer.kind].matrices(layer, self.inputs_of(layer)).values()
+
+    @cached_property
+    def whole_recordings(self) -> bool:
+        """Whether a layer goes backward, so that no stream can be run."""
+        return any(layer.backward for layer in self.layers)
 
     @cached_property
     def has_lean(self) -> bool:
@@ -223,9 +286,9 @@ class NetworkSpec:
         return any(layer.lean for layer in self.layers)
 
     def to_json(self) -> str:
-        """JSON list of the layers; of those without a lean part it says what it said before there were any."""
+        """JSON list of the layers; what came to be said of layers later is left out where it is as it was before."""
         values = [asdict(layer) for layer in self.layers]
-        return json.dumps([{k: v for k, v in value.items() if k != "lean" or v} for value in values])
+        return json.dumps([{k: v for k, v in value.items() if _LATER.get(k) != v} for value in values])
 
     @classmethod
     def from_json(cls, text: str, inputs: int) -> "NetworkSpec":
@@ -239,14 +302,27 @@ class NetworkSpec:
         return cls(inputs, tuple(_layer(value) for value in values))
 
 
+_LATER = {"lean": 0, "bands": 1, "reach": 0, "backward": False}
+
+
 def _layer(value: Any) -> LayerSpec:
     names = {field.name for field in fields(LayerSpec)}
-    if not isinstance(value, dict) or set(value) | {"lean"} != names:
+    if not isinstance(value, dict) or set(value) | set(_LATER) != names:
         raise ValueError(f"layer is {str(value)[:200]}; accepted: an object with {', '.join(sorted(names))}")
     sources = value["sources"]
     if not isinstance(sources, list) or not all(isinstance(source, str) for source in sources):
         raise ValueError(f"layer {value['name']!r}: sources are {sources!r}; accepted: a list of names")
     return LayerSpec(**value | {"sources": tuple(sources)})
+
+
+def _check_bands(layer: LayerSpec, widths: dict[str, int]) -> None:
+    """Whether each source comes in as many equal parts."""
+    for source in layer.sources:
+        if widths[source] % layer.bands:
+            raise ValueError(
+                f"layer {layer.name!r}: source {source!r} has {widths[source]} units; "
+                f"accepted: multiples of its {layer.bands} bands"
+            )
 
 
 def _check(layer: LayerSpec, hidden: dict[str, bool]) -> None:
@@ -266,10 +342,16 @@ def _check(layer: LayerSpec, hidden: dict[str, bool]) -> None:
     kind = KINDS[layer.kind]
     if not whole(layer.units, _MAX_UNITS):
         refuse("units", layer.units, f"a whole number from 1 to {_MAX_UNITS}")
-    if not whole(layer.frames, _MAX_FRAMES if layer.kind == "conv" else 1):
+    if not whole(layer.frames, _MAX_FRAMES if kind.frames else 1):
         refuse("frames", layer.frames, f"1 to {_MAX_FRAMES} for a convolution, 1 for the others")
+    if not whole(layer.bands, _MAX_UNITS if kind.bands else 1) or layer.units % layer.bands:
+        refuse("bands", layer.bands, f"a divisor of {layer.units} units, and 1 for kinds that know no bands")
+    if not (type(layer.reach) is int and 0 <= layer.reach <= (_MAX_REACH if kind.reach else 0)):
+        refuse("reach", layer.reach, f"0 to {_MAX_REACH} for a convolution over bands, 0 for the others")
     if not (type(layer.lean) is int and 0 <= layer.lean < (layer.units if kind.lean else 1)):
         refuse("lean", layer.lean, f"0 to {layer.units - 1}" if kind.lean else "0 for all but GRUs")
+    if type(layer.backward) is not bool or (layer.backward and (not kind.backward or layer.lean)):
+        refuse("backward", layer.backward, "true for GRUs without a lean part, false for all")
     if layer.activation not in kind.activations:
         refuse("activation", layer.activation, kind.activations)
     if not layer.sources:

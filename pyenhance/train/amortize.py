@@ -101,7 +101,7 @@ class Devices:
 
 def lean_cost(spec: Any) -> float:
     """Multiply-adds of a lean frame, in units of a full one's."""
-    return spec.lean_weights / spec.weights
+    return spec.lean_multiply_adds / spec.multiply_adds
 
 
 class AmortizeTrainer(fit.Trainer):
@@ -283,7 +283,7 @@ def worth(policy: Policy, sequences: Sequence[dict[str, np.ndarray]]) -> dict[st
     ]
     share = float(np.mean([way.full_share for way in free]))
     facts: dict[str, Any] = {"full": share, "gain_loss": float(np.mean(losses))}
-    facts["multiply_adds"] = spec.lean_weights + share * (spec.weights - spec.lean_weights)
+    facts["multiply_adds"] = spec.lean_multiply_adds + share * (spec.multiply_adds - spec.lean_multiply_adds)
     for speed in MACHINES:
         ways = [
             walk(policy, row["features"], Devices(np.array([speed]), np.random.default_rng(k)))

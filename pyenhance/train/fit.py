@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import distributed
+from torch.nn import functional as F
 
 from ..dsp import HOP, SAMPLE_RATE, SignalSpec
 from ..federated.privacy import Budget
-from ..model import SHAPES, Model, load_model, named_shape
+from ..model import SHAPES, Model, load_model, named_shape, with_backward_part
 from ..nn import NetworkSpec
 from .dataset import PoissonStream, ShardStream
 from .loss import GOOD_WITHIN, OVER, band_weights, congruence_loss, percepnet_loss
@@ -308,8 +309,10 @@ def averaged_network(path: Path) -> tuple[SignalSpec, Network]:
     return signal, network.eval()
 
 
-def starting_network(signal: SignalSpec, shape: str, model: str | None, seed: int) -> Network:
-    """A fresh network of a named shape, or a model's.
+def starting_network(signal: SignalSpec, shape: str, model: str | None, seed: int, backward: int = 0) -> Network:
+    """A fresh network of a named shape, or a model's; with a part that goes backward of so many units, if any.
+
+    To begin with the heads ignore that part, so that a model's network computes what it did.
 
     Raises
     ------
@@ -318,11 +321,20 @@ def starting_network(signal: SignalSpec, shape: str, model: str | None, seed: in
     """
     torch.manual_seed(seed)
     if model is None:
-        return Network(named_shape(shape, signal))
+        spec = named_shape(shape, signal)
+        return Network(with_backward_part(spec, backward) if backward else spec)
     given = load_model(model)
     if given.signal.num_bands != signal.num_bands:
         raise ValueError(f"model {model!r} has {given.signal.num_bands} bands; the shards have {signal.num_bands}")
-    return load_int8(given)
+    network = load_int8(given)
+    if not backward:
+        return network
+    wider, state = Network(with_backward_part(network.spec, backward)), network.state_dict()
+    for name, value in wider.state_dict().items():
+        found = state.get(name, value)
+        state[name] = F.pad(found, (0, value.shape[-1] - found.shape[-1]))
+    wider.load_state_dict(state)
+    return wider
 
 
 def _crop(batch: dict[str, Any], frames: int, step: int) -> dict[str, Any]:
@@ -428,6 +440,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="checkpoint; resumed when it is there")
     parser.add_argument("--shape", choices=SHAPES, default="default", help="of a fresh network")
     parser.add_argument("--start", metavar="MODEL", help="begin from the weights of a model instead")
+    parser.add_argument(
+        "--backward", type=int, default=0, metavar="UNITS", help="add a part that goes backward, for whole recordings"
+    )
     parser.add_argument("--quantise-from", type=float, default=0.6, help="share of the run before int8 is simulated")
     parser.add_argument("--dp-epsilon", type=float, help="budget of a sequence's differential privacy over all --steps")
     parser.add_argument("--dp-delta", type=float, default=1e-5, help="of the budget")
@@ -441,7 +456,9 @@ def main(argv: list[str] | None = None) -> None:
             if arguments.dp_epsilon is not None:
                 stream, budget = _private(arguments, world)
                 length = replace(length, steps=budget.rounds_within())
-            network = starting_network(stream.signal, arguments.shape, arguments.start, arguments.seed)
+            network = starting_network(
+                stream.signal, arguments.shape, arguments.start, arguments.seed, arguments.backward
+            )
             old = [load_model(name) for name in arguments.old]
             trainer = Trainer(network, stream, options_of(arguments), old, budget)
         except ValueError as error:

@@ -65,9 +65,10 @@ class Held(NamedTuple):
     Attributes
     ----------
     weight, bias : str
-        Names of the parameters.
-    x : Tensor, shape (T, B, inputs)
-    grad : Tensor, shape (T, B, outputs)
+        Names of the parameters; the bias is of the outputs, or of the outputs of all bands.
+    x : Tensor, shape (T, B * bands, inputs)
+        Of one sequence after the other, band after band.
+    grad : Tensor, shape (T, B * bands, outputs)
         Of the product.
     """
 
@@ -101,9 +102,13 @@ class Layer(nn.Module):
     def product(self, weight: str, bias: str, x: Tensor, quantise: bool) -> Tensor:
         """W x + b over all frames; x (T, B, inputs) -> (T, B, outputs)."""
         y = F.linear(x, self.matrix(weight, quantise), getattr(self, bias))
+        self.hold(weight, bias, x, y)
+        return y
+
+    def hold(self, weight: str, bias: str, x: Tensor, y: Tensor) -> None:
+        """Have the next backward pass add to `held`, if it is set: y is the product of a matrix and x; see `Held`."""
         if (held := self.held) is not None:
             y.register_hook(lambda grad: held.append(Held(weight, bias, x.detach(), grad)))
-        return y
 
 
 class Dense(Layer):
@@ -136,9 +141,9 @@ class GRU(Layer):
 
     def __init__(self, spec: LayerSpec, inputs: int) -> None:
         super().__init__(spec, inputs)
-        units = spec.units
+        units = spec.channels
         bound = units**-0.5
-        self.weight_ih = nn.Parameter(torch.empty(3 * units, inputs).uniform_(-bound, bound))
+        self.weight_ih = nn.Parameter(torch.empty(3 * units, inputs // spec.bands).uniform_(-bound, bound))
         self.weight_hh = nn.Parameter(torch.empty(3 * units, units).uniform_(-bound, bound))
         self.bias_ih = nn.Parameter(torch.zeros(3 * units))
         self.bias_hh = nn.Parameter(torch.zeros(3 * units))
@@ -148,12 +153,59 @@ class GRU(Layer):
 
         share, shape (T, B), in [0, 1]: how much of its step each unit takes that lean frames hold; None: all of it.
         """
+        if self.spec.backward:
+            return self._forward(x.flip(0), quantise).flip(0)
+        return self._forward(x, quantise, share)
+
+    def _forward(self, x: Tensor, quantise: bool, share: Tensor | None = None) -> Tensor:
         projected = self.product("weight_ih", "bias_ih", x, quantise)
         weight, lean = self.matrix("weight_hh", quantise), self.spec.lean
         return Recurrence.apply(projected, weight, self.bias_hh, quantise, self.held, share if lean else None, lean)
 
 
-LAYERS: dict[str, type[Layer]] = {"dense": Dense, "conv": Conv, "gru": GRU}
+class BandConv(Layer):
+    """Convolution over neighbouring bands and the last frames, oldest first, as one product for all bands."""
+
+    def __init__(self, spec: LayerSpec, inputs: int) -> None:
+        super().__init__(spec, inputs)
+        ((outputs, seen),) = KINDS[spec.kind].matrices(spec, inputs).values()
+        drawn = nn.Linear(seen, outputs)
+        self.weight, self.bias = drawn.weight, nn.Parameter(drawn.bias.detach().repeat(spec.bands))
+
+    def forward(self, x: Tensor, quantise: bool, share: Tensor | None = None) -> Tensor:
+        """x (T, B, inputs), band after band -> (T, B, units); every frame is a full one."""
+        bands, reach, frames = self.spec.bands, self.spec.reach, self.spec.frames
+        steps, batch = x.shape[:2]
+        framed = F.pad(x.reshape(steps, batch, bands, -1), (0, 0, reach, reach, 0, 0, frames - 1, 0))
+        near = [
+            framed[frame : frame + steps, :, band : band + bands]
+            for frame in range(frames)
+            for band in range(2 * reach + 1)
+        ]
+        seen = torch.cat(near, -1).flatten(1, 2)
+        product = F.linear(seen, self.matrix("weight", quantise))
+        self.hold("weight", "bias", seen, product)
+        y = product.reshape(steps, batch, -1) + self.bias
+        activation = _ACTIVATIONS.get(self.spec.activation)
+        return activation(y.float()) if activation else y
+
+
+class BandGRU(GRU):
+    """A GRU over time for each band, all with the same weights: bands are so many more sequences."""
+
+    def _forward(self, x: Tensor, quantise: bool, share: Tensor | None = None) -> Tensor:
+        """x (T, B, inputs), band after band -> h (T, B, units), float32, from a zero state."""
+        steps, batch = x.shape[:2]
+        return super()._forward(x.reshape(steps, batch * self.spec.bands, -1), quantise).reshape(steps, batch, -1)
+
+
+LAYERS: dict[str, type[Layer]] = {
+    "dense": Dense,
+    "conv": Conv,
+    "gru": GRU,
+    "band_conv": BandConv,
+    "band_gru": BandGRU,
+}
 """The class of each kind of `nn.KINDS`."""
 
 
@@ -306,7 +358,10 @@ class Network(nn.Module):
 
     def _output(self, layer: LayerSpec, outputs: Mapping[str, Tensor], share: Tensor | None = None) -> Tensor:
         seen = [outputs[source] for source in layer.sources]
-        return getattr(self, layer.name)(seen[0] if len(seen) == 1 else torch.cat(seen, -1), self.quantise, share)
+        x = seen[0]
+        if len(seen) > 1:  # band after band, of each the sources in turn
+            x = torch.cat([y.reshape(*y.shape[:2], layer.bands, -1) for y in seen], -1).flatten(2)
+        return getattr(self, layer.name)(x, self.quantise, share)
 
     def heads_on(self, body: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """What this network's heads answer to another's layers, which fit (`check_heads`); see `answers`."""

@@ -64,9 +64,12 @@ def per_example_gradients(network: Network, features: Tensor, loss: Loss) -> dic
     gradients = {}
     for layer, rows in held.items():
         for row in rows:
-            by_sequence = torch.bmm(row.grad.permute(1, 2, 0), row.x.permute(1, 0, 2).to(row.grad.dtype))
+            # (B, T, bands, numbers): the bands of a sequence add up.
+            x, grad = (part.unflatten(1, (len(features), -1)).transpose(0, 1) for part in (row.x, row.grad))
+            by_sequence = torch.bmm(grad.flatten(1, 2).transpose(1, 2), x.flatten(1, 2).to(grad.dtype))
             gradients[f"{layer}.{row.weight}"] = by_sequence.float()
-            gradients[f"{layer}.{row.bias}"] = row.grad.float().sum(0)
+            bias = network.get_parameter(f"{layer}.{row.bias}")
+            gradients[f"{layer}.{row.bias}"] = grad.float().sum(1).reshape(len(features), -1, len(bias)).sum(1)
     return gradients
 
 

@@ -113,7 +113,7 @@ def test_a_weights_file_says_which_units_are_lean() -> None:
     weights = read_weights(WEIGHTS)
     spec = weights.spec
     lean = {layer.name: layer.lean for layer in spec.layers if layer.kind == "gru"}
-    assert lean.pop("watch") == 0 and all(lean.values()) and spec.lean_weights < 0.75 * spec.weights
+    assert lean.pop("watch") == 0 and all(lean.values()) and spec.lean_multiply_adds < 0.75 * spec.multiply_adds
     facts = {key: weights.metadata[key] for key in weights.metadata.keys() & {"training_commit"}}
     assert write_weights(weights.signal, spec, weights.tensors, facts) == WEIGHTS
     layers = json.loads(read_weights(small_weights(SignalSpec())).metadata["layers"])

@@ -114,7 +114,7 @@ def test_the_command_trains_resumes_and_reports(tmp_path: Path, capsys: pytest.C
     table = capsys.readouterr().out.splitlines()
     names = [line.split("|")[1].strip() for line in table]
     assert names == ["choice", "---", "full alone", "lean alone", "random", "voice activity", "arbitrator of lean"]
-    assert f"| 100% | {spec.weights:,} |" in table[2] and f"| 0% | {spec.lean_weights:,} |" in table[3]
+    assert f"| 100% | {spec.multiply_adds:,} |" in table[2] and f"| 0% | {spec.lean_multiply_adds:,} |" in table[3]
 
 
 def test_a_slow_machine_falls_behind_with_the_full_stack_alone() -> None:

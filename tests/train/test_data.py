@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from scipy.signal import butter, sosfilt
 
 from pyenhance import dsp
 from pyenhance.dsp import SignalSpec
@@ -48,6 +49,39 @@ def test_another_voice_keeps_its_length_in_tempo() -> None:
     for semitones, tempo in ((4, 1.0), (-4, 1.2), (0, 0.85)):
         changed = mixing._change_voice(voice, semitones, tempo)
         assert len(changed) == pytest.approx(len(voice) / tempo, rel=0.02) and np.isfinite(changed).all()
+
+
+def test_a_narrow_voice_stays_narrow_and_as_loud() -> None:
+    """It is changed at a lower rate and comes back at 48 kHz."""
+    voice = sosfilt(butter(8, 7000, fs=48_000, output="sos"), voiced(2, 120)).astype(np.float32)
+    wide, narrow = (mixing._change_voice(voice, 2.0, 1.1, bandwidth_hz) for bandwidth_hz in (24_000.0, 8000.0))
+    assert abs(len(narrow) - len(wide)) < 480
+    assert 20 * np.log10(active_rms(narrow) / active_rms(wide)) == pytest.approx(0, abs=1.0)
+    power = np.abs(np.fft.rfft(narrow)) ** 2
+    assert power[np.fft.rfftfreq(len(narrow), 1 / 48_000) > 8200].sum() < 1e-4 * power.sum()
+
+
+def test_a_room_keeps_the_early_reflections_in_the_target() -> None:
+    speech = np.zeros(9600, np.float32)
+    speech[100] = 1.0
+    response = np.zeros(7200, np.float32)
+    response[[0, 2399, 2400]] = 1.0, 0.5, 0.25
+    early, wet = mixing.in_room(speech, response)
+    assert early[[100, 2499, 2500]] == pytest.approx([1.0, 0.5, 0.0], abs=1e-6)
+    assert wet[[100, 2499, 2500]] == pytest.approx([1.0, 0.5, 0.25], abs=1e-6)
+
+
+def test_a_hum_lies_at_the_multiples_of_its_pitch() -> None:
+    for seed in range(4):
+        x = mixing._hum(np.random.default_rng(seed), 96_000)
+        assert x.dtype == np.float32 and np.isfinite(x).all()
+        rng = np.random.default_rng(seed)
+        f0 = rng.choice([50, 60, 100, 120, rng.uniform(30, 400)]) * (1 + rng.uniform(-0.01, 0.01))
+        power = np.abs(np.fft.rfft(x * np.hanning(len(x)))) ** 2
+        order = np.fft.rfftfreq(len(x), 1 / 48_000) / f0
+        low = (order > 0.5) & (order < 10.5)
+        near = np.abs(order - np.rint(order)) <= 0.02 * order  # it wobbles by a hundredth
+        assert power[near & low].sum() > 0.8 * power[low].sum()
 
 
 def test_mixes_are_seeded_and_in_range(corpus: Corpus) -> None:

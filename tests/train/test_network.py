@@ -26,6 +26,7 @@ from pyenhance.train.network import GRU, LAYERS, Network, chosen, load_int8
 
 from ..conftest import PATIENCE_S, ROOT
 from ..networks import assert_agree, every_layer, network_specs, random_features, small_weights
+from ..whole import whole_spec
 
 SIGNAL = SignalSpec()
 NUM_BANDS, NUM_FEATURES = SIGNAL.num_bands, SIGNAL.num_features
@@ -106,6 +107,7 @@ def test_every_kind_has_its_class() -> None:
 
 @given(network_specs(), st.integers(0, 2**31))
 @example(every_layer(), 1)
+@example(whole_spec(SIGNAL), 1)
 @settings(max_examples=60, deadline=None, derandomize=True)
 def test_any_list_of_layers_is_simulated_as_numpy_computes_it(spec: NetworkSpec, seed: int) -> None:
     """Random lists and weights: each layer within one step of int8, and nearly always the same."""

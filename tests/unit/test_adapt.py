@@ -14,7 +14,7 @@ from pyenhance import enhance
 from pyenhance.cli import main
 from pyenhance.measure import gain_loss, si_sdr, strength_loss
 from pyenhance.model import adapt as adapting
-from pyenhance.model import apply_diffs, available_models, load_model
+from pyenhance.model import apply_diffs, load_model, stream_models
 from pyenhance.model.adapt import Adaptation, NotBetter, adapt
 from pyenhance.model.diff import weights_bytes
 from pyenhance.model.heads import changed_head, slopes
@@ -176,7 +176,7 @@ def _files(folder: Path) -> list[str]:
     return ["adapt", *places, "--model", MODEL, "-o", str(folder / "mine.diff")]
 
 
-@pytest.mark.parametrize("name", available_models())
+@pytest.mark.parametrize("name", stream_models())
 def test_shipped_summaries_belong_to_their_models(name: str) -> None:
     data = shipped_summary(name)
     summary, model = read_summary(data), load_model(name)

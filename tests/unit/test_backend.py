@@ -94,7 +94,7 @@ def test_a_structure_is_filled_by_name() -> None:
     backwards = fill("affine", **dict(reversed(values.items())))
     assert bytes(backwards) == bytes(affine)
     assert fill("affine", **_affine(bias=None)).bias is None
-    pointers = dict.fromkeys(("layers", "seen", "seen_hidden", "sums", "gates", "backlog"))
+    pointers = dict.fromkeys(("layers", "seen", "second", "sums", "gates", "backlog"))
     network = fill("network", num_layers=0, arbitrator=-1, **pointers)
     assert network.size == ctypes.sizeof(network)
 
@@ -126,7 +126,7 @@ def test_what_a_field_cannot_take_is_refused(changes: dict, message: str) -> Non
 def test_structures_of_another_name_are_refused() -> None:
     affine = fill("affine", **_affine())
     source = fill("source", **{"from": np.zeros((1, 4), np.float32), "width": 4, "stride": 4})
-    nothing = dict.fromkeys(("layers", "seen", "seen_hidden", "sums", "gates", "backlog"))
+    nothing = dict.fromkeys(("layers", "seen", "second", "sums", "gates", "backlog"))
     for wrong in (affine, array("affine", [affine]), np.zeros(4, np.float32)):
         with pytest.raises(TypeError, match="network: layers is"):
             fill("network", num_layers=1, arbitrator=-1, **nothing | {"layers": wrong})
@@ -247,17 +247,16 @@ def test_a_library_without_the_functions_is_refused(
 
 # Each makes compiled code compute something else: `from` in the file becomes `to`.
 _FAULTS = {
-    "the sums": ("network.c", "sum += w[k] * x[k];", "sum += w[k] * (x[k] & 0x3f);", "network"),
-    "tanh": (
-        "network.c",
-        "return 1 - 2 / (1 + exponential(2 * x));",
-        "return 1 - 2 / (1 + exponential(x));",
-        "network",
-    ),
+    "the sums": ("network.c", "* x[j * stride + k];", "* (x[j * stride + k] & 0x3f);", "network"),
+    "tanh": ("network.c", "power_of_two(2.88539008f * x)", "power_of_two(1.44269504f * x)", "network"),
     "the choice": ("network.c", "[t * arbitrator->stride] > 0.5f;", "[t * arbitrator->stride] < 0.5f;", "network"),
-    "what lean frames hold": ("network.c", "k < updated; k++", "k < units; k++", "network"),
-    "what a convolution remembers": ("network.c", "memory[k] = seen[l->inputs + k]", "memory[k] = seen[k]", "network"),
-    "a gate": ("network.c", "h[k] = (h[k] - c) * z + c;", "h[k] = (h[k] - c) * r + c;", "network"),
+    "what lean frames hold": ("network.c", "k < updated; k++", "k < channels; k++", "network"),
+    "what a convolution remembers": ("network.c", "= seen[(f + 1) * row + edge + k]", "= seen[k]", "network"),
+    "a gate": ("network.c", "h[k] = (h[k] - c) * of_z[k] + c;", "h[k] = (h[k] - c) * of_r[k] + c;", "network"),
+    "which band of a source": ("network.c", "t * source->stride + b * width", "t * source->stride", "network"),
+    "what lies beyond the last band": ("network.c", "(f + 1) * row - 1 - k] = 0;", "k] = 99;", "network"),
+    "the windows over several frames": ("network.c", "seen + f * row + b * band", "seen + b * band", "network"),
+    "what the GRU of a band sees": ("network.c", "seen + b * inputs", "seen", "network"),
     "the window": ("signal.c", "frame[2 * n] * g->window[2 * n],", "frame[2 * n],", "signal path"),
     "the pitch": ("signal.c", "return rough + REFINE - index;", "return rough + REFINE - index / 2;", "signal path"),
     "the comb": ("signal.c", "(ORDER - j) * period", "(j - ORDER) * period / 2", "signal path"),

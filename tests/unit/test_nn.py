@@ -139,6 +139,65 @@ def test_gru_follows_its_equations() -> None:
     np.testing.assert_allclose(h[0], state, atol=1e-4)
 
 
+def _with_values(spec: NetworkSpec, name: str, frames: int) -> tuple[Network, dict[str, np.ndarray]]:
+    """A network and what its layers give; the layer of that name sees other layers' whole numbers."""
+    rng = np.random.default_rng(7)
+    network = Network(spec, random_tensors(spec, rng))
+    outputs = network(random_features(spec, rng, frames), network.new_memory())
+    assert (np.ptp(outputs[name], 0) > 0).all()
+    return network, outputs
+
+
+def test_a_convolution_over_bands_follows_its_equation() -> None:
+    """Each band sees its neighbours of the last frames: oldest first, the lowest band first, then source by source."""
+    bands, reach, frames, channels = 4, 2, 3, 5
+    layers = (
+        LayerSpec("a", "dense", (INPUT,), 2 * bands, "tanh"),
+        LayerSpec("b", "dense", (INPUT,), 3 * bands, "tanh"),
+        LayerSpec("y", "band_conv", ("a", "b"), channels * bands, "none", frames, bands=bands, reach=reach),
+    )
+    network, outputs = _with_values(NetworkSpec(6, layers), "y", 9)
+    ((weight, scale, bias),) = network.layers["y"].affines
+    zeros = np.zeros(5)
+    for k in range(9):
+        for band in range(bands):
+            seen = []
+            for frame in range(k - frames + 1, k + 1):
+                for near in range(band - reach, band + reach + 1):
+                    inside = frame >= 0 and 0 <= near < bands
+                    parts = (
+                        [outputs[name][frame].reshape(bands, -1)[near] for name in ("a", "b")] if inside else [zeros]
+                    )
+                    seen += [value for part in parts for value in part.tolist()]
+            expected = weight.astype(float) @ seen * scale + bias.reshape(bands, channels)[band]
+            np.testing.assert_allclose(outputs["y"][k].reshape(bands, channels)[band], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_gru_over_bands_is_a_gru_for_each() -> None:
+    layers = (
+        LayerSpec("a", "dense", (INPUT,), 12, "tanh"),
+        LayerSpec("y", "band_gru", ("a", "a"), 15, "tanh", bands=3),
+    )
+    network, outputs = _with_values(NetworkSpec(6, layers), "y", 20)
+    shared = network.layers["y"].affines
+    one = GRU(
+        LayerSpec("y", "gru", ("x",), 5, "tanh"),
+        {
+            name: value
+            for part, affine in zip(("ih", "hh"), shared, strict=True)
+            for name, value in (
+                (f"weight_{part}", affine.weight),
+                (f"weight_{part}_scale", affine.scale * 127),
+                (f"bias_{part}", affine.bias),
+            )
+        },
+    )
+    for band in range(3):
+        x = np.tile(outputs["a"].reshape(20, 3, 4)[:, band], 2)
+        alone = one(np.ascontiguousarray(x), np.zeros((1, 5), np.float32))
+        assert np.abs(outputs["y"].reshape(20, 3, 5)[:, band] - alone).max() <= 1
+
+
 # Lists of layers
 
 
@@ -304,7 +363,21 @@ def test_the_cost_of_a_list() -> None:
     assert spec.weights == 4 * 10 + 3 * 10 * 20 + 3 * 7 * (30 + 7)
     assert spec.memory_size == 2 * 10 + 7 and spec.widths == {INPUT: 4, BACKLOG: 4, "a": 10, "b": 20, "c": 7}
     assert NetworkSpec.from_json(spec.to_json(), 4) == spec
-    assert not spec.has_lean and spec.lean_weights == spec.weights and "lean" not in spec.to_json()
+    assert not spec.has_lean and spec.lean_multiply_adds == spec.weights and "lean" not in spec.to_json()
+
+
+def test_the_cost_of_layers_over_bands() -> None:
+    """Bands share their weights, and each has its own bias in a convolution and its own state."""
+    layers = (
+        LayerSpec("a", "dense", (INPUT,), 12, "clamp"),
+        LayerSpec("b", "band_conv", ("a",), 15, "tanh", frames=2, bands=3, reach=1),
+        LayerSpec("c", "band_gru", ("a", "b"), 6, "tanh", bands=3),
+    )
+    spec = NetworkSpec(4, layers)
+    conv, recurrent = 5 * (2 * 3 * 4), 3 * 2 * (4 + 5 + 2)
+    assert spec.weights == 4 * 12 + conv + recurrent and spec.multiply_adds == 4 * 12 + 3 * (conv + recurrent)
+    assert spec.memory["b"][1] == (1, 12) and spec.memory["c"][1] == (3, 2)
+    assert spec.tensors["b.bias"] == ("F32", (15,)) and spec.tensors["c.bias_hh"] == ("F32", (6,))
 
 
 def test_the_cost_of_a_lean_frame() -> None:
@@ -316,7 +389,7 @@ def test_the_cost_of_a_lean_frame() -> None:
     )
     spec = NetworkSpec(4, layers)
     always = 4 * 10 + 14 + 3 * 7 * (18 + 7)
-    assert spec.weights == always + 3 * 8 * 18 and spec.lean_weights == always + 3 * 2 * 18 and spec.has_lean
+    assert spec.weights == always + 3 * 8 * 18 and spec.lean_multiply_adds == always + 3 * 2 * 18 and spec.has_lean
     assert NetworkSpec.from_json(spec.to_json(), 4) == spec
 
 
@@ -327,6 +400,7 @@ def test_a_list_goes_through_json(spec: NetworkSpec) -> None:
 
 
 GRU_OF_4 = {"kind": "gru", "frames": 1}
+OVER_BANDS = {"kind": "band_conv"}
 
 
 @pytest.mark.parametrize(("units", "activation"), [(2, "sigmoid"), (1, "none")])
@@ -371,6 +445,18 @@ def test_an_arbitrator_that_cannot_choose_is_refused(units: int, activation: str
         ({"kind": "dense", "frames": 1, "sources": (INPUT, "a")}, "source is 'features'"),
         ({"name": "backlog"}, "'backlog'"),
         ({"lean": 2}, "lean is 2; accepted: 0 for all but GRUs"),
+        ({"bands": 2}, "bands is 2; accepted: a divisor of 4 units, and 1 for kinds that know no bands"),
+        (OVER_BANDS | {"bands": 3}, "bands is 3; accepted: a divisor of 4 units"),
+        (OVER_BANDS | {"bands": 0}, "bands is 0; accepted: a divisor of 4 units"),
+        (OVER_BANDS | {"bands": True}, "bands is True; accepted"),
+        (OVER_BANDS | {"units": 6, "bands": 3}, "source 'a' has 4 units; accepted: multiples of its 3 bands"),
+        (OVER_BANDS | {"units": 8, "bands": 8, "sources": ("a", "backlog")}, "source 'a' has 4 units; .* its 8 bands"),
+        ({"reach": 1}, "reach is 1; accepted: 0 to 8 for a convolution over bands, 0 for the others"),
+        (GRU_OF_4 | {"kind": "band_gru", "bands": 2, "reach": 1}, "reach is 1; accepted: 0 to 8 for a conv"),
+        (OVER_BANDS | {"reach": 9}, "reach is 9; accepted: 0 to 8"),
+        (OVER_BANDS | {"reach": -1}, "reach is -1; accepted: 0 to 8"),
+        (OVER_BANDS | {"sources": (INPUT,)}, "source is 'features'"),
+        (GRU_OF_4 | {"kind": "band_gru", "bands": 2, "lean": 1}, "lean is 1; accepted: 0 for all but GRUs"),
         (GRU_OF_4 | {"lean": 4}, "lean is 4; accepted: 0 to 3"),
         (GRU_OF_4 | {"lean": -1}, "lean is -1; accepted: 0 to 3"),
         (GRU_OF_4 | {"lean": True}, "lean is True; accepted: 0 to 3"),

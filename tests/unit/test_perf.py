@@ -4,7 +4,15 @@ import json
 import subprocess
 import sys
 
+import numpy as np
+
+from pyenhance import load_model
+from pyenhance.dsp import SignalSpec
+
 from ..conftest import ROOT
+from ..networks import random_features
+from ..perf.run_up import run_up_rows
+from ..whole import whole_spec, whole_weights
 
 
 def test_numpy_calls_counts_views_and_what_comes_of_them() -> None:
@@ -14,3 +22,10 @@ def test_numpy_calls_counts_views_and_what_comes_of_them() -> None:
     calls = json.loads(done.stdout)
     # The windows of the frames, of the comb's copies, of the pitch tracker's correlations and scores, of convolutions.
     assert calls["view"] >= 5 and calls["rfft"] >= 3, calls
+
+
+def test_the_longer_the_run_up_the_nearer_the_recording_in_one_piece() -> None:
+    features = random_features(whole_spec(SignalSpec()), np.random.default_rng(0), 200)
+    for model in (load_model(whole_weights()), load_model("tiny")):
+        none, some = run_up_rows(model, features, (0, 60), stretch=70, compared=20)
+        assert none["mean"] > 2 * some["mean"]

@@ -1,6 +1,7 @@
 """Run by the tests of kernels: inside Pyodide in Node and in Chromium, and in CPython for the native kernel."""
 
 import json
+import math
 import random
 from itertools import pairwise
 
@@ -188,16 +189,22 @@ for units in (1, 7, 13, 16, 48, 50, 64, 128, 255, 256):
 
 # Random networks of every kind of layer.
 def random_spec(chance):
-    hidden, layers = [], []
+    hidden, layers, widths = [], [], {INPUT: 1}
     for index in range(int(chance.integers(2, 8))):
         floats = not hidden or chance.random() < 0.2
         kind = chance.choice([name for name, facts in KINDS.items() if facts.floats or not floats])
         sources = (INPUT,) if floats else tuple(chance.choice(hidden) for _ in range(int(chance.integers(1, 4))))
-        accepted = KINDS[kind].activations
+        facts = KINDS[kind]
+        accepted = facts.activations
         activation = chance.choice(accepted if layers else [name for name in accepted if name in HIDDEN])
-        frames = int(chance.integers(1, 6)) if kind == "conv" else 1
-        units = int(chance.integers(1, 38))
-        layers.append(LayerSpec(f"l{index}", kind, sources, units, activation, frames))
+        frames = int(chance.integers(1, 6)) if facts.frames else 1
+        reach = int(chance.integers(0, 4)) if facts.reach else 0
+        common = math.gcd(*(widths[name] for name in sources)) if facts.bands else 1
+        bands = chance.choice([parts for parts in range(1, common + 1) if common % parts == 0])
+        parts = bands if bands > 1 else chance.choice([1, 2, 6, 12])  # so that there is often something in common
+        units = parts * int(chance.integers(1, max(1, 37 // parts) + 1))
+        layers.append(LayerSpec(f"l{index}", kind, sources, units, activation, frames, 0, bands, reach))
+        widths[layers[-1].name] = units
         if activation in HIDDEN:
             hidden.append(layers[-1].name)
     return NetworkSpec(int(chance.integers(1, 41)), tuple(layers))
@@ -225,7 +232,7 @@ def apart(spec, expected, found):
         difference, hidden = np.abs(found[layer.name] - expected[layer.name]), layer.activation in HIDDEN
         moved = (difference > 0).any(1) & hidden
         doubt = np.any([moved_of[source] for source in layer.sources], 0)
-        if layer.kind == "conv":
+        if KINDS[layer.kind].frames:
             doubt = np.convolve(doubt, np.ones(layer.frames))[:frames] > 0
         elif spec.memory[layer.name][1] != (0,):
             doubt = np.logical_or.accumulate(doubt | np.concatenate(([False], moved[:-1])))
@@ -248,7 +255,7 @@ kinds = set()
 for seed in range(60):
     chance = Chance(seed + 1)
     spec = random_spec(chance)
-    kinds |= {layer.kind for layer in spec.layers}
+    kinds |= {layer.kind for layer in spec.layers if layer.bands > 1 or not KINDS[layer.kind].bands}
     network, features = Network(spec, random_tensors(spec, chance)), chance.normal((90, spec.inputs)).astype(np.float32)
     names = tuple(network.layers)
     expected = ran_by(NUMPY, network)(features, network.new_memory(), names)

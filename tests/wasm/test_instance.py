@@ -11,6 +11,7 @@ import pytest
 from pyenhance import Enhancer, load_model
 from pyenhance.backend.structures import FIELDS, layout
 from pyenhance.dsp import HOP, SignalSpec
+from pyenhance.model import Model
 from pyenhance.model.image import BASE, field_offsets, write_image
 
 from ..conftest import PATIENCE_S, ROOT, noisy_voice
@@ -41,27 +42,39 @@ def test_instance_and_python_give_the_same_bits(model: str, site: Path, node: st
     assert change["unheard"]
 
 
-def test_a_lean_part_in_an_instance(site: Path, node: str, tmp_path: Path) -> None:
-    """The arbitrator's choices and the sound are numpy's, hop by hop, whatever waits."""
-    weights = small_weights(SignalSpec(), lean=True)
+def _heard(weights: bytes, site: Path, node: str, folder: Path) -> tuple[dict, Model, np.ndarray]:
+    """What `lean.mjs` says of a model that heard some sound, the model for numpy, and the sound, hop by hop."""
     model = load_model(weights, "numpy")
     hops = noisy_voice(1.2)[: HOP * 110].reshape(-1, HOP)
     for name, data in (("weights", weights), ("image", write_image(model)), ("sound", hops.tobytes())):
-        (tmp_path / name).write_bytes(data)
-    given = [tmp_path / name for name in ("weights", "image", "sound", "out")]
+        (folder / name).write_bytes(data)
+    given = [folder / name for name in ("weights", "image", "sound", "out")]
     done = subprocess.run(
         [node, SCRIPT.with_name("lean.mjs"), site, *given], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert facts["kernel"] in ("simd", "relaxed")
+    return facts["lean"], model, hops
+
+
+def test_a_lean_part_in_an_instance(site: Path, node: str, tmp_path: Path) -> None:
+    """The arbitrator's choices and the sound are numpy's, hop by hop, whatever waits."""
+    lean, model, hops = _heard(small_weights(SignalSpec(), lean=True), site, node, tmp_path)
     for name, choice in (("0", {"backlog": 0}), ("2", {"backlog": 2}), ("lean", {"lean": True})):
         enhancer = Enhancer(model)
         expected = np.concatenate([enhancer.process_hops(hop[None], **choice) for hop in hops]).ravel()
-        assert facts["lean"][name] == enhancer.stats["lean_hops"]
+        assert lean[name] == enhancer.stats["lean_hops"]
         found = np.fromfile(tmp_path / f"out-{name}", np.float32)
         assert np.std(found - expected) < 1e-3 * np.std(expected), name
-    assert 0 < facts["lean"]["2"] < len(hops) == facts["lean"]["lean"]
+    assert 0 < lean["2"] < len(hops) == lean["lean"]
+
+
+def test_layers_over_bands_in_an_instance(site: Path, node: str, tmp_path: Path) -> None:
+    _, model, hops = _heard(small_weights(SignalSpec(), bands=True), site, node, tmp_path)
+    expected = Enhancer(model).process_hops(hops).ravel()
+    found = np.fromfile(tmp_path / "out-0", np.float32)
+    assert np.std(found - expected) < 1e-3 * np.std(expected)
 
 
 def _parts(image: bytes) -> tuple[dict, bytes]:

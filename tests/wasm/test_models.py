@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pyenhance.model import apply_diffs, available_models, load_model, make_diff
+from pyenhance.model import apply_diffs, load_model, make_diff, stream_models
 from pyenhance.model.diff import weights_bytes
 from pyenhance.model.image import write_image
 
@@ -73,7 +73,7 @@ def test_the_browser_s_python_applies_them_or_says_why_not(site: Path, node: str
 
 def test_the_site_lists_what_ships(site: Path) -> None:
     listed = json.loads((site / "engine" / "models" / "models.json").read_text())
-    assert sorted(listed) == available_models()
+    assert sorted(listed) == stream_models()
     for name, entry in listed.items():
         assert entry["sha256"] == hashlib.sha256(weights_bytes(name)).hexdigest()
         assert (site / "engine" / entry["weights"]).stat().st_size == entry["bytes"]
