@@ -121,10 +121,11 @@ class Trainer:
         if budget and (old or not isinstance(stream, PoissonStream) or stream.rate != budget.rate):
             raise ValueError("a privacy budget with old models or other batches; accepted: a PoissonStream of its rate")
         self.budget = budget
-        self._noise = torch.Generator(options.device if options else "cpu")
-        self._noise.seed()  # by the system: noise that can be foretold hides nothing
         self.options = options = options or TrainOptions()
         self.device = torch.device(options.device)
+        if budget:
+            self._noise = torch.Generator(self.device)
+            self._noise.seed()  # by the system: noise that can be foretold hides nothing
         self.network = network.to(self.device)
         self.average = torch.optim.swa_utils.AveragedModel(self.network, multi_avg_fn=move_average)
         self.old = OldModels(old, stream.signal, network.spec if options.old_heads else None).to(self.device)

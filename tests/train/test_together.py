@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from pyenhance import load_model
 from pyenhance.dsp import SignalSpec
 from pyenhance.model import named_shape, with_lean_part
 from pyenhance.train import fit, together
+from pyenhance.train.amortize import AmortizePlan
 from pyenhance.train.dataset import ShardStream
 from pyenhance.train.together import DeviceShards, Entry, Lane
 
@@ -31,7 +33,7 @@ def small(tmp_path: Path) -> str:
 
 
 def test_a_plan_is_trained_resumed_and_exported(tmp_path: Path, small: str, capsys: pytest.CaptureFixture[str]) -> None:
-    common = {"rate": 0.01, "batch": 4, "frames": 20, "warm_up": 1}
+    common = {"rate": 0.01, "batch": 4, "frames": 8, "warm_up": 1}
     plan = {
         "fresh": {"shape": "banded-tiny", **common},
         "near": {"start": small, "old": [small], "beta": 2.5, **common},
@@ -83,6 +85,28 @@ def test_a_step_is_the_trainers(tmp_path: Path, small: str) -> None:
             break
     for found, expected in zip(lane.trainer.network.parameters(), trainer.network.parameters(), strict=True):
         torch.testing.assert_close(found, expected, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("amortized", [False, True])
+def test_a_step_asks_the_device_for_no_number(
+    amortized: bool, tmp_path: Path, small: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a graph can hold it: what lies on the device "meta" has no values, and meets only its like."""
+    monkeypatch.setattr(torch, "autocast", lambda *arguments, **options: nullcontext())  # it knows no such device
+    meta = torch.device("meta")
+    kind = {"amortize": AmortizePlan(lean=0.5)} if amortized else {"old": (small,), "under": 0.1}
+    entry = Entry(start=small, batch=4, frames=3, **kind)
+    memory = DeviceShards([make_shard(tmp_path / "shards", SIGNAL)], meta, 0.001)
+    lane = Lane("a", entry, memory, meta, tmp_path / "a.pt")
+    lane.trainer.optimisers.pop()  # AdamW, whose steps can be held on a GPU alone
+    (muon,) = lane.trainer.optimisers
+    muon.param_groups[0]["lr"] = torch.tensor(0.1, device=meta)
+    lane.trainer.stream.step = fit.SYNC_STEPS - 1  # the next step goes into the average
+    lane.step(1.0, fit.Length(minutes=1))
+    assert all(parameter.grad.device == meta for parameter in lane.trainer.network.parameters())
+    assert lane.trainer.progress == pytest.approx(1 / 60)
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        lane.losses()  # asks
 
 
 def test_sequences_are_drawn_from_all_shards_also_those_that_come_later(
