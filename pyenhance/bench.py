@@ -33,7 +33,8 @@ def untrained(shape: str, kernel: str | None = None) -> Model:
 
     Parameters
     ----------
-    shape : {"tiny", "default", "large"}
+    shape : str
+        One of `model.SHAPES`.
     kernel : str, optional
         See `load_model`.
 
@@ -53,7 +54,7 @@ def benchmark(model: Any = "default", k: int = 1, seconds: float = 10.0, kernel:
     Parameters
     ----------
     model : str, path or Model
-        ``untrained-tiny``, ``untrained-default`` and ``untrained-large`` are accepted, too.
+        ``untrained-`` and one of `model.SHAPES` is accepted, too, but for shapes that hear whole recordings.
     k : int
         Hops in each call.
     seconds : float

@@ -1,8 +1,9 @@
 """What a model is: layers, signal path, weights file; and those that ship. Joins `dsp`, `nn` and `backend`."""
 
 from .diff import apply_diffs, make_diff, read_header
-from .percepnet import SHAPES, named_shape, percepnet, with_backward_part, with_lean_part
+from .percepnet import percepnet, with_backward_part, with_lean_part
 from .registry import Model, available_models, check_streams, forget_model, load_model, stream_models
+from .shapes import SHAPES, named_shape
 from .stream import HopFacts, ModelStream
 from .weights import Weights, read_weights, write_weights
 from .whole import RUN_UP_FRAMES, STRETCH_FRAMES, WholeStream

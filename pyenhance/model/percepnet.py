@@ -5,13 +5,6 @@ from dataclasses import replace
 from ..dsp import SignalSpec
 from ..nn import ARBITRATOR, BACKLOG, INPUT, KINDS, LayerSpec, NetworkSpec
 
-SHAPES: dict[str, dict[str, int]] = {
-    "tiny": {"dense": 64, "conv1": 64, "conv2": 64, "gru": 64, "gain_gru": 64, "strength_gru": 48},
-    "default": {"dense": 128, "conv1": 256, "conv2": 256, "gru": 256, "gain_gru": 256, "strength_gru": 128},
-    "large": {"dense": 128, "conv1": 512, "conv2": 512, "gru": 512, "gain_gru": 512, "strength_gru": 128},
-}
-"""Named widths: about 0.2, 2.2 and 8 million weights; "large" is the paper's."""
-
 
 def percepnet(
     signal: SignalSpec, *, dense: int, conv1: int, conv2: int, gru: int, gain_gru: int, strength_gru: int
@@ -42,11 +35,6 @@ def percepnet(
         LayerSpec("vad", "dense", ("strength_gru",), 1, "sigmoid"),
     )
     return NetworkSpec(signal.num_features, layers)
-
-
-def named_shape(name: str, signal: SignalSpec) -> NetworkSpec:
-    """The network of one of `SHAPES`."""
-    return percepnet(signal, **SHAPES[name])
 
 
 def with_lean_part(spec: NetworkSpec, share: float, *, watch: int = 16, after: str = "conv2") -> NetworkSpec:

@@ -14,12 +14,13 @@ import numpy as np
 
 from ..dsp import HOP, SAMPLE_RATE, SignalSpec
 from ..nn import NetworkSpec
-from .percepnet import SHAPES, percepnet
+from .percepnet import percepnet
 
 FORMAT = "pyenhance-2"
 """Version of names, layout and meaning of the tensors, features and metadata."""
 
 _FORMAT_1 = "pyenhance-1"
+_WIDTHS = ("dense", "conv1", "conv2", "gru", "gain_gru", "strength_gru")  # that its files say, of `percepnet`
 _MAX_HEADER_BYTES = 1_000_000
 _HEADER_ALIGNMENT = 8
 LARGEST = 1e6
@@ -205,7 +206,7 @@ def _specs(metadata: Mapping[str, str]) -> tuple[SignalSpec, NetworkSpec]:
         widths = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"topology is no JSON: {text[:80]!r}") from error
-    names = sorted(SHAPES["default"])
+    names = sorted(_WIDTHS)
     if not isinstance(widths, dict) or sorted(widths) != names:
         raise ValueError(f"topology is {text[:200]!r}; accepted: an object with {names}")
     return SignalSpec(), percepnet(SignalSpec(), **widths)

@@ -12,25 +12,28 @@ quarter of the sequences of a batch is all full and a quarter all lean, so that 
 """
 
 import argparse
+import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..align import padded, trimmed
 from ..dsp import HOP, SAMPLE_RATE
 from ..enhancer import Enhancer
 from ..measure import gain_loss
 from ..model import Model, load_model, with_lean_part
-from ..nn import ACTIVATION_LEVELS, ARBITRATOR, backlog_values
+from ..nn import ARBITRATOR
 from . import export, fit
 from .dataset import ShardStream, all_sequences
-from .network import Network, load_int8
+from .network import Network, backlog_shares, load_int8
 
 SPEEDS = (0.3, 4.0)
 """Of simulated devices: the slowest and the fastest, in units of what the full stack needs."""
@@ -71,32 +74,42 @@ class Devices:
 
     Parameters
     ----------
-    speed : ndarray, shape (B,)
+    speed : Tensor, shape (B,)
         In units of what the full stack needs.
-    rng : Generator, optional
-        Of the stalls; without one there are none.
-    waiting : ndarray, shape (B,), optional
+    stalls : Tensor, shape (T, B), optional
+        For how many hops each stands still after each of T hops; see `drawn_stalls`.
+    waiting : Tensor, shape (B,), optional
         Hops' worth of work that each begins with.
+
+    Attributes
+    ----------
+    wait : Tensor, shape (B,)
+        How long the next hop will have waited when its turn comes, in hops: as many wait behind it.
     """
 
-    def __init__(
-        self, speed: np.ndarray, rng: np.random.Generator | None = None, waiting: np.ndarray | None = None
-    ) -> None:
-        self._speed, self._rng = speed, rng
-        self._free = np.zeros(len(speed)) if waiting is None else waiting.copy()
-        self._now = 0
+    def __init__(self, speed: Tensor, stalls: Tensor | None = None, waiting: Tensor | None = None) -> None:
+        self._speed = speed
+        self._stalls: Iterator[Tensor | float] = repeat(0.0) if stalls is None else iter(stalls)
+        self.wait = torch.zeros_like(speed) if waiting is None else waiting
 
-    def wait(self) -> np.ndarray:
-        """How long the next hop will have waited when its turn comes, shape (B,), hops: as many wait behind it."""
-        return np.maximum(self._free - self._now, 0)
+    def run(self, cost: Tensor | float) -> None:
+        """Enhance it, at costs of shape (B,), in units of a full frame's; the next hop comes."""
+        self.wait = (self.wait + cost / self._speed + next(self._stalls) - 1).clamp_min(0)
 
-    def run(self, cost: np.ndarray) -> None:
-        """Enhance it, at costs of shape (B,), in units of a full frame's."""
-        self._free = np.maximum(self._free, self._now) + cost / self._speed
-        if self._rng is not None:
-            stalled = self._rng.random(len(cost)) < _STALLS
-            self._free += stalled * self._rng.uniform(*_STALL_HOPS, len(cost))
-        self._now += 1
+
+def drawn_stalls(steps: int, count: int, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
+    """Hops for which devices stand still after each hop, hardly ever any; shape (steps, count)."""
+    chance, length = torch.rand(2, steps, count, device=device, generator=generator)
+    shortest, longest = _STALL_HOPS
+    return (chance < _STALLS) * (shortest + (longest - shortest) * length)
+
+
+def drawn_devices(steps: int, count: int, device: torch.device, generator: torch.Generator | None = None) -> Devices:
+    """Devices of any of `SPEEDS`, half of which begin with some work, for so many hops."""
+    fast, waiting, idle = torch.rand(3, count, device=device, generator=generator)
+    low, high = map(math.log, SPEEDS)
+    stalls = drawn_stalls(steps, count, device, generator)
+    return Devices(torch.exp(low + (high - low) * fast), stalls, _WAITING_FIRST * waiting * (idle < 0.5))
 
 
 def lean_cost(spec: Any) -> float:
@@ -119,25 +132,29 @@ class AmortizeTrainer(fit.Trainer):
     def __init__(self, network: Network, stream: ShardStream, plan: AmortizePlan, options: fit.TrainOptions) -> None:
         super().__init__(network, stream, options)
         self.plan = plan
+        self._temperature = torch.tensor(_TEMPERATURES[0], device=self.device)
+
+    def schedule(self) -> None:
+        """As of `Trainer`, and the temperature."""
+        super().schedule()
+        first, last = _TEMPERATURES
+        self._temperature.fill_(first * (last / first) ** min(self.progress, 1.0))
 
     def _shape(self) -> dict[str, str]:
         return super()._shape() | {name: str(value) for name, value in asdict(self.plan).items()}
 
     def _run(self, target: dict[str, Tensor]) -> dict[str, Tensor]:
         features = target["features"]
-        count = len(features)
-        rng = np.random.default_rng([self.options.seed, self.step])
-        low, high = np.log(SPEEDS)
-        begun = rng.uniform(0, _WAITING_FIRST, count) * (rng.random(count) < 0.5)
-        devices = Devices(np.exp(rng.uniform(low, high, count)), rng, begun)
-        waiting = simulated_backlog(self.network, features, devices).to(features.device)
-        first, last = _TEMPERATURES
-        temperature = first * (last / first) ** min(self.progress, 1.0)
+        count, steps = features.shape[:2]
+        generator = None  # a GPU's own, from which graphs draw anew each time
+        if self.device.type == "cpu":
+            generator = torch.Generator().manual_seed((self.options.seed << 32) + self.step)
+        waiting = simulated_backlog(self.network, features, drawn_devices(steps, count, self.device, generator))
         free = max(count // 2, 1)  # these the arbitrator chooses for; then all full, and all lean
         lean_from = free + (count - free + 1) // 2
 
         def choose(logit: Tensor) -> Tensor:
-            share = torch.sigmoid(temperature * logit[:, :free])
+            share = torch.sigmoid(self._temperature * logit[:, :free])
             self._share, self._alone = share, (waiting[:free].T < 1).float()
             forced = share.new_zeros(len(logit), count - free)
             forced[:, : lean_from - free] = 1
@@ -174,22 +191,21 @@ def simulated_backlog(network: Network, features: Tensor, devices: Devices) -> T
     watch, head = network.get_submodule(_WATCH), network.get_submodule(ARBITRATOR)
     seen = network.run(features, until=_WATCH)[watch.spec.sources[0]]
     width, units = seen.shape[-1], watch.spec.units
-    of_input, of_hidden, of_head = (m.float().cpu().numpy() for m in (watch.weight_ih, watch.weight_hh, head.weight))
-    bias_hidden, bias_head = watch.bias_hh.cpu().numpy(), head.bias.item()
-    projected = seen.float().cpu().numpy() @ of_input[:, :width].T + watch.bias_ih.cpu().numpy()
+    of_backlog, of_hidden = watch.weight_ih[:, width:].T.contiguous(), watch.weight_hh.T.contiguous()
+    projected = F.linear(seen.float(), watch.weight_ih[:, :width], watch.bias_ih)
     lean = lean_cost(network.spec)
-    h = np.zeros((len(features), units), np.float32)
-    waiting = np.zeros(projected.shape[:2], np.float32)
-    for t, own in enumerate(projected):
-        waiting[t] = np.floor(devices.wait())
-        shares = np.stack([backlog_values(hops) for hops in waiting[t].tolist()]) / ACTIVATION_LEVELS
-        gates, hidden = own + shares @ of_input[:, width:].T, h @ of_hidden.T + bias_hidden
-        rz = 1 / (1 + np.exp(-gates[:, : 2 * units] - hidden[:, : 2 * units]))
-        n = np.tanh(gates[:, 2 * units :] + rz[:, :units] * hidden[:, 2 * units :])
-        h = n + rz[:, units:] * (h - n)
-        logit = np.concatenate((h, shares), 1) @ of_head[0] + bias_head
-        devices.run(np.where(logit > 0, 1, lean))
-    return torch.from_numpy(waiting.T.copy())
+    h = projected.new_zeros(len(features), units)
+    waiting = []
+    for own in projected:
+        waiting.append(torch.floor(devices.wait).to(h.dtype))
+        shares = backlog_shares(waiting[-1])
+        gates, hidden = torch.addmm(own, shares, of_backlog), torch.addmm(watch.bias_hh, h, of_hidden)
+        rz = torch.sigmoid(gates[:, : 2 * units] + hidden[:, : 2 * units])
+        n = torch.tanh(gates[:, 2 * units :] + rz[:, :units] * hidden[:, 2 * units :])
+        h = torch.lerp(n, h, rz[:, units:])
+        logit = F.linear(torch.cat((h, shares), 1), head.weight, head.bias)[:, 0]
+        devices.run(torch.where(logit > 0, 1.0, lean))
+    return torch.stack(waiting, 1)
 
 
 def starting_network(model: Model, plan: AmortizePlan, seed: int) -> Network:
@@ -256,13 +272,13 @@ def walk(policy: Policy, features: np.ndarray, devices: Devices) -> Walk:
     gains = np.zeros((len(features), model.signal.num_bands), np.float32)
     names = ("gain", "vad", ARBITRATOR)
     for k in range(len(features)):
-        waits[k] = devices.wait()[0]
+        waits[k] = float(devices.wait)
         effort = "auto" if policy.choose is None else "full" if policy.choose(k, voice) else "lean"
         found = model.runner.layers(features[k : k + 1], memory, names, float(np.floor(waits[k])), effort)
         gains[k], voice = found["gain"], float(found["vad"][0, 0])
         chosen = bool(found[ARBITRATOR][0, 0] > 0.5)
         full += chosen
-        devices.run(np.array([1 if chosen else lean]))
+        devices.run(1 if chosen else lean)
     return Walk(full / len(features), waits, gains)
 
 
@@ -276,7 +292,7 @@ def worth(policy: Policy, sequences: Sequence[dict[str, np.ndarray]]) -> dict[st
         Whole sequences, as `ShardStream.sequences` returns them.
     """
     spec = policy.model.network.spec
-    free = [walk(policy, row["features"], Devices(np.array([np.inf]))) for row in sequences]
+    free = [walk(policy, row["features"], Devices(torch.tensor([math.inf]))) for row in sequences]
     losses = [
         gain_loss(way.gain, row["gain"], np.broadcast_to(row["band_mask"] > 0, way.gain.shape))
         for way, row in zip(free, sequences, strict=True)
@@ -285,10 +301,10 @@ def worth(policy: Policy, sequences: Sequence[dict[str, np.ndarray]]) -> dict[st
     facts: dict[str, Any] = {"full": share, "gain_loss": float(np.mean(losses))}
     facts["multiply_adds"] = spec.lean_multiply_adds + share * (spec.multiply_adds - spec.lean_multiply_adds)
     for speed in MACHINES:
-        ways = [
-            walk(policy, row["features"], Devices(np.array([speed]), np.random.default_rng(k)))
-            for k, row in enumerate(sequences)
-        ]
+        ways = []
+        for k, row in enumerate(sequences):
+            stalls = drawn_stalls(len(row["features"]), 1, torch.device("cpu"), torch.Generator().manual_seed(k))
+            ways.append(walk(policy, row["features"], Devices(torch.tensor([speed]), stalls)))
         waits = _MS_PER_HOP * np.concatenate([way.waits for way in ways])
         full = float(np.mean([way.full_share for way in ways]))
         facts[f"machine {speed:g}"] = (float(waits.mean()), float(np.percentile(waits, 99)), full)

@@ -93,7 +93,8 @@ def _write_shard(path: Path, seed: int, index: int) -> Path:
     return path
 
 
-def _read_shard(path: Path) -> dict[str, np.ndarray]:
+def read_shard(path: Path) -> dict[str, np.ndarray]:
+    """`ARRAYS` of a shard, as they are stored."""
     with np.load(path) as file:
         return {name: file[name] for name in ARRAYS}
 
@@ -163,7 +164,7 @@ class ShardStream:
         for path in set(self._shards).difference(kept):
             del self._shards[path]
         # In the order of their numbers, whenever they appeared: a resumed run must draw what this one draws.
-        self._shards = {path: self._shards.get(path) or _read_shard(path) for path in reversed(kept)}
+        self._shards = {path: self._shards.get(path) or read_shard(path) for path in reversed(kept)}
 
     def sequences(self, most: int) -> list[dict[str, np.ndarray]]:
         """The first sequences of the shards, at most so many; the arrays of one batch, without its first axis."""
@@ -236,7 +237,7 @@ def all_sequences(directory: Path, batch: int) -> Iterator[dict[str, np.ndarray]
     paths = sorted(directory.glob("shard-*.npz"))
     if not paths:
         raise ValueError(f"{directory} holds no shard-*.npz; make some with pyenhance train dataset")
-    for shard in map(_read_shard, paths):
+    for shard in map(read_shard, paths):
         for first in range(0, len(shard["vad"]), batch):
             yield _values({name: shard[name][first : first + batch] for name in ARRAYS})
 

@@ -4,7 +4,9 @@ Several processes, started by torchrun, train together on shares of the shards: 
 `SYNC_STEPS` steps they go on from the mean of their weights (local SGD, arXiv 1805.09767). On a CPU that beats one
 process with many threads, because the recurrent layers' small products do not use more than one core well:
 
-    torchrun --nproc-per-node 4 -m pyenhance.train.fit --shards DIR --out CHECKPOINT --threads 1
+    torchrun --nproc-per-node 4 -m -- pyenhance.train.fit --shards DIR --out CHECKPOINT --threads 1
+
+(Without the ``--`` torchrun takes ``--start`` for an abbreviation of an option of its own.)
 """
 
 import argparse
@@ -38,7 +40,8 @@ from .private import per_example_losses, set_private_gradients
 
 SYNC_STEPS = 10
 _AVERAGE_DECAY = 0.98  # each SYNC_STEPS steps, once there are enough of them
-_BEGINNINGS = 0.3  # share of the batches that start where their sequences do
+BEGINNINGS = 0.3
+"""Share of the batches that start where their sequences do: often, for there the level follower knows nothing yet."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ class Trainer:
     network : Network
         Fresh, or one to begin from (see `load_int8`).
     stream : ShardStream
+        Or what else has its signal, batch and step.
     options : TrainOptions
     old : sequence of Model
         Models near which the new one stays; see `OldModels`.
@@ -117,12 +121,13 @@ class Trainer:
         if budget and (old or not isinstance(stream, PoissonStream) or stream.rate != budget.rate):
             raise ValueError("a privacy budget with old models or other batches; accepted: a PoissonStream of its rate")
         self.budget = budget
-        self._noise = torch.Generator(options.device if options else "cpu")
-        self._noise.seed()  # by the system: noise that can be foretold hides nothing
         self.options = options = options or TrainOptions()
         self.device = torch.device(options.device)
+        if budget:
+            self._noise = torch.Generator(self.device)
+            self._noise.seed()  # by the system: noise that can be foretold hides nothing
         self.network = network.to(self.device)
-        self.average = torch.optim.swa_utils.AveragedModel(self.network, multi_avg_fn=_move_average)
+        self.average = torch.optim.swa_utils.AveragedModel(self.network, multi_avg_fn=move_average)
         self.old = OldModels(old, stream.signal, network.spec if options.old_heads else None).to(self.device)
         self.optimisers = _optimisers(self.network, options)
         self.stream = stream
@@ -138,11 +143,19 @@ class Trainer:
 
     def train_step(self, batch: dict[str, Any]) -> dict[str, float]:
         """One optimisation step; returns the loss and its parts."""
-        options = self.options
         target = {name: torch.from_numpy(array).to(self.device, non_blocking=True) for name, array in batch.items()}
-        self._schedule()
+        self.schedule()
         if self.budget:
             return self._private_step(target, self.budget)
+        loss, parts = self.losses(target)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"loss is {loss.item()} at step {self.step}")
+        self.descend(loss)
+        return {"loss": loss.item()} | {name: part.item() for name, part in parts.items()}
+
+    def losses(self, target: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The loss of a batch, and its parts and what else to report, detached; all on the device."""
+        options = self.options
         with torch.autocast(self.device.type, options.dtype, enabled=options.dtype != torch.float32):
             outputs = self._run(target)
             gain, strength, vad = answers(outputs)
@@ -160,25 +173,33 @@ class Trainer:
         for name, charge in self._charges().items():
             loss = loss + charge
             parts[name] = charge.detach()
-        parts |= self._facts()
+        return loss, parts | self._facts()
+
+    def descend(self, loss: torch.Tensor) -> None:
+        """One step of the optimisers down a loss."""
         self.network.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"loss is {loss.item()} at step {self.step}")
         for optimiser in self.optimisers:
             optimiser.step()
         self.network.limit_weights()
-        return {"loss": loss.item()} | {name: part.item() for name, part in parts.items()}
 
-    def _schedule(self) -> None:
+    def schedule(self) -> None:
+        """Set what depends on the steps and on the progress so far: rates, and whether int8 is simulated."""
         options = self.options
         warm = min(1.0, self.step / options.warm_up)
         decay = 0.5 * (1 + math.cos(math.pi * min(self.progress, 1.0)))
+        self.set_rate(options.rate * warm * (0.02 + 0.98 * decay))
+        self.network.quantise = self.progress >= options.quantise_from
+
+    def set_rate(self, rate: float) -> None:
+        """Set the learning rate of the next step."""
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
-                group["lr"] = options.rate * warm * (0.02 + 0.98 * decay)
-        self.network.quantise = self.progress >= options.quantise_from
+                if isinstance(group["lr"], torch.Tensor):
+                    group["lr"].fill_(rate)
+                else:
+                    group["lr"] = rate
 
     def _private_step(self, target: dict[str, torch.Tensor], budget: Budget) -> dict[str, float]:
         """As `train_step`, but no loss is told: it would tell of the data, and is not counted."""
@@ -262,7 +283,8 @@ class Trainer:
         self.network.load_state_dict(saved["network"])
         self.average.load_state_dict(saved["average"])
         for optimiser, state in zip(self.optimisers, saved["optimisers"], strict=True):
-            optimiser.load_state_dict(state)
+            own = optimiser.state_dict()["param_groups"]  # rates and the like are this run's, and its device's
+            optimiser.load_state_dict({"state": state["state"], "param_groups": own})
         self.stream.step, self.progress, self.spent = saved["step"], saved["progress"], saved["spent"]
 
 
@@ -277,20 +299,23 @@ def _in_words(budget: Budget | None) -> str:
 def _optimisers(network: Network, options: TrainOptions) -> list[torch.optim.Optimizer]:
     """Muon for the hidden matrices, AdamW for biases and heads.
 
-    After six minutes on one core Muon had reached a gain loss a tenth lower than AdamW alone.
+    After six minutes on one core Muon had reached a gain loss a tenth lower than AdamW alone. On a GPU rates lie in its
+    memory, so that a graph of a step reads them anew each time.
     """
+    gpu = torch.device(options.device).type == "cuda"
+    rate = torch.tensor(options.rate, device=options.device) if gpu else options.rate
     heads = ("gain.", "strength.", "vad.", "arbitrator.")
     hidden = {n for n, p in network.named_parameters() if p.ndim == 2 and not n.startswith(heads)}
     matrices = [p for n, p in network.named_parameters() if n in hidden]
     others = [p for n, p in network.named_parameters() if n not in hidden]
-    optimisers: list[torch.optim.Optimizer] = [torch.optim.AdamW(others, lr=options.rate, betas=(0.9, 0.98))]
+    optimisers: list[torch.optim.Optimizer] = [torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), capturable=gpu)]
     if matrices:
-        optimisers.insert(0, Muon(matrices, options.rate, options.dtype))
+        optimisers.insert(0, Muon(matrices, rate, options.dtype))
     return optimisers
 
 
 @torch.no_grad()
-def _move_average(averages: list[torch.Tensor], weights: list[torch.Tensor], count: torch.Tensor | int) -> None:
+def move_average(averages: list[torch.Tensor], weights: list[torch.Tensor], count: torch.Tensor | int) -> None:
     """A moving average that is short while little was averaged, so that a short run is not held at its start."""
     decay = min(_AVERAGE_DECAY, (1 + int(count)) / (10 + int(count)))
     torch._foreach_lerp_(averages, weights, 1 - decay)
@@ -343,8 +368,7 @@ def _crop(batch: dict[str, Any], frames: int, step: int) -> dict[str, Any]:
     if frames >= length:
         return batch
     rng = np.random.default_rng(step)
-    # Often the very beginning: there the level follower knows nothing yet, and every stream begins.
-    start = 0 if rng.random() < _BEGINNINGS else int(rng.integers(length - frames + 1))
+    start = 0 if rng.random() < BEGINNINGS else int(rng.integers(length - frames + 1))
     return {k: v if k == "band_mask" else v[:, start : start + frames] for k, v in batch.items()}
 
 

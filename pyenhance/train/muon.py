@@ -19,7 +19,7 @@ class Muon(torch.optim.Optimizer):
     Parameters
     ----------
     parameters : iterable of Parameter, each a matrix
-    lr : float
+    lr : float or Tensor
         Learning rate, one for AdamW.
     dtype : torch.dtype
         What the products are computed in: see `fastest_dtype`.
@@ -34,7 +34,7 @@ class Muon(torch.optim.Optimizer):
     def __init__(
         self,
         parameters: Iterable[torch.nn.Parameter],
-        lr: float,
+        lr: float | torch.Tensor,
         dtype: torch.dtype,
         momentum: float = 0.95,
         weight_decay: float = 0.1,
@@ -63,7 +63,11 @@ class Muon(torch.optim.Optimizer):
                 buffer = state["momentum_buffer"].lerp_(parameter.grad, 1 - group["momentum"])
                 update = orthogonal(parameter.grad.lerp(buffer, group["momentum"]), self.dtype)
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(update, alpha=-group["lr"] * 0.2 * max(parameter.shape) ** 0.5)
+                size = group["lr"] * 0.2 * max(parameter.shape) ** 0.5
+                if isinstance(size, torch.Tensor):  # a rate that lies on the device, where graphs read it
+                    parameter.sub_(update * size)
+                else:
+                    parameter.add_(update, alpha=-size)
         return loss
 
 

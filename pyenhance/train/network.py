@@ -291,7 +291,7 @@ class Recurrence(torch.autograd.Function):
 
 
 def backlog_shares(backlog: Tensor) -> Tensor:
-    """What layers see of the sound that waits, on the int8 grid: backlog (T, B), hops -> (T, B, BACKLOG_WIDTH)."""
+    """What layers see of the sound that waits, on the int8 grid: backlog (..., B), hops -> (..., B, BACKLOG_WIDTH)."""
     waiting = backlog[..., None] / 4.0 ** torch.arange(BACKLOG_WIDTH, device=backlog.device)
     return torch.round(waiting.clamp(max=1) * ACTIVATION_LEVELS) / ACTIVATION_LEVELS
 

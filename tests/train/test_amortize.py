@@ -10,7 +10,15 @@ from pyenhance import load_model
 from pyenhance.dsp import SignalSpec
 from pyenhance.model import with_lean_part
 from pyenhance.train import amortize, fit
-from pyenhance.train.amortize import AmortizePlan, AmortizeTrainer, Devices, simulated_backlog, walk
+from pyenhance.train.amortize import (
+    AmortizePlan,
+    AmortizeTrainer,
+    Devices,
+    drawn_devices,
+    drawn_stalls,
+    simulated_backlog,
+    walk,
+)
 from pyenhance.train.dataset import ShardStream
 from pyenhance.train.network import Network, chosen
 
@@ -21,20 +29,30 @@ SIGNAL = SignalSpec(8)
 
 
 def test_devices_work_off_what_waits() -> None:
-    devices = Devices(np.array([0.5, 1.0, 2.0]), waiting=np.array([0.0, 3.0, 3.0]))
+    devices = Devices(torch.tensor([0.5, 1.0, 2.0]), waiting=torch.tensor([0.0, 3.0, 3.0]))
     waits = []
     for _ in range(4):
-        waits.append(devices.wait())
-        devices.run(np.ones(3))
+        waits.append(devices.wait.tolist())
+        devices.run(torch.ones(3))
     np.testing.assert_allclose(np.transpose(waits), [[0, 1, 2, 3], [3, 3, 3, 3], [3, 2.5, 2, 1.5]])
-    lean = Devices(np.array([0.5]))
+    lean = Devices(torch.tensor([0.5]))
     for _ in range(9):
-        lean.run(np.array([0.4]))
-        assert lean.wait()[0] == 0
-    stalling = Devices(np.ones(1000), np.random.default_rng(0))
-    stalling.run(np.ones(1000))
-    stalled = stalling.wait() > 0
-    assert 0 < stalled.mean() < 0.02 and 5 <= stalling.wait()[stalled].min() and stalling.wait().max() <= 40
+        lean.run(0.4)
+        assert lean.wait == 0
+    generator = torch.Generator().manual_seed(0)
+    stalling = Devices(torch.ones(2000), drawn_stalls(2, 2000, torch.device("cpu"), generator))
+    stalling.run(1)
+    stalled = stalling.wait[stalling.wait > 0]
+    assert 0 < len(stalled) < 20 and 5 <= stalled.min() and stalled.max() <= 40
+
+
+def test_half_of_the_drawn_devices_begin_with_work() -> None:
+    devices = drawn_devices(1, 4000, torch.device("cpu"), torch.Generator().manual_seed(0))
+    assert 0.45 < (devices.wait > 0).float().mean() < 0.55 and 28 < devices.wait.max() <= 30
+    begun = devices.wait
+    devices.run(1)
+    took = (devices.wait - begun + 1)[(begun > 5) & (devices.wait < begun + 4)]  # not those that stalled
+    assert 0.25 <= took.min() < 0.26 and 3.2 < took.max() < 3.34  # 1 / 4 and 1 / 0.3
 
 
 def _trainer(folder: Path, plan: AmortizePlan | None = None, **options: object) -> AmortizeTrainer:
@@ -52,7 +70,7 @@ def test_the_simulated_backlog_is_what_the_network_would_meet(tmp_path: Path) ->
         network.arbitrator.bias.fill_(0.2)
         network.arbitrator.weight[0, -4:] = torch.tensor([0.0, -0.5, 0.0, 0.0])  # of 1, 4, 16 and 64 hops
     features = torch.from_numpy(np.random.default_rng(1).normal(size=(3, 60, SIGNAL.num_features)).astype(np.float32))
-    speeds = np.array([0.9, 0.95, 1.5])
+    speeds = torch.tensor([0.9, 0.95, 1.5])
     waiting = simulated_backlog(network, features, Devices(speeds))
     full = []
     network.run(features, waiting, lambda logit: full.append(chosen(logit)) or full[0])
@@ -60,8 +78,8 @@ def test_the_simulated_backlog_is_what_the_network_would_meet(tmp_path: Path) ->
     assert 0.1 < found[:, 0].mean() < 0.9
     devices, lean = Devices(speeds), amortize.lean_cost(network.spec)
     for t in range(60):
-        np.testing.assert_array_equal(waiting[:, t], np.floor(devices.wait()))
-        devices.run(np.where(found[t] > 0.5, 1, lean))
+        torch.testing.assert_close(waiting[:, t], torch.floor(devices.wait), atol=0, rtol=0)
+        devices.run(torch.where(full[0][t] > 0.5, 1.0, lean))
 
 
 def test_both_stacks_learn_and_the_choice_sharpens(tmp_path: Path) -> None:
@@ -121,7 +139,7 @@ def test_a_slow_machine_falls_behind_with_the_full_stack_alone() -> None:
     model = load_model(small_weights(SIGNAL, lean=True))
     features = np.random.default_rng(0).normal(size=(40, SIGNAL.num_features)).astype(np.float32)
     full, lean, *_ = amortize.policies([model], 0.5)
-    slow = [walk(policy, features, Devices(np.array([0.8]))) for policy in (full, lean)]
+    slow = [walk(policy, features, Devices(torch.tensor([0.8]))) for policy in (full, lean)]
     assert slow[0].full_share == 1 and slow[0].waits[-1] == pytest.approx(39 * 0.25)
     assert slow[1].full_share == 0 and slow[1].waits.max() == 0
 

@@ -338,7 +338,17 @@ def test_processes_train_together(tmp_path: Path) -> None:
     for index in range(2):
         np.savez(tmp_path / f"shard-{index:05d}.npz", **_batch())
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["-m", "pyenhance.train.fit", "--shards", tmp_path, "--out", tmp_path / "run.pt", "--shape", "tiny"]
+    command += [
+        "-m",
+        "--",
+        "pyenhance.train.fit",
+        "--shards",
+        tmp_path,
+        "--out",
+        tmp_path / "run.pt",
+        "--start",
+        "tiny",
+    ]
     command += ["--minutes", "0.05", "--batch", "2", "--frames", "20", "--threads", "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-2000:]

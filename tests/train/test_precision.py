@@ -42,6 +42,13 @@ def test_muon_is_torchs() -> None:
     assert torch.cat(off).norm() < 0.03 * moved.norm()
 
 
+def test_a_rate_in_a_tensor_is_that_rate() -> None:
+    ours, theirs = _matrices(), _matrices()
+    expected = _trained(Muon(theirs, 0.01, torch.float32), theirs)
+    for found, wanted in zip(_trained(Muon(ours, torch.tensor(0.01), torch.float32), ours), expected, strict=True):
+        torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-5)
+
+
 def test_muon_brings_singular_values_near_to_one() -> None:
     torch.manual_seed(4)
     values = torch.linalg.svdvals(orthogonal(torch.randn(200, 64) * torch.logspace(0, -1, 64), torch.float32))

@@ -77,9 +77,17 @@ def test_the_shipped_shapes() -> None:
 
 
 def test_sizes_of_the_named_shapes() -> None:
-    assert set(SHAPES) == {"tiny", "default", "large"}
-    assert named_shape("tiny", SignalSpec()).weights <= 250_000
-    assert 7_500_000 <= named_shape("large", SignalSpec()).weights <= 8_500_000
+    sizes = {name: named_shape(name, SignalSpec()) for name in SHAPES}
+    assert {name: round(spec.weights / 1e6, 1) for name, spec in sizes.items()} == {
+        "tiny": 0.2,
+        "default": 2.2,
+        "large": 7.9,
+        "banded": 0.3,
+        "banded-tiny": 0.1,
+        "banded-studio": 0.9,
+    }
+    assert [name for name, spec in sizes.items() if spec.whole_recordings] == ["banded-studio"]
+    assert sizes["banded"].multiply_adds < sizes["default"].multiply_adds
 
 
 # Round trips
