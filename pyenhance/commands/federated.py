@@ -107,7 +107,9 @@ def _add_attack(actions: Any) -> None:
     _add_numbers(attack)
     attack.add_argument("--runs", type=int, default=8, help="models of each kind, each a target and a shadow (8)")
     attack.add_argument("--canaries", type=int, default=4, help="speakers with a planted secret in each run (4)")
-    attack.add_argument("--noise", type=float, nargs="+", default=[0.0, 0.1, 1.0], help="of updates, in clips")
+    attack.add_argument(
+        "--noise", type=float, nargs="*", default=[0.0, 0.1, 1.0], help="of updates, in clips; none: rounds alone"
+    )
     attack.add_argument("--update-clip", type=float, default=1.0, help="largest norm of an update that is attacked (1)")
     attack.add_argument("-o", "--output", type=Path, help="all facts (JSON)")
     attack.add_argument("--record", type=Path, metavar="FILE", help="write them down beside the model cards (JSON)")
@@ -250,9 +252,10 @@ def _attack(arguments: argparse.Namespace) -> int:
         for kind, settings in kinds.items():
             options = {"runs": arguments.runs, "canaries": arguments.canaries}
             facts[kind] = attack_rounds(arguments.population, settings, **options, on_progress=progress.update)
-        facts["updates"] = attack_updates(
-            arguments.population, clip=arguments.update_clip, noises=arguments.noise, seed=kinds["plain"].seed
-        )
+        if arguments.noise:
+            facts["updates"] = attack_updates(
+                arguments.population, clip=arguments.update_clip, noises=arguments.noise, seed=kinds["plain"].seed
+            )
     print(attacks_as_text(facts))
     if arguments.output:
         write_whole(arguments.output, (json.dumps(facts, indent=1) + "\n").encode(), force=arguments.force)
@@ -281,6 +284,8 @@ def attacks_as_text(facts: dict[str, Any]) -> str:
         if "epsilon" in found:
             lines.append(f"  epsilon {found['epsilon']:.3g}, noise multiplier {found['noise_multiplier']:.3g}")
         lines.append(f"  exposure by chance {found['exposure']['chance']:.2f} bits")
+    if "updates" not in facts:
+        return "\n".join(lines)
     heads = ("named", "by chance", "a frame, r", "a clip's mean, r", "another's, r")
     lines.append(f"{'noise':10}" + "".join(f"{head:>26}" for head in heads))
     for row in facts["updates"]:
