@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from itertools import product
 from pathlib import Path
@@ -35,6 +35,8 @@ _NUMBERS: dict[str, tuple[type, str]] = {
 }
 
 _PRIVATE = ("dp_epsilon", "dp_delta", "dp_noise", "clip")
+_SEVERAL = ("setting", "partition", "strategy", "selection")
+_SHOWN_ROUNDS = (0, 10, 20, 40, 100)
 
 
 def add(commands: Any) -> None:
@@ -54,6 +56,7 @@ def _add_prepare(actions: Any) -> None:
     _add_model(prepare, "--model")
     prepare.add_argument("--groups", nargs="+", default=["permissive", "gpl", "restricted"], help="licences")
     prepare.add_argument("--speakers", type=int, help="at most, of each split")
+    prepare.add_argument("--speaker-s", type=float, default=120.0, help="seconds of each who takes part, at most (120)")
     prepare.add_argument("--seed", type=int, default=0)
     prepare.add_argument("--pairs", type=Path, metavar="DIR", help="also write mixes of those who are held out")
     prepare.add_argument("-o", "--output", type=Path, required=True, metavar="POPULATION", help="an .npz file")
@@ -66,12 +69,12 @@ def _add_simulate(actions: Any) -> None:
         "simulate",
         help="federated rounds over such speakers",
         description="Federated rounds over the speakers of a population, by Flower. Where several settings, "
-        "selections or budgets are named, every combination runs, with the same seeds, and the table has paired "
-        "intervals.",
+        "partitions, strategies, selections or budgets are named, every combination runs, with the same seeds, and the "
+        "table has paired intervals.",
     )
     simulate.add_argument("population", type=Path, metavar="POPULATION", help="of pyenhance federated prepare")
     for name, choices in CHOICES.items():
-        several = {"nargs": "+"} if name in ("setting", "selection") else {}
+        several = {"nargs": "+"} if name in _SEVERAL else {}
         simulate.add_argument(f"--{name}", choices=choices, **several)
     _add_numbers(simulate, several=("dp_epsilon",))
     simulate.add_argument("--unweighted", action="store_true", help="clients count alike, however much they have")
@@ -104,7 +107,9 @@ def _add_attack(actions: Any) -> None:
     _add_numbers(attack)
     attack.add_argument("--runs", type=int, default=8, help="models of each kind, each a target and a shadow (8)")
     attack.add_argument("--canaries", type=int, default=4, help="speakers with a planted secret in each run (4)")
-    attack.add_argument("--noise", type=float, nargs="+", default=[0.0, 0.1, 1.0], help="of updates, in clips")
+    attack.add_argument(
+        "--noise", type=float, nargs="*", default=[0.0, 0.1, 1.0], help="of updates, in clips; none: rounds alone"
+    )
     attack.add_argument("--update-clip", type=float, default=1.0, help="largest norm of an update that is attacked (1)")
     attack.add_argument("-o", "--output", type=Path, help="all facts (JSON)")
     attack.add_argument("--record", type=Path, metavar="FILE", help="write them down beside the model cards (JSON)")
@@ -179,6 +184,7 @@ def _prepare(arguments: argparse.Namespace) -> int:
             arguments.model,
             groups=tuple(arguments.groups),
             speakers=arguments.speakers,
+            speaker_s=arguments.speaker_s,
             seed=arguments.seed,
             pairs=arguments.pairs,
             summary=_summary(arguments.summary, arguments.model),
@@ -246,9 +252,10 @@ def _attack(arguments: argparse.Namespace) -> int:
         for kind, settings in kinds.items():
             options = {"runs": arguments.runs, "canaries": arguments.canaries}
             facts[kind] = attack_rounds(arguments.population, settings, **options, on_progress=progress.update)
-        facts["updates"] = attack_updates(
-            arguments.population, clip=arguments.update_clip, noises=arguments.noise, seed=kinds["plain"].seed
-        )
+        if arguments.noise:
+            facts["updates"] = attack_updates(
+                arguments.population, clip=arguments.update_clip, noises=arguments.noise, seed=kinds["plain"].seed
+            )
     print(attacks_as_text(facts))
     if arguments.output:
         write_whole(arguments.output, (json.dumps(facts, indent=1) + "\n").encode(), force=arguments.force)
@@ -277,6 +284,8 @@ def attacks_as_text(facts: dict[str, Any]) -> str:
         if "epsilon" in found:
             lines.append(f"  epsilon {found['epsilon']:.3g}, noise multiplier {found['noise_multiplier']:.3g}")
         lines.append(f"  exposure by chance {found['exposure']['chance']:.2f} bits")
+    if "updates" not in facts:
+        return "\n".join(lines)
     heads = ("named", "by chance", "a frame, r", "a clip's mean, r", "another's, r")
     lines.append(f"{'noise':10}" + "".join(f"{head:>26}" for head in heads))
     for row in facts["updates"]:
@@ -295,53 +304,69 @@ def _combinations(arguments: argparse.Namespace) -> "Iterator[Settings]":
     given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
     given["weighted"] = not arguments.unweighted
     first = given.pop("seed", Settings.seed)
-    settings, selections = (given.pop(name, [getattr(Settings, name)]) for name in ("setting", "selection"))
+    choices = product(*(given.pop(name, [getattr(Settings, name)]) for name in _SEVERAL))
     budgets = [None, *arguments.dp_epsilon] if arguments.record else given.get("dp_epsilon", [None])
     public = {name: value for name, value in given.items() if name not in _PRIVATE}
-    for setting, selection, budget in product(settings, selections, budgets):
+    for chosen, budget in product(choices, budgets):
         own = public if arguments.record and budget is None else given | {"dp_epsilon": budget}
         for seed in range(first, first + arguments.seeds):
-            yield Settings(**own, setting=setting, selection=selection, seed=seed)
+            yield Settings(**own, **dict(zip(_SEVERAL, chosen, strict=True)), seed=seed)
 
 
 def as_text(result: dict[str, Any]) -> str:
-    """The table of runs: a row a combination, means over seeds, and what the last selection gains over the first."""
-    from ..federated.simulate import paired
-
-    rows: dict[tuple[str, str, float | None], list[dict[str, Any]]] = {}
+    """The table of runs: a row a combination, means over seeds, and how much better each is than the first."""
+    rows: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for facts in result["runs"]:
-        key = tuple(facts["settings"][name] for name in ("setting", "selection", "dp_epsilon"))
+        key = (*(facts["settings"][name] for name in _SEVERAL), str(facts["settings"]["dp_epsilon"]))
         rows.setdefault(key, []).append(facts)
     lines = [
-        f"{'setting':12}{'selection':12}{'runs':>5}{'clients':>9}{'rounds':>8}{'gain loss':>20}"
-        f"{'MB up':>8}{'failed':>8}"
+        "".join(f"{name:12}" for name in _SEVERAL)
+        + f"{'runs':>5}{'clients':>9}{'rounds':>8}"
+        + "".join(f"{f'loss {shown}':>10}" for shown in _SHOWN_ROUNDS)
+        + f"{'at last':>10}{'MB up':>8}{'failed':>8}"
     ]
-    for (setting, selection, _), runs in rows.items():
-        before, after = (sum(run["losses"][i]["gain"] for run in runs) / len(runs) for i in (0, -1))
-        up = sum(run["bytes_up"] for run in runs) / len(runs) / 1e6
-        failed = sum(run["failures"] for run in runs) / len(runs)
-        loss = f"{before:.4f} -> {after:.4f}"
+    for key, runs in rows.items():
+        rounds = runs[0]["rounds"]
+        losses = [_mean(run["losses"][i]["gain"] for run in runs) if i <= rounds else None for i in _SHOWN_ROUNDS]
+        losses.append(_mean(run["losses"][-1]["gain"] for run in runs))
+        up, failed = _mean(run["bytes_up"] / 1e6 for run in runs), _mean(run["failures"] for run in runs)
         lines.append(
-            f"{setting:12}{selection:12}{len(runs):>5}{runs[0]['clients']:>9}{runs[0]['rounds']:>8}{loss:>20}"
-            f"{up:>8.1f}{failed:>8.1f}"
+            "".join(f"{name:12}" for name in key[:-1])
+            + f"{len(runs):>5}{runs[0]['clients']:>9}{rounds:>8}"
+            + "".join(f"{'-':>10}" if loss is None else f"{loss:>10.4f}" for loss in losses)
+            + f"{up:>8.1f}{failed:>8.1f}"
         )
         if "epsilon" in runs[0]:
             privacy = f"epsilon {runs[0]['epsilon']:.3g}, noise multiplier {runs[0]['noise_multiplier']:.3g}"
-            lines.append(f"  {privacy}, after {runs[0]['rounds']} rounds")
-    budgets = {budget for _, _, budget in rows}
-    for setting in dict.fromkeys(setting for setting, _, _ in rows) if len(budgets) == 1 else ():
-        own = [runs for (of, _, _), runs in rows.items() if of == setting]
-        if len(own) > 1:
-            ends = [[run["losses"][-1]["gain"] for run in runs] for runs in (own[0], own[-1])]
-            gain = paired(*ends)
-            names = [name for of, name, _ in rows if of == setting]
-            lines.append(
-                f"{setting}: {names[-1]} is {gain['mean']:+.5f} better than {names[0]} "
-                f"({gain['low']:+.5f} to {gain['high']:+.5f}, pairs by seed)"
-            )
+            lines.append(f"  {privacy}, after {rounds} rounds")
+    if len({budget for *_, budget in rows}) == 1:
+        lines += _compared({key[:-1]: runs for key, runs in rows.items()})
     if "central" in result:
         lines.append(f"all data in one place: gain loss {result['central']['gain']:.4f}")
     return "\n".join(lines)
+
+
+def _mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return sum(found) / len(found)
+
+
+def _compared(rows: dict[tuple[str, ...], list[dict[str, Any]]]) -> list[str]:
+    """A line for each row but the first of its setting: how much better it is than that one, by what sets it apart."""
+    from ..federated.simulate import paired
+
+    lines = []
+    for setting in dict.fromkeys(setting for setting, *_ in rows):
+        first, *others = (key for key in rows if key[0] == setting)
+        for key in others:
+            gain = paired(*([run["losses"][-1]["gain"] for run in rows[one]] for one in (first, key)))
+            apart = [(new, old) for new, old in zip(key, first, strict=True) if new != old]
+            new, old = map(" ".join, zip(*apart, strict=True))
+            lines.append(
+                f"{setting}: {new} is {gain['mean']:+.5f} better than {old} "
+                f"({gain['low']:+.5f} to {gain['high']:+.5f}, pairs by seed)"
+            )
+    return lines
 
 
 def _export(arguments: argparse.Namespace) -> int:

@@ -30,7 +30,7 @@ FRAME_STEP = 8
 
 SNR_RANGE_DB = (-3.0, 17.0)
 MAX_SPEAKER_S, TEST_S = 120.0, 16.0
-"""Longest audio of a client's speaker, and of one that is held out."""
+"""Longest audio of a client's speaker, unless told otherwise, and of one that is held out."""
 
 PLACES = 2
 """Noises that a speaker lives with."""
@@ -87,6 +87,7 @@ def prepare(
     *,
     groups: tuple[str, ...] = GROUPS,
     speakers: int | None = None,
+    speaker_s: float = MAX_SPEAKER_S,
     seed: int = 0,
     summary: bytes,
     pairs: Path | None = None,
@@ -107,6 +108,8 @@ def prepare(
         Licences.
     speakers : int, optional
         At most so many of each split.
+    speaker_s : float
+        Longest audio of a speaker who takes part, seconds: the less, the sooner many speakers are prepared.
     seed : int
     summary : bytes
         The model's.
@@ -119,8 +122,11 @@ def prepare(
     Raises
     ------
     ValueError
-        The corpus has no such rows, no noise of `_MIN_PLACE_S` twice, or the summary is another model's.
+        The corpus has no such rows, no noise of `_MIN_PLACE_S` twice, the summary is another model's, or `speaker_s`
+        is too short for a clip.
     """
+    if not speaker_s >= _MIN_CLIP_S:
+        raise ValueError(f"speaker_s is {speaker_s}; accepted: {_MIN_CLIP_S:g} s or more")
     base = weights_bytes(model)
     network, public = load_model(model), summary_of(base, summary)
     rng = np.random.default_rng(seed)
@@ -139,7 +145,7 @@ def prepare(
     with one_thread():
         for done, (name, rows, held_out) in enumerate(chosen, 1):
             own = [list(places)[i] for i in rng.permutation(len(places))[:PLACES]]
-            left = TEST_S if held_out else MAX_SPEAKER_S
+            left = TEST_S if held_out else speaker_s
             for row in rows:
                 voice = read_audio(row["path"])[: int(min(left, _MAX_CLIP_S) * SAMPLE_RATE)]
                 voice = voice[: len(voice) // HOP * HOP]

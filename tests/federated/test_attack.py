@@ -124,3 +124,5 @@ def test_the_command(strangers: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert set(facts) == {"plain", "private", "updates"} and len(facts["updates"]) == 3
     assert set(read_trust(trust)["leakage"]) == set(facts)
     assert main(arguments) == 1 and "--force overwrites it" in capsys.readouterr().err
+    assert main([*command, "--noise", "-o", str(out), "--force"]) == 0
+    assert set(json.loads(out.read_text())) == {"plain"} and "a frame" not in capsys.readouterr().out

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -257,7 +258,11 @@ def test_from_recordings_to_rounds(tmp_path: Path, capsys: pytest.CaptureFixture
     assert np.corrcoef(clean, voiced(2, 190))[0, 1] > 0.999 > np.corrcoef(clean, noisy)[0, 1]
     assert main([*prepare, "--force", "--pairs", str(pairs)]) == 1
     assert "accepted: a folder that is to be made" in capsys.readouterr().err
-    found = read_population(population)
+    found, brief = read_population(population), tmp_path / "brief.npz"
+    assert main([*prepare[:-1], str(brief), "--speaker-s", "1"]) == 0
+    assert read_population(brief).frames.tolist() == [13, 13, 13, 25], "those held out are heard as before"
+    assert main([*prepare[:-1], str(brief), "--force", "--speaker-s", "0.5"]) == 1
+    assert "speaker_s is 0.5; accepted: 1 s or more" in capsys.readouterr().err
     assert found.held_out.tolist() == [False, False, False, True] and found.frames.tolist() == [25] * 4
     heard = found.heads["gain"].heard.reshape(4, 25, BANDS)
     assert heard[0].all() and not heard[1, :, -1].any() and heard[1, :, 0].all(), "bert's bandwidth is known"
@@ -279,6 +284,37 @@ def test_from_recordings_to_rounds(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main([*arguments, "-o", str(out)]) == 1 and "--force overwrites it" in capsys.readouterr().err
     assert main(["federated", "simulate", str(out)]) == 1
     assert "accepted: a file of pyenhance federated prepare" in capsys.readouterr().err
+
+
+def test_every_combination_in_one_table(
+    population_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Strategies and partitions, each compared with the first by what sets it apart."""
+    out = tmp_path / "runs.json"
+    arguments = ["federated", "simulate", str(population_file), "--rounds", "2", "--per-round", "3", "--clients", "4"]
+    arguments += [
+        "--strategy",
+        "fedavg",
+        "fedadam",
+        "--partition",
+        "speaker",
+        "amount",
+        "--seeds",
+        "2",
+        "--rate",
+        "0.5",
+    ]
+    assert main([*arguments, "-o", str(out)]) == 0
+    runs = json.loads(out.read_text())["runs"]
+    of = [tuple(run["settings"][name] for name in ("partition", "strategy", "seed")) for run in runs]
+    assert of == list(product(("speaker", "amount"), ("fedavg", "fedadam"), (0, 1)))
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split()[:4] == ["setting", "partition", "strategy", "selection"] and len(lines) == 4 + 3
+    ends = [run["losses"][-1]["gain"] for run in runs]
+    assert lines[0].split()[7] == f"{runs[0]['losses'][0]['gain']:.4f}"
+    assert lines[0].split()[-3] == f"{np.mean(ends[:2]):.4f}"
+    assert lines[4].startswith(f"static: fedadam is {np.mean(ends[:2]) - np.mean(ends[2:4]):+.5f} better than fedavg (")
+    assert lines[6].startswith("static: amount fedadam is ") and " better than speaker fedavg (" in lines[6]
 
 
 def test_the_same_rounds_on_ray(population_file: Path, tmp_path: Path) -> None:
