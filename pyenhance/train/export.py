@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from ..dsp import SignalSpec
-from ..model import write_weights
+from ..model import Model, load_model, write_weights
 from ..model.compatible import HEADS
 from ..nn import ARBITRATOR, quantize_weight
-from .fit import averaged_network
-from .network import Network, int8_steps
+from .fit import averaged_network, widened
+from .network import Network, int8_steps, load_int8
 
 GOLDEN_FRAMES = 120
 
@@ -98,6 +98,35 @@ def privacy_of(checkpoint: Path) -> str:
     return f"epsilon {saved['epsilon']:.3g}, {saved['privacy']}" if saved.get("privacy") else ""
 
 
+def between(start: Model, network: Network, share: float) -> Network:
+    """Weights so far of the way from the model where a training began to what it became.
+
+    Such weights are often better than either (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
+    Layers that the model does not have are those of the network.
+
+    Parameters
+    ----------
+    start : Model
+    network : Network
+        Its layers are the model's, or those and more beside them; see `fit.widened`.
+    share : float, in (0, 1]
+
+    Raises
+    ------
+    ValueError
+        `share` is out of range.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share is {share:g}; accepted: above 0, at most 1")
+    begun, state = widened(load_int8(start), network.spec).state_dict(), network.state_dict()
+    known = {layer.name for layer in start.network.spec.layers}
+    for name, value in state.items():
+        if name.split(".")[0] in known:
+            state[name] = begun[name].lerp(value, share)
+    network.load_state_dict(state)
+    return network
+
+
 def main(argv: list[str] | None = None) -> None:
     """Export: ``pyenhance train export CHECKPOINT -o WEIGHTS.safetensors --golden VECTORS.npz``."""
     parser = argparse.ArgumentParser(prog="pyenhance train export", description=__doc__)
@@ -105,8 +134,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, help="weights file")
     parser.add_argument("--golden", type=Path, help="golden vectors of this network (.npz)")
     parser.add_argument("--data", default="", help="what it was trained on, for the metadata")
+    parser.add_argument("--start", metavar="MODEL", help="where the training began, for --share")
+    parser.add_argument("--share", type=float, default=1.0, help="go back: take weights so far of the way from there")
     arguments = parser.parse_args(argv)
     signal, network = averaged_network(arguments.checkpoint)
+    if arguments.start:
+        try:
+            network = between(load_model(arguments.start), network, arguments.share)
+        except ValueError as error:
+            parser.error(str(error))
     facts = [text for text in (arguments.data, privacy_of(arguments.checkpoint)) if text]
     data = weights_bytes(signal, network, training_facts("; ".join(facts)))
     arguments.output.write_bytes(data)

@@ -352,9 +352,15 @@ def starting_network(signal: SignalSpec, shape: str, model: str | None, seed: in
     if given.signal.num_bands != signal.num_bands:
         raise ValueError(f"model {model!r} has {given.signal.num_bands} bands; the shards have {signal.num_bands}")
     network = load_int8(given)
-    if not backward:
-        return network
-    wider, state = Network(with_backward_part(network.spec, backward)), network.state_dict()
+    return widened(network, with_backward_part(network.spec, backward)) if backward else network
+
+
+def widened(network: Network, spec: NetworkSpec) -> Network:
+    """A network of a list with more layers, which heads see last and ignore: it computes what the given one does.
+
+    The weights of layers that are new are drawn.
+    """
+    wider, state = Network(spec), network.state_dict()
     for name, value in wider.state_dict().items():
         found = state.get(name, value)
         state[name] = F.pad(found, (0, value.shape[-1] - found.shape[-1]))
