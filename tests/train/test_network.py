@@ -17,7 +17,7 @@ from pyenhance import nn
 from pyenhance.cli import main
 from pyenhance.dsp import SignalSpec
 from pyenhance.measure import QUARTIC, SMALL, gain_loss, strength_loss
-from pyenhance.model import SHAPES, available_models, load_model, named_shape, write_weights
+from pyenhance.model import SHAPES, available_models, load_model, named_shape, with_backward_part, write_weights
 from pyenhance.nn import ARBITRATOR, KINDS, LayerSpec, NetworkSpec
 from pyenhance.train import export, fit
 from pyenhance.train.dataset import ShardStream
@@ -417,3 +417,44 @@ def test_steps_without_a_clock(tmp_path: Path) -> None:
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5]) and network.quantise
     model = load_model(export.weights_bytes(signal, network, {}))
     assert model.signal == signal and list(model.network.layers) == ["x", "h", "gain", "strength", "vad"]
+
+
+# A part that goes backward
+
+
+def test_heads_ignore_a_new_backward_part_and_go_on_from_where_they_were() -> None:
+    features = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 30, SIGNAL.num_features)).astype(np.float32))
+    tiny = load_int8(load_model("tiny"))
+    wider = fit.starting_network(SIGNAL, "default", "tiny", 0, 24)
+    assert wider.spec.whole_recordings and not tiny.spec.whole_recordings
+    assert [layer.units for layer in wider.spec.layers if layer.name in ("back", "both")] == [24, 24]
+    with torch.no_grad():
+        for found, expected in zip(wider(features), tiny(features), strict=True):
+            torch.testing.assert_close(found, expected)
+        wider.gain.weight += 0.01  # no longer ignored: the last frame changes the one before
+        before = wider(features)[0][:, -2]
+        features[:, -1] += 1
+        assert (wider(features)[0][:, -2] - before).abs().max() > 1e-5
+    assert fit.starting_network(SIGNAL, "tiny", None, 0, 24).spec == wider.spec  # a fresh one
+    with pytest.raises(ValueError, match="accepted: those of percepnet"):
+        with_backward_part(wider.spec, 24)
+    with pytest.raises(ValueError, match="accepted: those of percepnet"):
+        with_backward_part(named_shape("banded", SIGNAL), 24)
+
+
+def test_weights_between_where_a_training_began_and_where_it_ended() -> None:
+    start = load_model("tiny")
+    begun, ended = load_int8(start).state_dict(), fit.starting_network(SIGNAL, "default", "tiny", 0, 24)
+    with torch.no_grad():
+        for parameter in ended.parameters():
+            parameter += 0.5
+    new = {name: value.clone() for name, value in ended.state_dict().items()}
+    mixed = export.between(start, ended, 0.25).state_dict()
+    torch.testing.assert_close(mixed["gru1.weight_hh"], begun["gru1.weight_hh"] + 0.125)
+    torch.testing.assert_close(mixed["back.weight_hh"], new["back.weight_hh"])
+    seen = begun["gain.weight"].shape[1]
+    torch.testing.assert_close(mixed["gain.weight"][:, :seen], begun["gain.weight"] + 0.125)
+    assert (mixed["gain.weight"][:, seen:] == 0.125).all()
+    for share in (0.0, 1.5, float("nan")):
+        with pytest.raises(ValueError, match="accepted: above 0, at most 1"):
+            export.between(start, ended, share)

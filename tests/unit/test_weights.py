@@ -66,8 +66,7 @@ def test_shipped_models_are_as_they_must_be(name: str) -> None:
     weights = read_weights((resources.files("pyenhance.weights") / f"{name}.safetensors").read_bytes())
     assert set(weights.tensors) == set(weights.spec.tensors) and weights.metadata["training_commit"]
     model = load_model(name)
-    most = 3_200_000 if weights.spec.whole_recordings else 2_500_000
-    assert model.weights == weights.spec.weights <= most and model.signal == weights.signal
+    assert model.weights == weights.spec.weights <= 2_500_000 and model.signal == weights.signal
 
 
 def test_the_shipped_shapes() -> None:
