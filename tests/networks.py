@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pyenhance.dsp import SignalSpec
 from pyenhance.model import percepnet, with_lean_part, write_weights
+from pyenhance.model.banded import banded
 from pyenhance.nn import ARBITRATOR, BACKLOG, BACKLOG_WIDTH, INPUT, KINDS, LayerSpec, NetworkSpec
 
 HIDDEN = ("clamp", "tanh")
@@ -141,27 +142,12 @@ def small_spec(signal: SignalSpec, lean: bool = False) -> NetworkSpec:
     return with_lean_part(spec, 0.5, watch=4) if lean else spec
 
 
-def small_band_spec(signal: SignalSpec) -> NetworkSpec:
-    """Layers that work band by band, over one frame and over several, and a GRU of all bands beside them."""
-    bands = signal.num_bands
-    layers = (
-        LayerSpec("first", "dense", (INPUT,), 3 * bands, "clamp"),
-        LayerSpec("near", "band_conv", ("first",), 5 * bands, "tanh", frames=2, bands=bands, reach=2),
-        LayerSpec("time", "band_gru", ("near",), 5 * bands, "tanh", bands=bands),
-        LayerSpec("whole", "gru", ("time",), 9, "tanh"),
-        LayerSpec("spread", "dense", ("whole",), 2 * bands, "tanh"),
-        LayerSpec("out", "band_conv", ("time", "spread"), 2 * bands, "tanh", bands=bands, reach=1),
-        LayerSpec("gain", "dense", ("out", "whole"), bands, "sigmoid"),
-        LayerSpec("strength", "dense", ("out",), bands, "sigmoid"),
-        LayerSpec("vad", "dense", ("whole",), 1, "sigmoid"),
-    )
-    return NetworkSpec(signal.num_features, layers)
-
-
 @functools.cache
 def small_weights(signal: SignalSpec, seed: int = 0, lean: bool = False, bands: bool = False, **metadata: str) -> bytes:
     """A weights file of a few kilobytes, for a signal path, with gains and strengths all over [0, 1]."""
-    spec = small_band_spec(signal) if bands else small_spec(signal, lean)
+    spec = small_spec(signal, lean)
+    if bands:  # layers that work band by band, over one frame and over several, and a GRU of all bands beside them
+        spec = banded(signal, first=3, channels=5, blocks=1, squeeze=2, whole=9, out=2)
     tensors = random_tensors(spec, np.random.default_rng(seed))
     if lean:  # an arbitrator that changes its mind, by the sound and by the backlog
         tensors[f"{ARBITRATOR}.weight"] = np.array([[127, -127, 127, -127, *[-10] * BACKLOG_WIDTH]], np.int8)

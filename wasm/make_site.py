@@ -37,7 +37,7 @@ from make_source import fill_source
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 from pyenhance import enhance  # noqa: E402
-from pyenhance.model import load_model, read_header  # noqa: E402 - of this checkout
+from pyenhance.model import load_model, read_header, read_weights  # noqa: E402 - of this checkout
 from pyenhance.model.image import write_image  # noqa: E402
 from pyenhance.model.summary import SUFFIX  # noqa: E402
 
@@ -139,7 +139,7 @@ def make_models(wheel: Path, engine: Path) -> dict:
         names = sorted(name for name in archive.namelist() if name.endswith(".safetensors"))
         weights = {Path(name).stem: archive.read(name) for name in names}
         # What pages enhance, recordings too, is enhanced by a model that runs streams.
-        weights = {name: data for name, data in weights.items() if not load_model(data, "numpy").whole_recordings}
+        weights = {name: data for name, data in weights.items() if not read_weights(data).spec.whole_recordings}
         summaries = {Path(name).stem: archive.read(name) for name in archive.namelist() if name.endswith(SUFFIX)}
     diffs = {name: [path.read_bytes() for path in sorted((UPDATES / name).glob("*.diff"))] for name in weights}
     return {"libraries": libraries, "models": write_models(engine, weights, diffs, summaries)}

@@ -210,10 +210,9 @@ def simulated_backlog(network: Network, features: Tensor, devices: Devices) -> T
 
 def starting_network(model: Model, plan: AmortizePlan, seed: int) -> Network:
     """A model's weights with lean parts, and an arbitrator that has learnt nothing."""
+    given = load_int8(model)
     torch.manual_seed(seed)
-    network = Network(with_lean_part(model.network.spec, plan.lean))
-    network.load_state_dict(network.state_dict() | load_int8(model).state_dict())
-    return network
+    return fit.widened(given, with_lean_part(given.spec, plan.lean))
 
 
 # What they are worth

@@ -356,7 +356,7 @@ def starting_network(signal: SignalSpec, shape: str, model: str | None, seed: in
 
 
 def widened(network: Network, spec: NetworkSpec) -> Network:
-    """A network of a list with more layers, which heads see last and ignore: it computes what the given one does.
+    """A network of a list with more layers, which the others see last, if at all, and ignore: it computes the same.
 
     The weights of layers that are new are drawn.
     """

@@ -110,6 +110,11 @@ class Layer(nn.Module):
         if (held := self.held) is not None:
             y.register_hook(lambda grad: held.append(Held(weight, bias, x.detach(), grad)))
 
+    def activate(self, y: Tensor) -> Tensor:
+        """A hidden layer's activation, float32; a head's is left to the loss."""
+        activation = _ACTIVATIONS.get(self.spec.activation)
+        return activation(y.float()) if activation else y
+
 
 class Dense(Layer):
     """activation(W x + b); a head's activation is left to the loss."""
@@ -121,9 +126,7 @@ class Dense(Layer):
 
     def forward(self, x: Tensor, quantise: bool, share: Tensor | None = None) -> Tensor:
         """x (T, B, inputs) -> (T, B, units); every frame is a full one."""
-        y = self.product("weight", "bias", x, quantise)
-        activation = _ACTIVATIONS.get(self.spec.activation)
-        return activation(y.float()) if activation else y
+        return self.activate(self.product("weight", "bias", x, quantise))
 
 
 class Conv(Dense):
@@ -185,9 +188,7 @@ class BandConv(Layer):
         seen = torch.cat(near, -1).flatten(1, 2)
         product = F.linear(seen, self.matrix("weight", quantise))
         self.hold("weight", "bias", seen, product)
-        y = product.reshape(steps, batch, -1) + self.bias
-        activation = _ACTIVATIONS.get(self.spec.activation)
-        return activation(y.float()) if activation else y
+        return self.activate(product.reshape(steps, batch, -1) + self.bias)
 
 
 class BandGRU(GRU):
