@@ -20,8 +20,15 @@ _TINY = np.float32(1e-12)  # of a band's energy, where every channel is silent
 _PLAIN_CHANNELS = 8  # up to here an array may be shorter than it is wide
 
 
+LEAD_IN_HOPS = 500
+"""Hops from a recording's beginning, of 10 ms, that are heard before it is enhanced: a network that knows nothing yet
+does worst in its first second. EXPERIMENTS.md has what it is worth."""
+
+
 class _Channels:
     """Several channels of one recording in whole hops; those who inherit say what becomes of these.
+
+    Nothing is ready before the lead-in is there, or the recording's end.
 
     Parameters
     ----------
@@ -34,24 +41,48 @@ class _Channels:
     def __init__(self, model: Model, channels: int) -> None:
         self.latency_samples = model.signal.latency_samples
         self._pending = np.zeros((channels, 0), np.float32)
+        self._led_in = False
 
     def process(self, x: np.ndarray) -> np.ndarray:
         """As `Enhancer.process`, with shapes (channels, n) and (channels, m); the samples are taken for finite."""
         pending = np.concatenate((self._pending, x), axis=1)
+        if not self._led_in:
+            if pending.shape[1] < LEAD_IN_HOPS * self.hop:
+                self._pending = pending
+                return pending[:, :0]
+            self._hear(pending)
         whole = pending.shape[1] // self.hop
         self._pending = pending[:, whole * self.hop :]
         if not whole:
             return pending[:, :0]
-        hops = np.ascontiguousarray(pending[:, : whole * self.hop]).reshape(len(pending), whole, self.hop)
+        hops = self._in_hops(pending, whole)
         blocks = [self._process_hops(hops[:, i : i + BLOCK_HOPS]) for i in range(0, whole, BLOCK_HOPS)]
         return np.concatenate(blocks, axis=1).reshape(len(hops), -1)
 
     def flush(self) -> np.ndarray:
         """As `Enhancer.flush`, shape (channels, m)."""
+        if not self._led_in:
+            self._hear(self._pending)
         fill = -self._pending.shape[1] % self.hop
         tail = self.process(np.zeros((len(self._pending), self.latency_samples + fill), np.float32))
         tail = np.concatenate((tail, self._drain().reshape(len(tail), -1)), axis=1)
+        self._led_in = False
         return tail[:, : tail.shape[1] - fill]
+
+    def _hear(self, beginning: np.ndarray) -> None:
+        """The lead-in, of a recording's first samples, (channels, n)."""
+        whole = min(beginning.shape[1] // self.hop, LEAD_IN_HOPS)
+        if whole:
+            self._lead_in(self._in_hops(beginning, whole))
+        self._led_in = True
+
+    def _in_hops(self, samples: np.ndarray, whole: int) -> np.ndarray:
+        """The first so many hops, (channels, whole, 480)."""
+        return np.ascontiguousarray(samples[:, : whole * self.hop]).reshape(len(samples), whole, self.hop)
+
+    def _lead_in(self, hops: np.ndarray) -> None:
+        """hops (channels, K, 480) are heard before the first of them is enhanced."""
+        raise NotImplementedError
 
     def _process_hops(self, hops: np.ndarray) -> np.ndarray:
         """hops (channels, K, 480) -> those that are ready, (channels, m, 480)."""
@@ -89,6 +120,10 @@ class LinkedEnhancer(_Channels):
         self._enhancers = [Enhancer(model, strength_db=strength_db, effort=effort) for _ in range(channels)]
         self._linked = linked and channels > 1
 
+    def _lead_in(self, hops: np.ndarray) -> None:
+        for enhancer, channel in zip(self._enhancers, hops, strict=True):
+            enhancer.lead_in(channel)
+
     def _process_hops(self, hops: np.ndarray) -> np.ndarray:
         pairs = list(zip(self._enhancers, hops, strict=True))
         if not self._linked:
@@ -117,6 +152,10 @@ class WholeEnhancer(_Channels):
         self._model, self._dry = model, dry_share(strength_db)
         self._linked = linked and channels > 1
         self._streams = [WholeStream(model) for _ in range(channels)]
+
+    def _lead_in(self, hops: np.ndarray) -> None:
+        for stream, channel in zip(self._streams, hops, strict=True):
+            stream.lead_in(channel)
 
     def _process_hops(self, hops: np.ndarray) -> np.ndarray:
         for stream, channel in zip(self._streams, hops, strict=True):

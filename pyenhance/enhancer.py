@@ -134,6 +134,16 @@ class Enhancer:
         """The stream as one compiled call, where both halves are compiled alike: it may be called past this object."""
         return self._stream.whole
 
+    def lead_in(self, hops: np.ndarray) -> None:
+        """Before the first hop: begin as one who has heard these, so that a recording is not met unprepared.
+
+        Parameters
+        ----------
+        hops : ndarray, shape (K, 480), float32, K >= 1, finite
+            None of their sound comes out.
+        """
+        self._stream.lead_in(hops)
+
     def switch(self, model: Any) -> None:
         """Go on with another model, from the next hop on.
 
@@ -157,8 +167,7 @@ class Enhancer:
         hops = before.recent_hops()
         if len(hops):
             stream.process(hops, self._dry)
-            for name in ("level", "rumble"):  # which remember more than those hops
-                getattr(stream.state.signal, name)[:] = getattr(before.signal, name)
+            stream.state.take_over_levels(before)
             stream.state.heard[:] = before.heard
             stream.state.recent[:] = before.recent
             self._leaving = self._leaving or old

@@ -75,7 +75,7 @@ def every_layer(inputs: int = 5) -> NetworkSpec:
 
 
 def random_tensors(spec: NetworkSpec, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Weights all over int8, with scales that keep most sums off the flat ends of the activations."""
+    """Weights and initial states all over int8; scales keep most sums off the flat ends of the activations."""
     tensors: dict[str, np.ndarray] = {}
     for name, (kind, shape) in spec.tensors.items():
         if kind == "I8":
@@ -84,7 +84,8 @@ def random_tensors(spec: NetworkSpec, rng: np.random.Generator) -> dict[str, np.
             tensors[f"{name}_scale"] = scale.astype(np.float32)
         elif name not in tensors:
             tensors[name] = rng.normal(0, 0.5, shape).astype(np.float32)
-    return {name: tensors[name] for name in spec.tensors}
+    begun = {name: rng.integers(-127, 128, shape).astype(np.int8) for name, shape in spec.initial.items()}
+    return {name: tensors[name] for name in spec.tensors} | begun
 
 
 def random_features(spec: NetworkSpec, rng: np.random.Generator, frames: int = FRAMES) -> np.ndarray:

@@ -69,7 +69,7 @@ def signal_differs(library: ctypes.CDLL, spec: SignalSpec) -> str | None:
     signal[10 * HOP : 14 * HOP] = 0
     signal[20 * HOP :] += 0.3 * np.sin(2 * np.pi * 40 / 48_000 * n[20 * HOP :]).astype(np.float32)
     hops = signal.reshape(-1, HOP)
-    state, own = StreamState(spec, 0), StreamState(spec, 0)
+    state, own = StreamState(spec, np.zeros(0, np.float32)), StreamState(spec, np.zeros(0, np.float32))
     features = np.zeros((BLOCK_HOPS, spec.num_features), np.float32)
     stream = CompiledStream(library, SignalTables(spec, features, threading.Lock()), None, state)
     frames, expected = stream.analyse(hops), dsp.analyse(spec, own.signal, hops)

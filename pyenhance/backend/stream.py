@@ -23,8 +23,8 @@ class StreamState:
     Parameters
     ----------
     spec : SignalSpec
-    memory_size : int
-        Of the network.
+    memory : ndarray, shape (memory_size,), float32
+        Of the network before the first frame; from then on it is the stream's.
 
     Attributes
     ----------
@@ -39,9 +39,9 @@ class StreamState:
         Hops since the beginning, modulo 2^31: where in the ring the next one goes.
     """
 
-    def __init__(self, spec: SignalSpec, memory_size: int) -> None:
+    def __init__(self, spec: SignalSpec, memory: np.ndarray) -> None:
         self.signal = SignalState(spec)
-        self.memory = np.zeros(memory_size, np.float32)
+        self.memory = memory
         self.held_gain = np.ones(spec.num_bands, np.float32)
         self.recent = np.zeros((RECENT_HOPS, HOP), np.float32)
         self.heard = np.zeros(1, np.int32)
@@ -57,6 +57,11 @@ class StreamState:
         rows = (heard + np.arange(len(hops)))[-RECENT_HOPS:] % RECENT_HOPS
         self.recent[rows] = hops[-RECENT_HOPS:]
         self.heard[0] = (heard + len(hops)) & 0x7FFFFFFF
+
+    def take_over_levels(self, other: "StreamState") -> None:
+        """What remembers more than the last hops: the level follower, and how much there is below the voice."""
+        for name in ("level", "rumble"):
+            getattr(self.signal, name)[:] = getattr(other.signal, name)
 
     def recent_hops(self) -> np.ndarray:
         """The last hops, oldest first, shape (K, 480), K <= RECENT_HOPS."""

@@ -26,6 +26,9 @@ def add(commands: Any) -> None:
     )
     scoring.add_argument("--record", type=Path, metavar="FILE", help="with --groups: write the comparison down (JSON)")
     scoring.add_argument("--model", nargs="+", default=["default"], help="shipped models' names or weights files")
+    scoring.add_argument(
+        "--recordings", action="store_true", help="also each model as it enhances files, whose beginning it hears first"
+    )
     scoring.add_argument("--peers", action="store_true", help="also RNNoise and WebRTC's noise suppressor")
     scoring.add_argument("--dnsmos", type=Path, metavar="FILE", help="the DNS challenge's sig_bak_ovr.onnx")
     scoring.add_argument("-o", "--output", type=Path, nargs="+", default=[], help="reports to write: .json, .md, .html")
@@ -37,7 +40,7 @@ def add(commands: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from ..evaluate import evaluate, load_pairs
     from ..evaluate.report import SUFFIXES, as_text, group_lines, write
-    from ..evaluate.systems import PEERS
+    from ..evaluate.systems import PEERS, RECORDING
     from ..evaluate.trust import read_trust
 
     for path in arguments.output:
@@ -53,7 +56,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.data and not arguments.pairs.exists():
         _make_pairs(arguments)
     pairs = load_pairs(arguments.pairs)[: arguments.limit]
-    models = [*arguments.model, *(PEERS if arguments.peers else ())]
+    recordings = [RECORDING + name for name in arguments.model] if arguments.recordings else []
+    models = [*arguments.model, *recordings, *(PEERS if arguments.peers else ())]
     systems = ["noisy", *models] if arguments.groups else ["noisy", *models, "oracle"]
     with Progress("evaluate", quiet=False, unit="clip") as progress:
         result = evaluate(

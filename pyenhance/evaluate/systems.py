@@ -6,12 +6,16 @@ from typing import Any
 import numpy as np
 
 from .. import dsp
-from ..align import padded, trimmed
+from ..align import enhance_aligned, padded, trimmed
 from ..audio import enhance
 from ..dsp import HOP, SAMPLE_RATE, SignalSpec, SignalState
+from ..enhancer import Enhancer
 
 System = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(noisy, clean), float32 (n,) at 48 kHz -> enhanced (n,), its delay removed. Only the oracle looks at `clean`."""
+
+RECORDING = "recording:"
+"""Before a model's name: see `system`."""
 
 PEERS = ("rnnoise", "webrtc")
 _WEBRTC_RATE, _WEBRTC_STRONGEST = 16_000, 4
@@ -19,6 +23,9 @@ _WEBRTC_RATE, _WEBRTC_STRONGEST = 16_000, 4
 
 def system(name: str) -> System:
     """A system by name: "noisy", "oracle", one of `PEERS`, or a model's name or weights file.
+
+    A model enhances clips as live sound, of which it knows nothing before the first hop, unless it takes whole
+    recordings alone; with `RECORDING` before its name, as recordings, whose beginning is heard first.
 
     Raises
     ------
@@ -34,8 +41,10 @@ def system(name: str) -> System:
         return known[name]
     from ..model import load_model
 
-    model = load_model(name)
-    return lambda noisy, clean: enhance(noisy, SAMPLE_RATE, model=model)
+    model = load_model(name.removeprefix(RECORDING))
+    if name.startswith(RECORDING) or model.whole_recordings:
+        return lambda noisy, clean: enhance(noisy, SAMPLE_RATE, model=model)
+    return lambda noisy, clean: enhance_aligned(Enhancer(model), noisy)
 
 
 def _oracle(noisy: np.ndarray, clean: np.ndarray) -> np.ndarray:

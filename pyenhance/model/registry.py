@@ -30,7 +30,7 @@ class Model:
     network : Network
         As numpy runs it.
     tensors : dict of str to ndarray
-        As `NetworkSpec.tensors` names them, read-only.
+        As `NetworkSpec.tensors` and `initial` name them, read-only.
     backend : Backend
         What runs it here.
     metadata : dict of str to str
@@ -66,7 +66,7 @@ class Model:
 
     def new_state(self) -> StreamState:
         """The state before the first hop."""
-        return StreamState(self.signal, self.network.spec.memory_size)
+        return StreamState(self.signal, self.network.new_memory())
 
     def stream(self, state: StreamState) -> ModelStream:
         """The model's steps on a state."""

@@ -158,6 +158,16 @@ class ModelStream:
             period, corr, voice, compiled.facts[3:].copy()
         )
 
+    def lead_in(self, hops: np.ndarray) -> None:
+        """Begin as one who has heard K hops already: so loud, so much rumble, and what the network remembers of them.
+
+        Nothing of their sound goes into what follows. Shape (K, 480), float32.
+        """
+        heard = ModelStream(self._runner, StreamState(self._spec, self._runner.network.new_memory()))
+        heard.estimate(heard.analyse(hops).features)
+        self.state.memory[:] = heard.state.memory
+        self.state.take_over_levels(heard.state)
+
     def finish(self, hops: np.ndarray, frames: Frames, gain: np.ndarray, voice: float) -> HopFacts:
         """Remember what the steps do not: the sound, and the gains. Returns the facts of the last hop."""
         self.state.remember(hops)

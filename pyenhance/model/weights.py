@@ -7,7 +7,7 @@ files have the default signal path and PercepNet's layers, is still read.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,7 +38,7 @@ class Weights(NamedTuple):
     signal : SignalSpec
     spec : NetworkSpec
     tensors : dict of str to ndarray
-        As `NetworkSpec.tensors` names them, read-only.
+        As `NetworkSpec.tensors` names them, and those of `NetworkSpec.initial` that the file has; read-only.
     metadata : dict of str to str
     """
 
@@ -78,10 +78,7 @@ def read_weights(data: bytes) -> Weights:
         raise ValueError(f"weights: sha256 of the tensors is {digest}; the file says {metadata.get('sha256')!r}")
     signal, spec = _specs(metadata)
     check_fit(signal, spec)
-    expected = spec.tensors
-    if set(header) != set(expected):
-        odd = sorted(set(header) ^ set(expected))
-        raise ValueError(f"weights: tensors missing or unknown: {', '.join(odd[:5])}")
+    expected = _expected(spec, header)
     end = 0
     tensors = {}
     for name in sorted(header, key=lambda n: _offsets(header[n])):
@@ -118,7 +115,7 @@ def write_weights(
     signal : SignalSpec
     spec : NetworkSpec
     tensors : mapping of str to ndarray
-        As `NetworkSpec.tensors` names them: int8, float32.
+        As `NetworkSpec.tensors` names them: int8, float32; and any of `NetworkSpec.initial`, which are int8.
     metadata : mapping of str to str, optional
         What else the file is to say, such as training_commit and training_data.
 
@@ -136,13 +133,10 @@ def write_weights(
     for key, value in facts.items():
         if key in _OWN_METADATA or not isinstance(value, str):
             raise ValueError(f"metadata {key!r} is {value!r}; accepted: text, under other names than {_OWN_METADATA}")
-    if set(tensors) != set(spec.tensors):
-        odd = sorted(set(tensors) ^ set(spec.tensors))
-        raise ValueError(f"weights: tensors missing or unknown: {', '.join(odd[:5])}")
     header: dict[str, Any] = {}
     parts = []
     end = 0
-    for name, (kind, shape) in spec.tensors.items():
+    for name, (kind, shape) in _expected(spec, tensors).items():
         if tensors[name].dtype != _DTYPES[kind] or tensors[name].shape != shape:
             found = f"{tensors[name].dtype} {tensors[name].shape}"
             raise ValueError(f"weights: {name} is {found}; accepted: {_DTYPES[kind]} {shape}")
@@ -210,6 +204,14 @@ def _specs(metadata: Mapping[str, str]) -> tuple[SignalSpec, NetworkSpec]:
     if not isinstance(widths, dict) or sorted(widths) != names:
         raise ValueError(f"topology is {text[:200]!r}; accepted: an object with {names}")
     return SignalSpec(), percepnet(SignalSpec(), **widths)
+
+
+def _expected(spec: NetworkSpec, found: Collection[str]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Type and shape of the tensors of a file that has these; ValueError where one is missing or unknown."""
+    expected = spec.tensors | {name: ("I8", shape) for name, shape in spec.initial.items() if name in found}
+    if odd := sorted(set(found) ^ set(expected)):
+        raise ValueError(f"weights: tensors missing or unknown: {', '.join(odd[:5])}")
+    return expected
 
 
 def _offsets(entry: dict[str, Any]) -> tuple[int, int]:

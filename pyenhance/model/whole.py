@@ -33,6 +33,10 @@ class WholeStream:
         self._held: list[Frames] = []
         self.frames = 0
 
+    def lead_in(self, hops: np.ndarray) -> None:
+        """As `ModelStream.lead_in`, shape (K, 480)."""
+        self._stream.lead_in(hops)
+
     def analyse(self, hops: np.ndarray) -> None:
         """Hear K more hops, shape (K, 480)."""
         self._held.append(self._stream.analyse(hops))

@@ -6,7 +6,7 @@ import numpy as np
 
 from .layers import LAYERS, Layer
 from .quantize import quantize_activation
-from .spec import ARBITRATOR, BACKLOG, BACKLOG_WIDTH, EFFORTS, INPUT, LayerSpec, NetworkSpec
+from .spec import ARBITRATOR, BACKLOG, BACKLOG_WIDTH, EFFORTS, INITIAL, INPUT, KINDS, LayerSpec, NetworkSpec
 
 
 def check_effort(backlog: float, effort: str) -> None:
@@ -50,6 +50,17 @@ def _run(layer: Layer, x: np.ndarray, memory: np.ndarray, full: np.ndarray | Non
     return np.concatenate((first, layer(x[later], memory.copy(), None if full is None else full[later])))
 
 
+def _initial_memory(spec: NetworkSpec, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
+    memory = np.zeros(spec.memory_size, np.float32)
+    for layer in spec.layers:
+        begun = tensors.get(f"{layer.name}.{INITIAL}")
+        if begun is not None:
+            values = begun.ravel().astype(np.float32)
+            # Convolutions remember int8 values, GRUs numbers in [-1, 1].
+            memory[spec.memory[layer.name][0]] = values if KINDS[layer.kind].frames else values / 127
+    return memory
+
+
 class Network:
     """A list of layers with its weights; frozen.
 
@@ -57,7 +68,7 @@ class Network:
     ----------
     spec : NetworkSpec
     tensors : mapping of str to ndarray
-        As `NetworkSpec.tensors` names them.
+        As `NetworkSpec.tensors` names them, and any of `NetworkSpec.initial`.
 
     Attributes
     ----------
@@ -74,10 +85,11 @@ class Network:
             first = len(layer.name) + 1
             own = {key[first:]: value for key, value in tensors.items() if key.startswith(f"{layer.name}.")}
             self.layers[layer.name] = LAYERS[layer.kind](layer, own)
+        self._initial = _initial_memory(spec, tensors)
 
     def new_memory(self) -> np.ndarray:
-        """What the network remembers before the first frame, shape (n,), float32: zeros."""
-        return np.zeros(self.spec.memory_size, np.float32)
+        """What the network remembers before the first frame, shape (n,), float32: zeros, or what was learnt."""
+        return self._initial.copy()
 
     def __call__(
         self,

@@ -21,6 +21,9 @@ ARBITRATOR = "arbitrator"
 EFFORTS = ("full", "lean", "auto")
 """How much is computed of a list with lean parts: the same for all frames, or what the arbitrator chooses for each."""
 
+INITIAL = "initial"
+"""After its layer's name and a point, the name of the tensor from which a layer that remembers begins."""
+
 ACTIVATIONS = ("none", "clamp", "tanh", "sigmoid")
 """What may follow a layer. After clamp and tanh come int8 values, which other layers may see."""
 
@@ -251,6 +254,15 @@ class NetworkSpec:
     def memory_size(self) -> int:
         """Numbers that the network remembers between frames."""
         return self.memory[self.layers[-1].name][0].stop
+
+    @cached_property
+    def initial(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of the int8 tensors from which layers begin; a weights file may leave any of them out.
+
+        What is left out is zero. A convolution begins as if it had seen those values, a GRU from 1/127 of them.
+        """
+        shapes = {layer.name: self.memory[layer.name][1] for layer in self.layers if not layer.backward}
+        return {f"{name}.{INITIAL}": shape for name, shape in shapes.items() if 0 not in shape}
 
     @property
     def weights(self) -> int:

@@ -4,6 +4,7 @@
     dataset   mix corpora into feature shards              --data CORPUS... --out SHARDS --hours 40
     fit       train on the shards                         --shards SHARDS --out RUN.pt --minutes 60
     export    turn the checkpoint into an int8 model      RUN.pt -o model.safetensors
+    initial   have a model begin as in mid-speech         --shards SHARDS --model NAME -o model.safetensors
     diff      train an update of a few percent of a model --base MODEL --shards SHARDS --minutes 60 -o UPDATE.diff
     summary   what pyenhance adapt must know of the data    --shards SHARDS --model NAME -o NAME.summary
     trial     users of a corpus adapt, and are scored       --data CORPUS -o trial.json
@@ -17,7 +18,7 @@ pyenhance evaluate.
 import sys
 from importlib import import_module
 
-STEPS = ("corpus", "dataset", "fit", "export", "diff", "summary", "trial")
+STEPS = ("corpus", "dataset", "fit", "export", "initial", "diff", "summary", "trial")
 _MODULES = {"corpus": "sources"}  # where a step's module has another name
 
 

@@ -194,7 +194,7 @@ def simulated_backlog(network: Network, features: Tensor, devices: Devices) -> T
     of_backlog, of_hidden = watch.weight_ih[:, width:].T.contiguous(), watch.weight_hh.T.contiguous()
     projected = F.linear(seen.float(), watch.weight_ih[:, :width], watch.bias_ih)
     lean = lean_cost(network.spec)
-    h = projected.new_zeros(len(features), units)
+    h = watch.begun(network.quantise).expand(len(features), -1)
     waiting = []
     for own in projected:
         waiting.append(torch.floor(devices.wait).to(h.dtype))

@@ -14,14 +14,14 @@ from ..model import Model, load_model, write_weights
 from ..model.compatible import HEADS
 from ..nn import ARBITRATOR, quantize_weight
 from .fit import averaged_network, widened
-from .network import Network, int8_steps, load_int8
+from .network import ACTIVATION_LEVELS, Network, int8_steps, load_int8
 
 GOLDEN_FRAMES = 120
 
 
 @torch.no_grad()
 def int8_tensors(network: Network) -> dict[str, np.ndarray]:
-    """Tensors of a weights file, named as `NetworkSpec.tensors` says, from a torch network."""
+    """Tensors of a weights file, named as `NetworkSpec.tensors` and `initial` say, from a torch network."""
     tensors: dict[str, np.ndarray] = {}
     for name, (kind, _) in network.spec.tensors.items():
         if name in tensors:  # a scale, which came with its matrix
@@ -38,6 +38,10 @@ def int8_tensors(network: Network) -> dict[str, np.ndarray]:
         else:
             scale = scale.cpu()
             tensors[name], tensors[f"{name}_scale"] = int8_steps(values, scale).to(torch.int8).numpy(), scale.numpy()
+    for name in network.spec.initial:
+        steps = torch.round(network.get_submodule(name.split(".")[0]).initial.cpu() * ACTIVATION_LEVELS)
+        if steps.any():  # zeros are left out
+            tensors[name] = steps.to(torch.int8).numpy()
     return tensors
 
 

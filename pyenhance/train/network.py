@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..model import Model
 from ..model.compatible import HEADS
-from ..nn import ARBITRATOR, BACKLOG, BACKLOG_WIDTH, INPUT, KINDS, LayerSpec, NetworkSpec
+from ..nn import ARBITRATOR, BACKLOG, BACKLOG_WIDTH, INITIAL, INPUT, KINDS, LayerSpec, NetworkSpec
 
 ACTIVATION_LEVELS = 127
 """Steps between 0 and 1 of an int8 activation."""
@@ -83,6 +84,8 @@ class Layer(nn.Module):
 
     Attributes
     ----------
+    initial : Tensor, shape of the layer's memory, in [-1, 1], or None
+        What it remembers before the first frame, which training leaves as it is: a model's, or zeros. None: nothing.
     held : list of Held, optional
         Where it is set, each backward pass adds to it, a row for every matrix.
     """
@@ -93,11 +96,18 @@ class Layer(nn.Module):
         self.held: list[Held] | None = None
         for name in KINDS[spec.kind].matrices(spec, inputs):
             self.register_buffer(f"{name}_scale", None)  # None: they follow the weights
+        shape = KINDS[spec.kind].memory(spec, inputs)
+        remembers = 0 not in shape and not spec.backward
+        self.register_buffer(INITIAL, torch.zeros(shape) if remembers else None)
 
     def matrix(self, name: str, quantise: bool) -> Tensor:
         """A matrix as it is computed with, shape (outputs, inputs)."""
         weight = getattr(self, name)
         return fake_quantise_weight(weight, getattr(self, f"{name}_scale")) if quantise else weight
+
+    def begun(self, quantise: bool) -> Tensor | None:
+        """`initial`, as it is computed with."""
+        return fake_quantise_activation(self.initial) if quantise and self.initial is not None else self.initial
 
     def product(self, weight: str, bias: str, x: Tensor, quantise: bool) -> Tensor:
         """W x + b over all frames; x (T, B, inputs) -> (T, B, outputs)."""
@@ -134,9 +144,12 @@ class Conv(Dense):
 
     def forward(self, x: Tensor, quantise: bool, share: Tensor | None = None) -> Tensor:
         """x (T, B, inputs) -> (T, B, units); every frame is a full one."""
-        frames = self.spec.frames
-        padded = F.pad(x, (0, 0, 0, 0, frames - 1, 0))
-        return super().forward(torch.cat([padded[k : k + len(x)] for k in range(frames)], -1), quantise)
+        begun = self.begun(quantise)
+        if begun is None:
+            return super().forward(x, quantise)
+        padded = torch.cat((begun[:, None].expand(-1, x.shape[1], -1), x))
+        seen = [padded[k : k + len(x)] for k in range(self.spec.frames)]
+        return super().forward(torch.cat(seen, -1), quantise)
 
 
 class GRU(Layer):
@@ -152,7 +165,7 @@ class GRU(Layer):
         self.bias_hh = nn.Parameter(torch.zeros(3 * units))
 
     def forward(self, x: Tensor, quantise: bool, share: Tensor | None = None) -> Tensor:
-        """x (T, B, inputs) -> h (T, B, units), float32, from a zero state.
+        """x (T, B, inputs) -> h (T, B, units), float32.
 
         share, shape (T, B), in [0, 1]: how much of its step each unit takes that lean frames hold; None: all of it.
         """
@@ -162,8 +175,11 @@ class GRU(Layer):
 
     def _forward(self, x: Tensor, quantise: bool, share: Tensor | None = None) -> Tensor:
         projected = self.product("weight_ih", "bias_ih", x, quantise)
-        weight, lean = self.matrix("weight_hh", quantise), self.spec.lean
-        return Recurrence.apply(projected, weight, self.bias_hh, quantise, self.held, share if lean else None, lean)
+        weight, lean, begun = self.matrix("weight_hh", quantise), self.spec.lean, self.begun(quantise)
+        if begun is not None:  # (bands, channels), for each sequence of the batch
+            begun = begun.repeat(projected.shape[1] // len(begun), 1)
+        share = share if lean else None
+        return Recurrence.apply(projected, weight, self.bias_hh, quantise, self.held, share, lean, begun)
 
 
 class BandConv(Layer):
@@ -179,7 +195,10 @@ class BandConv(Layer):
         """x (T, B, inputs), band after band -> (T, B, units); every frame is a full one."""
         bands, reach, frames = self.spec.bands, self.spec.reach, self.spec.frames
         steps, batch = x.shape[:2]
-        framed = F.pad(x.reshape(steps, batch, bands, -1), (0, 0, reach, reach, 0, 0, frames - 1, 0))
+        begun = self.begun(quantise)
+        if begun is not None:
+            x = torch.cat((begun[:, None].expand(-1, batch, -1), x))
+        framed = F.pad(x.reshape(len(x), batch, bands, -1), (0, 0, reach, reach))
         near = [
             framed[frame : frame + steps, :, band : band + bands]
             for frame in range(frames)
@@ -195,7 +214,7 @@ class BandGRU(GRU):
     """A GRU over time for each band, all with the same weights: bands are so many more sequences."""
 
     def _forward(self, x: Tensor, quantise: bool, share: Tensor | None = None) -> Tensor:
-        """x (T, B, inputs), band after band -> h (T, B, units), float32, from a zero state."""
+        """x (T, B, inputs), band after band -> h (T, B, units), float32."""
         steps, batch = x.shape[:2]
         return super()._forward(x.reshape(steps, batch * self.spec.bands, -1), quantise).reshape(steps, batch, -1)
 
@@ -230,13 +249,14 @@ class Recurrence(torch.autograd.Function):
         held: list[Held] | None = None,
         share: Tensor | None = None,
         lean: int = 0,
+        begun: Tensor | None = None,
     ) -> Tensor:
         steps, batch, gates = projected.shape
         units = gates // 3
         weight = weight.to(projected.dtype)
         bias = bias.to(projected.dtype)
         gate_inputs = projected.float()
-        h = gate_inputs.new_zeros(batch, units)
+        h = begun = gate_inputs.new_zeros(batch, units) if begun is None else begun
         out = gate_inputs.new_empty(steps, batch, units)
         rz_all = gate_inputs.new_empty(steps, batch, 2 * units)
         n_all = torch.empty_like(out)
@@ -253,15 +273,15 @@ class Recurrence(torch.autograd.Function):
                 kept = kept.clone()
                 kept[:, lean:] = 1 - share[t, :, None] * (1 - kept[:, lean:])
             h = torch.lerp(n, h, kept, out=out[t])
-        ctx.save_for_backward(out, rz_all, n_all, hidden_all, weight, share)
+        ctx.save_for_backward(out, rz_all, n_all, hidden_all, weight, share, begun)
         ctx.quantise, ctx.held, ctx.lean = quantise, held, lean
         return out
 
     @staticmethod
     def backward(ctx, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-        out, rz_all, n, hidden_all, weight, share = ctx.saved_tensors
+        out, rz_all, n, hidden_all, weight, share, begun = ctx.saved_tensors
         steps, batch, units = out.shape
-        before = torch.cat((out.new_zeros(1, batch, units), out[:-1]))
+        before = torch.cat((begun[None], out[:-1]))
         r, z = rz_all.split(units, -1)
         taken = 1 - z  # of the step from h to n
         if share is not None:
@@ -288,7 +308,7 @@ class Recurrence(torch.autograd.Function):
         grad_share = None
         if share is not None:
             grad_share = (grad_h * (n - before) * (1 - z))[..., ctx.lean :].sum(-1)
-        return grad_projected, grad_weight, flat.float().sum(0), None, None, grad_share, None
+        return grad_projected, grad_weight, flat.float().sum(0), None, None, grad_share, None, None
 
 
 def backlog_shares(backlog: Tensor) -> Tensor:
@@ -326,7 +346,7 @@ class Network(nn.Module):
         *,
         until: str | None = None,
     ) -> dict[str, Tensor]:
-        """Whole sequences from a zero state.
+        """Whole sequences, each layer from its initial state.
 
         Parameters
         ----------
@@ -409,11 +429,14 @@ def load_int8(model: Model, *, freeze_scales: bool = False) -> Network:
     """
     network = Network(model.network.spec)
     tensors = model.tensors
-    state = {
-        name: torch.from_numpy(value * tensors[f"{name}_scale"][:, None] if value.ndim == 2 else value.copy())
-        for name, value in tensors.items()
-        if not name.endswith("_scale")
-    }
+    state = network.state_dict()  # whose initial states are zeros, as in the file those that it leaves out
+    for name, value in tensors.items():
+        if name in network.spec.initial:
+            state[name] = torch.from_numpy(value.astype(np.float32) / ACTIVATION_LEVELS)
+        elif value.ndim == 2:
+            state[name] = torch.from_numpy(value * tensors[f"{name}_scale"][:, None])
+        elif not name.endswith("_scale"):
+            state[name] = torch.from_numpy(value.copy())
     network.load_state_dict(state)
     if freeze_scales:
         for layer in network.spec.layers:

@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.signal import butter, sosfilt
 
-from ..audio import enhance, read_audio
+from ..align import enhance_aligned
+from ..audio import read_audio
 from ..dsp import SAMPLE_RATE
+from ..enhancer import Enhancer
 from ..evaluate.metrics import Scorer
 from ..model import load_model
 from ..model.adapt import adapt
@@ -94,7 +96,7 @@ def run(user: User, model: str, scorer: Scorer) -> dict[str, Any]:
         voice = user.sentences[: len(user.sentences) // 480 * 480]
         mixes = make_mixes(voice, user.rooms[room], SNRS_DB)
         scores = {
-            when: [scorer(mix.clean, enhance(mix.noisy, SAMPLE_RATE, model=used)) for mix in mixes]
+            when: [scorer(mix.clean, enhance_aligned(Enhancer(used), mix.noisy)) for mix in mixes]
             for when, used in models.items()
         }
         means = {

@@ -35,17 +35,22 @@ def signal() -> np.ndarray:
 
 @pytest.fixture
 def short_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 70 frames, and 30 ahead of them."""
+    """Of 70 frames, and 30 ahead of them, with a lead-in of 40."""
     for module in (whole, channels):
         monkeypatch.setattr(module, "STRETCH_FRAMES", 70)
         monkeypatch.setattr(module, "RUN_UP_FRAMES", 30)
+    monkeypatch.setattr(channels, "LEAD_IN_HOPS", 40)
 
 
 def test_a_recording_is_the_network_over_all_of_its_frames(model: Model, signal: np.ndarray) -> None:
     spec, latency = model.signal, model.signal.latency_samples
-    state = SignalState(spec)
+    heard, state, memory = SignalState(spec), SignalState(spec), model.network.new_memory()
+    lead_in = signal[: len(signal) // HOP * HOP].reshape(-1, HOP)[: channels.LEAD_IN_HOPS]
+    model.network(dsp.analyse(spec, heard, lead_in).features, memory)
+    for name in ("level", "rumble"):
+        getattr(state, name)[:] = getattr(heard, name)
     frames = dsp.analyse(spec, state, padded(signal, latency, HOP).reshape(-1, HOP))
-    outputs = model.network(frames.features, model.network.new_memory())
+    outputs = model.network(frames.features, memory)
     y = trimmed(dsp.synthesise(spec, state, frames, outputs["gain"], outputs["strength"]), len(signal), latency)
     np.testing.assert_allclose(enhance(signal, SAMPLE_RATE, model=model), y, atol=1e-5)
 

@@ -70,12 +70,15 @@ def test_recurrence_is_pytorchs_gru_with_its_gradient() -> None:
 
 
 def _random_network(spec: NetworkSpec, seed: int) -> Network:
-    """With biases, which a fresh network has at zero."""
+    """With biases and initial states, which a fresh network has at zero."""
     torch.manual_seed(seed)
     network = Network(spec)
     for parameter in network.parameters():
         if parameter.ndim == 1:
             torch.nn.init.uniform_(parameter, -0.2, 0.2)
+    for name, buffer in network.named_buffers():
+        if name in spec.initial:
+            torch.nn.init.uniform_(buffer, -1, 1)
     network.quantise = True
     return network.eval()
 
@@ -331,7 +334,7 @@ def test_command_line_tells_its_steps(capsys: pytest.CaptureFixture) -> None:
     assert "dataset" in capsys.readouterr().out
     assert main(["train"]) == 2
     assert main(["train", "nothing"]) == 2
-    assert "'nothing'; accepted: corpus, dataset, fit, export, diff" in capsys.readouterr().err
+    assert "'nothing'; accepted: corpus, dataset, fit, export, initial, diff" in capsys.readouterr().err
 
 
 def test_processes_train_together(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_structures_of_another_name_are_refused() -> None:
 def test_both_sides_check_the_size(native_library: ctypes.CDLL) -> None:
     spec = SignalSpec()
     tables = SignalTables(spec, np.zeros((BLOCK_HOPS, spec.num_features), np.float32), threading.Lock())
-    state = StreamState(spec, 0)
+    state = StreamState(spec, np.zeros(0, np.float32))
     stream = CompiledStream(native_library, tables, None, state)
     hops, gain = np.ones((1, 480), np.float32), np.ones((1, spec.num_bands), np.float32)
     frames = stream.analyse(hops)

@@ -10,6 +10,7 @@ import threadpoolctl
 from pyenhance import Enhancer, channels, enhance
 from pyenhance.align import Aligned, enhance_aligned, padded, trimmed
 from pyenhance.measure import si_sdr
+from pyenhance.model import load_model
 
 from ..conftest import noisy_voice, voiced
 
@@ -105,6 +106,38 @@ def test_blocks_give_the_one_shot_result(linked: bool, rate: int) -> None:
     np.testing.assert_allclose(np.concatenate(parts), enhance(x, rate, linked=linked), atol=1e-5)
     with pytest.raises(ValueError, match=r"shape is \(5, 3\); accepted: \(n, 2\)"):
         stream.process(np.zeros((5, 3), np.float32))
+
+
+# The lead-in
+
+
+@pytest.mark.parametrize("count", [0, 1, 479, 480, 20_000, channels.LEAD_IN_HOPS * 480 - 1, 300_000])
+def test_a_recording_of_any_length_has_its_lead_in(count: int) -> None:
+    """Any pieces give the same, nothing is ready before the lead-in is there, and a second recording begins anew."""
+    x = noisy_voice(7.0)[:count]
+    enhancer = channels.LinkedEnhancer(load_model("tiny"), 1)
+    once = [enhance_aligned(enhancer, x[None])[0] for _ in range(2)]
+    stream = channels.AudioStream(48_000, 1, model="tiny")
+    parts = [stream.process(part[:, None]) for part in np.split(x, [n for n in (100, 5000, 200_000) if n < count])]
+    assert not any(map(len, parts)) or count >= channels.LEAD_IN_HOPS * 480
+    parts.append(stream.process(x[:0, None], last=True))
+    for y in (*once, enhance(x, 48_000, model="tiny")):
+        np.testing.assert_array_equal(y, np.concatenate(parts)[:, 0])
+
+
+def test_a_recording_is_no_worse_where_it_begins() -> None:
+    """What the first second has in it is left as it is in its middle, when it is heard before."""
+    clean, noisy = voiced(4.0), noisy_voice(4.0)
+    live, recording = enhance_aligned(Enhancer(), noisy), enhance(noisy, 48_000)
+    first, second = (si_sdr(clean[:24_000], y[:24_000]) for y in (live, recording))
+    assert second > first + 0.5
+    np.testing.assert_allclose(live[-24_000:], recording[-24_000:], atol=0.02)
+
+
+def test_no_sound_of_the_lead_in_comes_out() -> None:
+    x = noisy_voice(5.0)
+    x[:48_000] = 0
+    assert not enhance(x, 48_000)[:46_000].any()
 
 
 # Halves of a hop

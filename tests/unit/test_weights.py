@@ -64,7 +64,8 @@ def data() -> bytes:
 @pytest.mark.parametrize("name", available_models())
 def test_shipped_models_are_as_they_must_be(name: str) -> None:
     weights = read_weights((resources.files("pyenhance.weights") / f"{name}.safetensors").read_bytes())
-    assert set(weights.tensors) == set(weights.spec.tensors) and weights.metadata["training_commit"]
+    begun = set(weights.tensors) & set(weights.spec.initial)
+    assert set(weights.tensors) == set(weights.spec.tensors) | begun and weights.metadata["training_commit"]
     model = load_model(name)
     assert model.weights == weights.spec.weights <= 2_500_000 and model.signal == weights.signal
 
@@ -98,7 +99,7 @@ def test_what_is_written_is_read(data: bytes) -> None:
     tensors = random_tensors(spec, np.random.default_rng(0))
     weights = read_weights(data)
     assert isinstance(weights, Weights) and (weights.signal, weights.spec) == (SIGNAL, spec)
-    assert list(weights.tensors) == list(spec.tensors)
+    assert list(weights.tensors) == [*spec.tensors, *spec.initial]
     for name, tensor in weights.tensors.items():
         np.testing.assert_array_equal(tensor, tensors[name])
         assert tensor.dtype == tensors[name].dtype
@@ -106,6 +107,39 @@ def test_what_is_written_is_read(data: bytes) -> None:
     assert data == small_weights(SIGNAL, training_commit="abc", training_data="none"), "the same for the same"
     again = {key: weights.metadata[key] for key in ("training_commit", "training_data")}
     assert write_weights(weights.signal, weights.spec, weights.tensors, again) == data
+
+
+def test_initial_states_may_be_left_out(data: bytes) -> None:
+    """What a file does not say is zero; a convolution begins with int8 values, a GRU with 1/127 of them."""
+    weights = read_weights(data)
+    spec, rest = weights.spec, {name: weights.tensors[name] for name in weights.spec.tensors}
+    assert set(spec.initial) == {f"{layer.name}.initial" for layer in spec.layers if layer.kind in ("conv", "gru")}
+    without = load_model(write_weights(SIGNAL, spec, rest))
+    assert not without.network.new_memory().any() and not without.new_state().memory.any()
+    some = {name: weights.tensors[name] for name in ("conv1.initial", "gru2.initial")}
+    model = load_model(write_weights(SIGNAL, spec, rest | some))
+    memory = model.new_state().memory
+    for layer, unit in (("conv1", 1), ("gru2", 127)):
+        place, shape = spec.memory[layer]
+        np.testing.assert_allclose(unit * memory[place].reshape(shape), some[f"{layer}.initial"], rtol=1e-6)
+        memory[place] = 0
+    assert not memory.any() and model.new_state().memory.any(), "each stream has its own"
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "message"),
+    [
+        ("dense.initial", np.zeros((1, 4), np.int8), "missing or unknown: dense.initial"),
+        ("gru1.initial", np.zeros((1, 4), np.int8), r"gru1.initial is int8 \(1, 4\); accepted: int8 \(1, "),
+        ("gru1.initial", np.zeros(1, np.float32), "gru1.initial is float32"),
+        ("gru1.initial", None, "gru1.initial holds -128; accepted: -127 to 127"),
+    ],
+)
+def test_an_initial_state_that_is_none_is_refused(name: str, tensor: np.ndarray | None, message: str) -> None:
+    spec = percepnet(SIGNAL, **WIDTHS)
+    given = np.full(spec.initial["gru1.initial"], -128, np.int8) if tensor is None else tensor
+    with pytest.raises(ValueError, match=message):
+        write_weights(SIGNAL, spec, random_tensors(spec, np.random.default_rng(0)) | {name: given})
 
 
 def test_safetensors_reads_it(data: bytes) -> None:

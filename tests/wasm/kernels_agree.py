@@ -218,6 +218,8 @@ def random_tensors(spec, chance):
             tensors[f"{name}_scale"] = (chance.uniform(0.5, 2, shape[0]) / (127 * np.sqrt(shape[1]))).astype(np.float32)
         elif name not in tensors:
             tensors[name] = 0.5 * chance.normal(shape).astype(np.float32)
+    for name, shape in spec.initial.items():
+        tensors[name] = chance.integers(-127, 128, shape).astype(np.int8)
     return tensors
 
 
