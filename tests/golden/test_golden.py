@@ -1,6 +1,7 @@
 """The numpy network against golden vectors of the torch network's simulated int8, layer by layer.
 
-`pyenhance train export CHECKPOINT -o WEIGHTS --golden tests/golden/default.npz` makes them with the weights. What the
+`pyenhance train export CHECKPOINT -o WEIGHTS --golden tests/golden/default.npz` makes them with the weights, or
+`train.export.golden_vectors` of `train.network.load_int8` of a model that is there. What the
 whole enhancer once made of a sound is in enhanced.npz: a model's output may change with its weights alone.
 """
 
@@ -30,8 +31,9 @@ def golden() -> dict[str, np.ndarray]:
 def _run(layer: Layer, golden: dict[str, np.ndarray]) -> np.ndarray:
     """A layer on the golden output of those before it."""
     inputs = np.concatenate([golden[name] for name in layer.spec.sources], 1).astype(np.float32)
-    shape = load_model().network.spec.memory[layer.spec.name][1]
-    return layer(inputs, np.zeros(shape, np.float32))
+    network = load_model().network
+    place, shape = network.spec.memory[layer.spec.name]
+    return layer(inputs, network.new_memory()[place].reshape(shape))
 
 
 def _close(found: np.ndarray, expected: np.ndarray) -> None:
