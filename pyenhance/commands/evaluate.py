@@ -85,14 +85,15 @@ def _run(arguments: argparse.Namespace) -> int:
 def _make_pairs(arguments: argparse.Namespace) -> None:
     from ..evaluate.mixes import make_pairs
 
-    with Signals(), Progress("make pairs", quiet=False, unit="pair") as progress:
+    with Signals() as signals, Progress("make pairs", quiet=False, unit="pair") as progress:
         make_pairs(
             arguments.data,
             arguments.pairs,
             clips=arguments.clips,
             seed=arguments.seed,
-            on_progress=progress.update,
+            on_progress=signals.checked(progress.update),
         )
+        signals.check()
 
 
 def _sensitivity(arguments: argparse.Namespace, result: dict[str, Any], pairs: "list[Pair]") -> None:

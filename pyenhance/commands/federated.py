@@ -176,9 +176,7 @@ def _prepare(arguments: argparse.Namespace) -> int:
     from ..federated.population import prepare, write_population
 
     _unwritten(arguments.output, arguments.force)
-    if arguments.pairs and arguments.pairs.exists():
-        raise FileExistsError(f"{arguments.pairs} exists; accepted: a folder that is to be made")
-    with Signals(), Progress("prepare", quiet=False, unit="speaker") as progress:
+    with Signals() as signals, Progress("prepare", quiet=False, unit="speaker") as progress:
         population = prepare(
             arguments.data,
             arguments.model,
@@ -188,8 +186,9 @@ def _prepare(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
             pairs=arguments.pairs,
             summary=_summary(arguments.summary, arguments.model),
-            on_progress=progress.update,
+            on_progress=signals.checked(progress.update),
         )
+        signals.check()
     write_population(population, arguments.output, force=arguments.force)
     speakers, clips = len(set(population.speaker.tolist())), len(population.ends)
     print(f"{arguments.output}: {speakers} speakers, {clips} clips, {population.ends[-1]:,} frames")

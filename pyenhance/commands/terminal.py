@@ -4,6 +4,7 @@ written whole, and being interrupted."""
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -84,6 +85,16 @@ class Signals:
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def checked(self, on_progress: Callable[[int, int], None]) -> Callable[[int, int], None]:
+        """The same callback, which first raises what has waited: from now on signals wait for it."""
+        self.deferred = True
+
+        def checked(done: int, total: int) -> None:
+            self.check()
+            on_progress(done, total)
+
+        return checked
 
     def check(self) -> None:
         """Raise what has waited."""

@@ -4,10 +4,6 @@ At 60 clips the interval of a gap between two groups is wider than any gap that 
 noise, SNR, room and level are drawn by one seed, and who speaks goes round.
 """
 
-import csv
-import os
-import shutil
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +14,7 @@ import numpy as np
 from ..audio import read_audio
 from ..dsp import HOP, SAMPLE_RATE
 from ..samples import active_rms
+from .pairs import new_pairs
 
 CLIPS = 500
 SEED = 2026
@@ -64,17 +61,13 @@ def make_pairs(
 
     if clips < 1:
         raise ValueError(f"{clips} pairs; accepted: 1 or more")
-    if folder.exists():
-        raise FileExistsError(f"{folder} exists; accepted: a folder that is to be made")
     speech, noises, rooms = (manifest_rows([data], kind, "valid", GROUPS) for kind in ("speech", "noise", "rir"))
     by_speaker: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in speech:
         by_speaker[row["speaker"]].append(row)
     speakers = sorted(by_speaker)
     rng = np.random.default_rng(seed)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        rows = []
+    with new_pairs(folder) as keep:
         for i in range(clips):
             turn, speaker = divmod(i, len(speakers))
             own = by_speaker[speakers[speaker]]
@@ -82,20 +75,11 @@ def make_pairs(
             room = rooms[rng.integers(len(rooms))] if (turn // 2 + speaker) % _ROOM_EVERY == 0 else None
             snr_db = SNRS_DB[(turn + speaker) % len(SNRS_DB)]  # a speaker meets one after the other, with and without
             clean, noisy, sorts = _mix(rng, row, room, noises, snr_db)
-            facts = {"id": f"{i:04d}"} | _write(part, f"{i:04d}", clean, noisy)
             known = {key: row.get(key, "") for key in ("speaker", "sex", "language", "eff_bw")}
             place = {"room": Path(room["file"]).stem if room else "", "noise": "+".join(sorts)}
-            rows.append(facts | {"snr": snr_db} | known | place)
+            keep(f"{i:04d}", clean, noisy, snr=snr_db, **known, **place)
             if on_progress:
                 on_progress(i + 1, clips)
-        with open(part / "manifest.csv", "w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-        part.chmod(0o755)
-        os.replace(part, folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _mix(
@@ -127,14 +111,3 @@ def _mix(
     scale = 10 ** (rng.uniform(*_LEVELS_DBFS) / 20) / max(level, 1e-9)
     scale = min(scale, _LOUDEST / max(np.abs(noisy).max(), np.abs(clean).max(), 1e-9))
     return (clean * scale).astype(np.float32), (noisy * scale).astype(np.float32), sorts
-
-
-def _write(folder: Path, name: str, clean: np.ndarray, noisy: np.ndarray) -> dict[str, Any]:
-    import soundfile
-
-    files = {}
-    for side, x in (("clean", clean), ("noisy", noisy)):
-        (folder / side).mkdir(exist_ok=True)
-        files[side] = f"{side}/{name}.flac"
-        soundfile.write(folder / files[side], x, SAMPLE_RATE, subtype="PCM_16")
-    return files

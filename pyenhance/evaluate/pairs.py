@@ -1,12 +1,19 @@
 """The clips to be scored: a folder with `clean/` and `noisy/`, and a `manifest.csv` where there is one."""
 
 import csv
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..audio import read_audio
+from ..dsp import SAMPLE_RATE
 from .groups import BANDWIDTH_EDGES_HZ, SNR_EDGES_DB, bucket
 
 GROUPS = ("snr", "sex", "language", "room", "eff_bw")
@@ -88,6 +95,54 @@ def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     clean, noisy = read_audio(pair.clean), read_audio(pair.noisy)
     n = min(len(clean), len(noisy))
     return clean[:n], noisy[:n]
+
+
+class Keep(Protocol):
+    """Writes a pair: clean and noisy at 48 kHz, shapes (n,), in [-1, 1], and further columns of the manifest."""
+
+    def __call__(self, name: str, clean: np.ndarray, noisy: np.ndarray, **columns: Any) -> None: ...
+
+
+@contextmanager
+def new_pairs(folder: Path) -> Iterator[Keep]:
+    """Make a folder of pairs, which appears once all are written, or not at all.
+
+    Raises
+    ------
+    FileExistsError
+        There is something of that name.
+    ValueError
+        None was written.
+    ImportError
+        soundfile is not installed.
+    """
+    import soundfile
+
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists; accepted: a folder that is to be made")
+    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    rows: list[dict[str, Any]] = []
+
+    def keep(name: str, clean: np.ndarray, noisy: np.ndarray, **columns: Any) -> None:
+        row = {"id": name}
+        for side, x in (("clean", clean), ("noisy", noisy)):
+            (part / side).mkdir(exist_ok=True)
+            row[side] = f"{side}/{name}.flac"
+            soundfile.write(part / row[side], x, SAMPLE_RATE, subtype="PCM_16")
+        rows.append(row | columns)
+
+    try:
+        yield keep
+        if not rows:
+            raise ValueError(f"{folder}: there are no pairs to write; accepted: at least one")
+        with open(part / "manifest.csv", "w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        part.chmod(0o755)
+        os.replace(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _groups(row: dict[str, str], place: Path) -> dict[str, str]:

@@ -4,10 +4,10 @@ The body of the network does not change in federated rounds, so it runs once; wh
 heads' inputs (`HeadSummary`), of every eighth frame. Hundreds of clients then take minutes.
 """
 
-import csv
 import io
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,10 +16,11 @@ import numpy as np
 
 from ..audio import read_audio
 from ..dsp import HOP, SAMPLE_RATE
+from ..evaluate.pairs import new_pairs
 from ..model import load_model
 from ..model.diff import weights_bytes, write_whole
 from ..model.heads import Examples, mix_examples
-from ..model.recordings import Mix, make_mixes
+from ..model.recordings import make_mixes
 from ..model.summary import HEADS, summary_of
 from ..threads import one_thread
 from ..train.corpus import GROUPS, manifest_rows
@@ -121,6 +122,8 @@ def prepare(
 
     Raises
     ------
+    FileExistsError
+        There is something in the place of `pairs`.
     ValueError
         The corpus has no such rows, no noise of `_MIN_PLACE_S` twice, the summary is another model's, or `speaker_s`
         is too short for a clip.
@@ -130,8 +133,6 @@ def prepare(
     base = weights_bytes(model)
     network, public = load_model(model), summary_of(base, summary)
     rng = np.random.default_rng(seed)
-    places = _places(data, groups)
-    kept: list[dict[str, Any]] = []
     chosen = []
     for held_out, split in enumerate(("train", "valid")):
         by_speaker = defaultdict(list)
@@ -142,7 +143,8 @@ def prepare(
         chosen += [(names[i], by_speaker[names[i]], bool(held_out)) for i in picked]
     parts: dict[str, list[Examples]] = {name: [] for name in HEADS}
     facts: list[tuple[str, str, str, bool]] = []
-    with one_thread():
+    with one_thread(), new_pairs(pairs) if pairs else nullcontext() as keep:
+        places = _places(data, groups)
         for done, (name, rows, held_out) in enumerate(chosen, 1):
             own = [list(places)[i] for i in rng.permutation(len(places))[:PLACES]]
             left = TEST_S if held_out else speaker_s
@@ -154,8 +156,10 @@ def prepare(
                 if len(voice) < _MIN_CLIP_S * SAMPLE_RATE or not np.any(voice):
                     continue
                 (mix,) = make_mixes(voice, noise, (snr_db,))
-                if pairs and held_out and left == TEST_S:
-                    kept.append(_keep(pairs, name, mix, row | {"snr": f"{snr_db:.1f}"}))
+                if keep and held_out and left == TEST_S:
+                    scale = np.float32(min(1.0, 0.99 / max(np.abs(mix.noisy).max(), np.abs(mix.clean).max())))
+                    known = {column: row.get(column, "") for column in ("sex", "language", "eff_bw")}
+                    keep(name, mix.clean * scale, mix.noisy * scale, snr=f"{snr_db:.1f}", **known)
                 left -= len(voice) / SAMPLE_RATE
                 found = mix_examples(network, public, mix, slice(0, None, FRAME_STEP))
                 within = network.signal.band_centres_hz <= float(row.get("eff_bw") or SAMPLE_RATE / 2)
@@ -166,32 +170,10 @@ def prepare(
                     break
             if on_progress:
                 on_progress(done, len(chosen))
-    if pairs:
-        _write_manifest(pairs, kept)
     ends = np.cumsum([len(examples.values) for examples in parts["gain"]])
     heads = {name: Examples(*map(np.concatenate, zip(*own, strict=True))) for name, own in parts.items()}
     columns = [np.array(column) for column in zip(*facts, strict=True)]
     return Population(public.base, heads, ends, *columns)
-
-
-def _keep(folder: Path, name: str, mix: Mix, row: dict[str, Any]) -> dict[str, Any]:
-    """Write a mix, softer where it would be clipped; returns its row of the manifest."""
-    import soundfile
-
-    scale = np.float32(min(1.0, 0.99 / max(np.abs(mix.noisy).max(), np.abs(mix.clean).max())))
-    facts: dict[str, Any] = {"id": name}
-    for side, x in mix._asdict().items():
-        (folder / side).mkdir(parents=True, exist_ok=True)
-        facts[side] = f"{side}/{name}.flac"
-        soundfile.write(folder / facts[side], x * scale, SAMPLE_RATE)
-    return facts | {column: row.get(column, "") for column in ("snr", "sex", "language", "eff_bw")}
-
-
-def _write_manifest(folder: Path, rows: list[dict[str, Any]]) -> None:
-    with open(folder / "manifest.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def _places(data: Path, groups: tuple[str, ...]) -> dict[str, tuple[np.ndarray, np.ndarray]]:

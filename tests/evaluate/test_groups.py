@@ -12,6 +12,7 @@ from pyenhance.cli import main
 from pyenhance.evaluate import load_pairs
 from pyenhance.evaluate.groups import MIN_SPEAKERS, compare_groups, interval
 from pyenhance.evaluate.mixes import SNRS_DB, make_pairs
+from pyenhance.evaluate.pairs import new_pairs
 from pyenhance.evaluate.trust import read_trust, record
 from pyenhance.samples import active_rms
 
@@ -109,6 +110,8 @@ def test_pairs_that_cannot_be_made_leave_nothing(corpus: Path, tmp_path: Path) -
 
     with pytest.raises(OSError, match="full"):
         make_pairs(corpus, tmp_path / "a", clips=6, on_progress=stop)
+    with pytest.raises(ValueError, match=r"a: there are no pairs to write"), new_pairs(tmp_path / "a"):
+        pass
     assert not list(tmp_path.iterdir())
 
 

@@ -3,11 +3,13 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from pyenhance.evaluate.pairs import load_pairs, read_pair
 from pyenhance.federated.local import clipped, gradient, learn, losses, no_change, norm
 from pyenhance.federated.partition import partition, present
 from pyenhance.federated.population import read_population, write_population
+from pyenhance.files.disk import Disk
 from pyenhance.measure import OVER, QUARTIC
 from pyenhance.model import load_model
 from pyenhance.model.heads import Examples, slopes
@@ -231,10 +234,9 @@ def _sound(path: Path, x: np.ndarray) -> None:
     soundfile.write(path, np.clip(x, -1, 1), 48_000)
 
 
-def test_from_recordings_to_rounds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A corpus of four speakers, of whom one is held out, and two places."""
+def _corpus(data: Path) -> None:
+    """Four speakers, of whom one is held out, and two places."""
     rng = np.random.default_rng(0)
-    data, population, out = tmp_path / "corpus", tmp_path / "p.npz", tmp_path / "runs.json"
     data.mkdir()
     speech = [("anna", "train", 210), ("bert", "train", 110), ("carl", "train", 130), ("dora", "valid", 190)]
     with open(data / "manifest_speech.csv", "w", newline="") as file:
@@ -249,6 +251,11 @@ def test_from_recordings_to_rounds(tmp_path: Path, capsys: pytest.CaptureFixture
         for name in ("fan", "street"):
             _sound(data / "noise" / f"{name}.flac", 0.05 * rng.normal(size=120_000))
             writer.writerow([f"noise/{name}.flac", "permissive", "valid", name])
+
+
+def test_from_recordings_to_rounds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, population, out = tmp_path / "corpus", tmp_path / "p.npz", tmp_path / "runs.json"
+    _corpus(data)
     pairs, new = tmp_path / "pairs", tmp_path / "new.safetensors"
     prepare = ["federated", "prepare", "--data", str(data), "--model", "tiny", "-o", str(population)]
     assert main([*prepare, "--pairs", str(pairs)]) == 0
@@ -284,6 +291,26 @@ def test_from_recordings_to_rounds(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main([*arguments, "-o", str(out)]) == 1 and "--force overwrites it" in capsys.readouterr().err
     assert main(["federated", "simulate", str(out)]) == 1
     assert "accepted: a file of pyenhance federated prepare" in capsys.readouterr().err
+
+
+def test_a_signal_while_libsndfile_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Raised in a callback it would be lost; it waits for the end of the speaker, the last one, and nothing is left."""
+    data, population, pairs = tmp_path / "corpus", tmp_path / "p.npz", tmp_path / "pairs"
+    _corpus(data)
+    original, sent = Disk.readinto, []
+
+    def readinto(self: Disk, buffer: Any) -> int:
+        if not sent and self._file.name.endswith("dora.flac"):
+            sent.append(os.kill(os.getpid(), signal.SIGTERM))
+        return original(self, buffer)
+
+    monkeypatch.setattr(Disk, "readinto", readinto)
+    prepare = ["federated", "prepare", "--data", str(data), "--model", "tiny", "-o", str(population)]
+    assert main([*prepare, "--speakers", "1", "--pairs", str(pairs)]) == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == "pyenhance: interrupted; nothing half done is left\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
 
 
 def test_every_combination_in_one_table(
