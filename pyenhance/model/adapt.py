@@ -146,17 +146,19 @@ def adapt_steps(
     before, sounds_before = _judge(shipped, shipped.tensors, held)
     costs, first = anchors(public), {name: normal_equations(name, examples[name]) for name in HEADS}
     yield (done := done + 1), total
+
+    def refitted(name: str, frames: int) -> np.ndarray:
+        return refit(name, examples[name], public.heads[name].gram, frames / _EVERY * costs[name], first[name])
+
     reason: str | None = None
     for frames in ANCHOR_FRAMES:
-        changes = {
-            name: refit(name, examples[name], public.heads[name].gram, frames / _EVERY * costs[name], first[name])
-            for name in HEADS
-        }
-        others = _public_loss(public, changes["gain"])
+        gain = refitted("gain", frames)
+        others = _public_loss(public, gain)
         reason = _worse_for_others(others)
         if reason is not None:
             yield (done := done + 1), total
             continue
+        changes = {"gain": gain, "strength": refitted("strength", frames)}
         weights, diff = _in_whole_steps(shipped, base, public, changes)
         after, sounds_after = _judge(shipped, read_weights(weights).tensors, held)
         figures, clips = _figures(before, after)

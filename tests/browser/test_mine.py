@@ -16,6 +16,7 @@ from pyenhance.model.adapt import DIFF_LIMIT_BYTES, adapt
 from pyenhance.model.diff import weights_bytes
 from pyenhance.model.summary import shipped_summary
 
+from ..perf import fit_time
 from ..unit.test_adapt import NOISE, RATE, VOICE, fan
 from . import tap
 from .conftest import assert_own_host_only, ready_page, until
@@ -134,8 +135,10 @@ def test_a_model_is_fitted_heard_and_kept(
     mine.seen.clear()
     _take(mine, "voice", recordings["voice"])
     assert not [url for url in mine.seen if url.endswith(".summary")], "nobody has asked for a fit yet"
+    fit_time.watch(mine)
     _take(mine, "noise", recordings["noise"])
-    expect(mine.locator("#result")).to_be_visible()
+    names, times = zip(*fit_time.stages(mine), strict=True)
+    assert [*dict.fromkeys(names)] == ["read", "step", "sent back", "shown", "sounds"] and sorted(times) == [*times]
     figures = mine.inner_text("#figures")
     assert "dB lower than before" in figures and "held out" in figures and "kB" in figures
     for name in ("before", "after"):
