@@ -41,7 +41,7 @@ def microphone(sound: bytes, rate: int) -> Iterator[dict[str, str]]:
         own = os.environ | {"HOME": short, "XDG_RUNTIME_DIR": short, "PULSE_SERVER": f"unix:{folder / 'native'}"}
         modules = (
             f"module-native-protocol-unix socket={folder / 'native'} auth-anonymous=1",
-            "module-null-sink sink_name=loudspeaker",
+            f"module-null-sink sink_name=loudspeaker rate={rate}",
             f"module-null-sink sink_name=room rate={rate}",
             "module-remap-source master=room.monitor source_name=microphone",
         )
