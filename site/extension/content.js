@@ -1,5 +1,5 @@
 // In the extension's world of a page: the graphs of its microphones. The library is imported when the first one comes;
-// the engine is the browser's one (host.js), or, where policies allow compiled code, its copy on this page's audio
+// the engine is the browser's one (tabs.js), or, where policies allow compiled code, its copy on this page's audio
 // thread.
 import { isOnAt, read, watch } from "./settings.js";
 import { LOG } from "./strings.js";
