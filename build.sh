@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The one entry point.
-#   ./build.sh site     build dist/site, the whole site, servable by any static server, and dist/extension, for browsers to load
+#   ./build.sh site     build dist/site for any static server, and dist/extension (Chromium) and dist/extension-firefox to load
 #   ./build.sh serve    build if needed and serve at http://127.0.0.1:8000          [--port N] [--no-isolation]
 #   ./build.sh test     build, lint, then run every test, the browser's included    [pytest arguments]
 #   ./build.sh lint     ruff, mypy and clang-format over the Python and the C
@@ -106,7 +106,7 @@ build_site_alone() {
   local inputs stamp=dist/site.stamp
   inputs=$({ find site wasm pyenhance docs pyproject.toml LICENSE ./*.md -type f -not -path '*/__pycache__/*' -print0 |
     sort -z | xargs -0 sha256sum; echo "$NUMPY"; } | sha256sum)
-  if [ -d dist/site ] && [ -d dist/extension ] && [ "$(cat $stamp 2> /dev/null)" = "$inputs" ]; then return; fi
+  if [ -d dist/site ] && [ -d dist/extension-firefox ] && [ "$(cat $stamp 2> /dev/null)" = "$inputs" ]; then return; fi
   say "Site"
   mkdir -p dist
   need "clang-$LLVM:clang-$LLVM" "wasm-ld-$LLVM:lld-$LLVM"
@@ -121,7 +121,7 @@ build_site_alone() {
   "$xb/venv/bin/python" wasm/precompile.py dist/fetched.json dist/compiled > dist/compiled.json
   describe_types
   "$VENV/bin/python" wasm/make_site.py dist/compiled.json "$WHEEL" dist/types/README.md dist/site
-  "$VENV/bin/python" wasm/make_extension.py dist/compiled.json dist/site dist/extension
+  "$VENV/bin/python" wasm/make_extension.py dist/compiled.json dist/site dist
   echo "$inputs" > $stamp
 }
 
@@ -170,10 +170,10 @@ lint() {
 }
 
 case $command in
-  site) set_up_python site; build_site; echo "dist/site is ready: serve it with any static server, or ./build.sh serve; dist/extension: load it unpacked";;
+  site) set_up_python site; build_site; echo "dist/site is ready: serve it with any static server, or ./build.sh serve; dist/extension and dist/extension-firefox: load them unpacked";;
   serve) set_up_python site; build_site; exec "$VENV/bin/python" wasm/serve.py dist/site "${rest[@]}";;
   test)
-    set_up_python test; need chromium:chromium firefox-esr:firefox-esr
+    set_up_python test; need chromium:chromium firefox-esr:firefox-esr pulseaudio:pulseaudio
     build_site
     lint
     # One thread for numpy: the arrays are small, and the browser needs the other cores.

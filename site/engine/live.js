@@ -29,8 +29,9 @@ async function factsOf(model) {
 /**
  * Answer a page.
  * @param {MessagePort | typeof self} page
+ * @returns {() => void} what ends its streams
  */
-function serve(page) {
+export function serve(page) {
   /** @param {string} type @param {object} [fields] @param {Transferable[]} [transfer] */
   const report = (type, fields, transfer) => send(page, TO_PAGE, type, fields, transfer);
   const streams = new Streams(report);

@@ -2,17 +2,17 @@
 // workers, the worklet, the compiled code and the models that go with it.
 
 const BUILD = "development"; // make_site.py puts the build's sum here
-const { url } = import.meta; // in `new URL` itself it would have a bundler look for a file
-const OWN = new URL(url);
-
-/** The folder of this module. */
-export const HERE = new URL("./", url);
+// webpack would put this file's path on the machine that builds the page in the place of `url`; it alone knows `webpack`.
+const OWN = import.meta.webpack ? null : new URL(import.meta.url);
 
 const page = () => globalThis.document?.baseURI ?? globalThis.location?.href;
 
+/** The folder of this module; in webpack's bundle the page's, for want of its own. */
+export const HERE = new URL("./", OWN ?? page());
+
 // By its name, or by its place on the machine that built the page.
 const moved = () =>
-  !OWN.pathname.endsWith("/place.js") || (OWN.protocol === "file:" && new URL(page() ?? url).protocol !== "file:");
+  !OWN?.pathname.endsWith("/place.js") || (OWN.protocol === "file:" && new URL(page() ?? OWN).protocol !== "file:");
 
 /**
  * The folder of the library's files. base: of the folder that pyenhance-assets has filled, in which they lie by their build's name.
@@ -42,7 +42,7 @@ export const home = ({ pathname }) =>
 export function startWorker(module) {
   /** @type {WorkerOptions} */
   const options = { type: "module", name: `pyenhance ${module.pathname.replace(/^.*\//, "")}` };
-  if (module.origin === new URL(page() ?? url).origin) return new Worker(module, options);
+  if (module.origin === new URL(page() ?? HERE).origin) return new Worker(module, options);
   const code = `import ${JSON.stringify(module.href)}; URL.revokeObjectURL(location.href);`;
   return new Worker(URL.createObjectURL(new Blob([code], { type: "text/javascript" })), options);
 }

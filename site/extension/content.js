@@ -1,5 +1,5 @@
 // In the extension's world of a page: the graphs of its microphones. The library is imported when the first one comes;
-// the engine is the browser's one (host.js), or, where policies allow compiled code, its copy on this page's audio
+// the engine is the browser's one (tabs.js), or, where policies allow compiled code, its copy on this page's audio
 // thread.
 import { isOnAt, read, watch } from "./settings.js";
 import { LOG } from "./strings.js";
@@ -27,9 +27,10 @@ let settings = read();
 const library = (file) => import(chrome.runtime.getURL(`engine/${file}`));
 
 // A port to the engine. Pages of the extension alone may be given one, so one is opened, and goes as soon as it has
-// passed the port on.
-/** @param {MessagePort} port */
-function sendToEngine(port) {
+// passed the port on. By a port of the extension's own the engine's holder hears of this page's end, and this page of the holder's.
+/** @param {MessagePort} port @param {() => void} onGone */
+function sendToEngine(port, onGone) {
+  const name = String(Math.random());
   const place = document.createElement("div");
   const courier = document.createElement("iframe");
   const url = chrome.runtime.getURL("courier.html");
@@ -37,8 +38,12 @@ function sendToEngine(port) {
   place.attachShadow({ mode: "closed" }).append(courier); // so the page does not count it among its frames
   courier.onload = () => {
     const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => place.remove();
-    courier.contentWindow?.postMessage("engine", new URL(url).origin, [port, port2]);
+    port1.onmessage = () => {
+      const holder = chrome.runtime.connect({ name });
+      holder.onMessage.addListener(() => place.remove());
+      holder.onDisconnect.addListener(onGone);
+    };
+    courier.contentWindow?.postMessage(name, new URL(url).origin, [port, port2]);
   };
   document.documentElement.append(place);
 }
@@ -48,8 +53,10 @@ async function openEngine() {
   const { model } = await settings;
   const { RemoteEngine } = await library("remote.js");
   const { port1, port2 } = new MessageChannel();
-  sendToEngine(port2);
-  return new RemoteEngine(port1, { model });
+  /** @type {RemoteEngine} */
+  const opened = new RemoteEngine(port1, { model });
+  sendToEngine(port2, () => opened.dispose());
+  return opened;
 }
 
 // One for all microphones of this frame; another where it has gone.
@@ -144,9 +151,10 @@ watch((changed) => {
   use();
 });
 
-// The worker is told, and the badge: nobody else tells them of pages that go.
+// The badge is told: nobody else tells it of pages that go. One that comes back opens an engine anew.
 addEventListener("pagehide", () => {
   for (const { dispose } of microphones) dispose();
+  engine?.then((opened) => opened.dispose());
 });
 
 // The popup wants to see what is going on, as long as it is open.

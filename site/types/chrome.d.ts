@@ -5,6 +5,7 @@ interface ExtensionEvent<Listener> {
 }
 
 interface ExtensionPort {
+  readonly name: string;
   postMessage(message: object): void;
   readonly onMessage: ExtensionEvent<(message: never) => void>;
   readonly onDisconnect: ExtensionEvent<() => void>;
@@ -20,6 +21,8 @@ interface ExtensionStorage {
 declare const chrome: {
   runtime: {
     getURL(path: string): string;
+    connect(options: { name: string }): ExtensionPort;
+    getPlatformInfo(): Promise<object>;
     sendMessage(message: object): Promise<void>;
     readonly onMessage: ExtensionEvent<
       (message: { enhanced: number; frame: string }, sender: { tab?: { id?: number } }) => void
@@ -33,6 +36,7 @@ declare const chrome: {
     readonly onRemoved: ExtensionEvent<(tab: number) => void>;
   };
   action: {
+    getBadgeText(details: { tabId: number }): Promise<string>;
     setBadgeText(details: { tabId: number; text: string }): Promise<void>;
     setBadgeBackgroundColor(details: { tabId: number; color: string }): Promise<void>;
     setTitle(details: { tabId: number; title: string }): Promise<void>;
@@ -53,3 +57,6 @@ declare const clients: {
 interface ExtendableMessageEvent extends MessageEvent {
   waitUntil(work: Promise<unknown>): void;
 }
+
+// Of Firefox's content scripts.
+declare function cloneInto<Value>(value: Value, scope: object): Value;

@@ -153,8 +153,16 @@ def hosts(browser: Browser) -> Iterator[Hosts]:
         server.server_close()
 
 
+def _names_no_machine(project: Path, built: Path) -> None:
+    """Nothing that was built tells where on the builder's machine it was."""
+    files = [path for path in built.rglob("*") if path.is_file()]
+    told = [path for path in files if os.fsencode(project) in path.read_bytes()]
+    assert files and not told, told
+
+
 def _runs_everywhere(hosts: Hosts, project: Path, built: Path) -> None:
     """A built project in a root, isolated, its assets elsewhere; and below another, not isolated, with its own."""
+    _names_no_machine(project, built)
     root = hosts.host(make_server(built, 0, quiet=True))
     other = hosts.elsewhere(built / "pyenhance")
     hosts.enhances(root, other, base=other, thread="audio")
@@ -205,6 +213,7 @@ def test_esbuild_project(hosts: Hosts, project: Path, bundlers: Path, node: str)
     _run(node, bundlers / "esbuild/bin/esbuild", "src/index.js", *options, cwd=project)
     _assets(project, Path("esbuild/pyenhance"))
     _page_of(project, project / "esbuild", "main.js")
+    _names_no_machine(project, project / "esbuild")
     hosts.enhances(hosts.host(make_server(project / "esbuild", 0, quiet=True)), base="pyenhance", thread="audio")
 
 

@@ -1,9 +1,10 @@
-"""The extension: microphones of other people's pages, enhanced, whatever the page's policy says."""
+"""The extensions: microphones of other people's pages, enhanced, whatever the page's policy says."""
 
 import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ from urllib.parse import urlparse
 
 import numpy as np
 import pytest
-from playwright.sync_api import BrowserContext, Page, Playwright
+from playwright.sync_api import BrowserContext, Error, Page, Playwright
 
 from ..conftest import ROOT
 from ..npm import unpack
 from .conftest import FLAGS, READY_MS, chromium, make_server, until, violations
+from .firefox import Firefox, microphone
 
 pytestmark = [pytest.mark.browser, pytest.mark.live]
 RATE = 48_000
@@ -32,8 +34,28 @@ POLICIES = {
     "/plain.html": {},
 }
 SIMPLE_PEER = ("simple-peer", "9.11.1", "d3ae5b44680d44126403d44f1ae85e7ed05604a4fd18dde0f25e70d84f33feef")
+UUID = "8e5d1c9a-7f0b-4a44-9c39-1d3f6a2b7c55"
+"""Of the extension in Firefox, which otherwise makes one up."""
+PREFERENCES = {
+    "extensions.webextensions.uuids": json.dumps({"pyenhance@pyenhance": UUID}),
+    "media.navigator.permission.disabled": True,
+}
 _HELD = """const asked = () => fetch("../held.txt", { cache: "no-store" }).then((reply) => reply.text());
       while (await asked()) await new Promise((done) => setTimeout(done, 50));
+"""
+_COUNTED = """
+const [live, told] = [new Set(), new BroadcastChannel("streams")];
+const { showOn, end } = Stream.prototype;
+Object.assign(Stream.prototype, {
+  showOn() {
+    if (!live.has(this)) told.postMessage(live.add(this).size);
+    showOn.call(this);
+  },
+  end(state) {
+    if (live.delete(this)) told.postMessage(live.size);
+    end.call(this, state);
+  },
+});
 """
 
 
@@ -93,7 +115,7 @@ class Tab:
 
 @pytest.fixture(scope="module")
 def held(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the extension whose engine does not begin while this file says anything."""
+    """A copy of the extension whose engine does not begin while this file says anything, and tells of its streams."""
     extension = tmp_path_factory.mktemp("copy") / "extension"
     assert (ROOT / "dist" / "extension").exists(), "dist/extension is not built: ./build.sh site"
     shutil.copytree(ROOT / "dist" / "extension", extension)
@@ -101,6 +123,8 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> Path:
     begin = "    async load({ manifest, model, remember }) {\n"
     assert live.read_text().count(begin) == 1
     live.write_text(live.read_text().replace(begin, f"{begin}      {_HELD}"))
+    stream = extension / "engine" / "stream.js"
+    stream.write_text(stream.read_text() + _COUNTED)
     path = extension / "held.txt"
     path.write_text("")
     return path
@@ -180,6 +204,7 @@ def options(context: BrowserContext) -> Page:
     page = context.new_page()
     page.set_default_timeout(READY_MS)
     page.goto(worker.url.replace("background.js", "popup.html"))
+    page.evaluate("void (new BroadcastChannel('streams').onmessage = ({ data }) => (globalThis.streams = data))")
     return page
 
 
@@ -297,14 +322,31 @@ def test_extension_stop_frees_the_device(visit: Callable[[str], Tab]) -> None:
 
 
 def test_extension_service_worker_asleep(context: BrowserContext, options: Page, visit: Callable[[str], Tab]) -> None:
-    """Browsers stop it after half a minute of rest: the engine and the badge are reached all the same."""
+    """Browsers stop it after half a minute of rest: the engine and the badge are reached all the same.
+
+    The badge is not that of a page that crashed in the same tab before.
+    """
     session = context.new_cdp_session(options)
     session.send("ServiceWorker.enable")
     session.send("ServiceWorker.stopAllWorkers")
     tab = visit("strict")
+    options.evaluate(f"chrome.storage.session.set({{ {tab.number}: {{ crashed: 1 }} }})")
     tab.run("open()")
     tab.until(tab.enhanced)
     tab.until(lambda: tab.badge() == "on")
+    tab.run("track.stop()")
+    tab.until(lambda: tab.badge() == "")
+
+
+def test_extension_crashed_tab(options: Page, visit: Callable[[str], Tab]) -> None:
+    """It cannot say that it goes: the engine drops its stream all the same."""
+    tab = visit("strict")
+    tab.run("open()")
+    tab.until(tab.enhanced)
+    until(options, "globalThis.streams === 1")
+    with tab.page.expect_event("crash"), suppress(Error):
+        tab.page.goto("chrome://crash")
+    until(options, "globalThis.streams === 0")
 
 
 def test_extension_far_end_cleaner(visit: Callable[[str], Tab]) -> None:
@@ -412,3 +454,40 @@ def test_extension_in_pictures(visit: Callable[[str], Tab], screenshot: Callable
     popup.click("#sites button")
     popup.wait_for_selector("#sites", state="hidden")
     popup.close()
+
+
+@pytest.fixture
+def fox(tmp_path: Path) -> Iterator[Firefox]:
+    """Debian's Firefox with its extension and a microphone that hears noise."""
+    for program in ("firefox-esr", "pulseaudio"):
+        if not shutil.which(program):
+            pytest.skip(f"no {program} here")
+    noise = np.random.default_rng(0).normal(size=10 * RATE) * 10 ** (NOISE_DB / 20)
+    with microphone((32767 * noise).astype("<i2").tobytes(), RATE) as environment:
+        with Firefox("firefox-esr", tmp_path, PREFERENCES, environment) as browser:
+            browser.install(ROOT / "dist" / "extension-firefox")
+            yield browser
+
+
+def test_extension_firefox(fox: Firefox, host: str) -> None:
+    """In Firefox: a strict page's microphone at a chosen strength, with the extension on and off."""
+    page = fox.page
+    fox.open(f"moz-extension://{UUID}/popup.html")
+    popup = fox.page
+    fox.evaluate("chrome.storage.local.set({ strengthDb: 12 })")
+    fox.page = page
+    fox.goto(f"{host}strict.html")
+    fox.evaluate("open()")
+    fox.wait_for(f"level() !== null && Math.abs(level() + 12 - {NOISE_DB}) < 1")
+    assert fox.evaluate("seconds()") < 20
+    assert fox.evaluate("Object.getPrototypeOf(track) !== MediaStreamTrack.prototype")
+    fox.page = popup
+    badges = "tabs.map(({ id: tabId }) => chrome.action.getBadgeText({ tabId }))"
+    fox.wait_for(f"chrome.tabs.query({{}}).then((tabs) => Promise.all({badges})).then((texts) => texts.includes('on'))")
+    fox.evaluate("document.getElementById('on').click()")
+    fox.page = page
+    untouched = f"level() !== null && Math.abs(level() - {NOISE_DB}) < 1"
+    fox.wait_for(untouched)
+    fox.evaluate("(track.stop(), open())")
+    fox.wait_for(untouched)
+    assert fox.evaluate("Object.getPrototypeOf(track) === MediaStreamTrack.prototype")
