@@ -174,15 +174,18 @@ case $command in
   serve) set_up_python site; build_site; exec "$VENV/bin/python" wasm/serve.py dist/site "${rest[@]}";;
   test)
     set_up_python test; need chromium:chromium firefox-esr:firefox-esr pulseaudio:pulseaudio
+    lint & linting=$!
     build_site
-    lint
+    wait $linting
     # One thread for numpy: the arrays are small, and the browser needs the other cores.
     export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH=$ROOT XDG_CACHE_HOME=${CACHE%/pyenhance}
     if [ ${#rest[@]} -gt 0 ]; then exec "$VENV/bin/python" -m pytest "${rest[@]}"; fi
-    # Side by side, but for those that listen in real time.
+    # Side by side, each process a stretch of them, as what a file's tests share is made once; those that listen in real time
+    # are never more than two, and some of them alone.
     status=0
-    "$VENV/bin/python" -m pytest --numprocesses auto -m "not live" || status=$?
-    "$VENV/bin/python" -m pytest -m live || status=$?
+    "$VENV/bin/python" -m pytest --numprocesses auto --dist worksteal -m "not live" || status=$?
+    "$VENV/bin/python" -m pytest --numprocesses 2 --dist worksteal -m "live and not alone" tests/browser || status=$?
+    "$VENV/bin/python" -m pytest -m alone tests/browser || status=$?
     exit $status;;
   lint) set_up_python test; lint;;
   bench)

@@ -53,10 +53,10 @@ class StreamState:
 
     def remember(self, hops: np.ndarray) -> None:
         """Keep these hops, shape (K, 480), among the recent ones."""
-        heard = int(self.heard[0])
-        rows = (heard + np.arange(len(hops)))[-RECENT_HOPS:] % RECENT_HOPS
-        self.recent[rows] = hops[-RECENT_HOPS:]
-        self.heard[0] = (heard + len(hops)) & 0x7FFFFFFF
+        heard = int(self.heard[0]) + len(hops)
+        for back, hop in enumerate(hops[: -RECENT_HOPS - 1 : -1], 1):
+            self.recent[(heard - back) % RECENT_HOPS] = hop
+        self.heard[0] = heard & 0x7FFFFFFF
 
     def take_over_levels(self, other: "StreamState") -> None:
         """What remembers more than the last hops: the level follower, and how much there is below the voice."""

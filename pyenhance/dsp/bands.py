@@ -54,6 +54,27 @@ def band_weights(centres: np.ndarray) -> np.ndarray:
     return weights
 
 
+def band_table(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is not zero of the weights: row i has the i-th bin of every band, from the lowest.
+
+    Parameters
+    ----------
+    weights : ndarray, shape (bins, bands), float32
+        See `band_weights`.
+
+    Returns
+    -------
+    bins : ndarray, shape (bins of the widest band, bands), int
+    weights : ndarray, of the same shape, float32
+        Zero after a narrower band's last.
+    """
+    counts = (weights > 0).sum(0)
+    bins = (weights > 0).argmax(0) + np.arange(counts.max())[:, None]
+    there = bins < (weights > 0).argmax(0) + counts
+    bins = np.where(there, bins, 0)
+    return bins, np.where(there, np.take_along_axis(weights, bins, 0), np.float32(0))
+
+
 def band_sums(spec: "SignalSpec", values: np.ndarray) -> np.ndarray:
     """Sum a quantity over the bins of each band, E_b = sum_k w_b(k) v(k).
 
@@ -68,7 +89,8 @@ def band_sums(spec: "SignalSpec", values: np.ndarray) -> np.ndarray:
     ndarray, shape (K, bands), float32
     """
     # einsum adds up bin after bin whatever K is; a BLAS product would round differently for one frame and for many.
-    return np.einsum("kj,jb->kb", values[:, : spec.band_bins], spec.band_weights)
+    bins, weights = spec.band_table
+    return np.einsum("kib,ib->kb", values.take(bins, 1), weights)
 
 
 def power(spectra: np.ndarray) -> np.ndarray:

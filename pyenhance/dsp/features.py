@@ -28,6 +28,9 @@ LEVEL_FLOOR = 1e-9
 ENERGY_FLOOR = np.float32(1e-7)
 """Of a band, relative to the level."""
 
+_OCTAVES = np.log2(np.arange(MIN_PERIOD, MAX_PERIOD + 1) / MIN_PERIOD)
+_PERIOD_FEATURE = (_OCTAVES * (2 / np.log2(MAX_PERIOD / MIN_PERIOD)) - 1).astype(np.float32)
+
 _BLOCK_HOPS = 200  # of a whole recording at once: the comb gathers eleven windows for each
 
 
@@ -81,10 +84,13 @@ def _network_input(
     """The features, each roughly within [-2, 2]; shape (K, num_features), float32."""
     bands = spec.num_bands
     features = np.empty((len(energy), spec.num_features), np.float32)
-    relative = energy / levels[:, None] + ENERGY_FLOOR
-    features[:, :bands] = np.float32(0.5) * np.log10(relative) + np.float32(1.5)
+    relative = energy / levels[:, None]
+    relative += ENERGY_FLOOR
+    np.log10(relative, out=relative)
+    relative *= np.float32(0.5)
+    np.add(relative, np.float32(1.5), out=features[:, :bands])
     features[:, bands:-2] = 2 * q - 1
-    features[:, -2] = np.log2(period / MIN_PERIOD) * (2 / np.log2(MAX_PERIOD / MIN_PERIOD)) - 1
+    features[:, -2] = _PERIOD_FEATURE[period - MIN_PERIOD]
     features[:, -1] = 2 * corr - 1
     return features
 
@@ -119,7 +125,7 @@ def _hear(spec: SignalSpec, state: SignalState, hops: np.ndarray) -> _Heard:
     signal = np.concatenate((state.samples, quiet.ravel()))
     state.samples[:] = signal[count * HOP :]
     views = sliding(signal, WINDOW)
-    newest = stft(views[spec.history_samples - HOP + HOP * np.arange(count)])
+    newest = stft(views[spec.history_samples - HOP :: HOP])
     mend(newest, filtered[-count - 1 : -1])
     spectra = np.concatenate((state.spectra, newest))
     energies = np.concatenate((state.energies, band_energy(spec, spectra[spec.lookahead_frames :])))
@@ -153,7 +159,7 @@ def analyse(
     """
     count = len(hops)
     signal, views, spectra, energies, filtered, before = _hear(spec, state, hops)
-    start = spec.frame_start + HOP * np.arange(count)
+    start = np.arange(spec.frame_start, spec.frame_start + HOP * count, HOP)
     spectrum, energy = spectra[:count], energies[:count]
 
     decimated = decimate(state, signal[spec.history_samples - FILTER_REACH :])

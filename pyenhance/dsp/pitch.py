@@ -57,7 +57,8 @@ DECIMATION_FILTER = _decimation_filter()
 _STEPS = np.arange(-REACH, REACH + 1)
 STEP_COST = (-_SLOPE * np.abs(_STEPS) / LAGS[:, None]).astype(np.float32)
 LAG_BIAS = (-_OCTAVE_BIAS * np.log2(LAGS / LAGS[0])).astype(np.float32)
-_ROW = np.arange(len(LAGS))
+_FIRST_STEP = np.arange(len(LAGS)) * len(_STEPS)  # of each lag, among the steps of all
+_FARTHEST = np.arange(len(LAGS)) - REACH
 
 
 def decimate(state: "SignalState", signal: np.ndarray) -> np.ndarray:
@@ -135,8 +136,8 @@ def track(spec: "SignalSpec", state: "SignalState", correlation: np.ndarray) -> 
         jump = inner[best] - JUMP
         options = reachable + STEP_COST
         step = options.argmax(1)
-        stay = options[_ROW, step]
-        pointer = np.where(stay >= jump, _ROW + step - REACH, best)
+        stay = options.take(_FIRST_STEP + step)
+        pointer = np.where(stay >= jump, _FARTHEST + step, best)
         np.maximum(stay, jump, out=inner)
         inner += local[k]
         lag = inner.argmax()
@@ -184,7 +185,6 @@ def refine(spec: "SignalSpec", signal: np.ndarray, start: np.ndarray, lag: np.nd
     energy = np.einsum("kcn,kcn->kc", windows, windows)
     score = products / np.sqrt(energy + np.float32(_TINY))
     best = score.argmax(1)
-    row = np.arange(len(lag))
     norm = np.sqrt(np.einsum("kn,kn->k", later, later) + np.float32(_TINY))
     # windows run from the longest period (index 0) to the shortest
-    return rough + REFINE - best, np.minimum(np.maximum(score[row, best] / norm, 0), 1)
+    return rough + REFINE - best, np.minimum(np.maximum(np.maximum.reduce(score, 1) / norm, 0), 1)

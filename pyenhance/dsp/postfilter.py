@@ -25,7 +25,8 @@ def envelope_postfilter(gain: np.ndarray, energy: np.ndarray) -> np.ndarray:
     ndarray, shape (K, bands), float32; may exceed one slightly, never by more than G.
     """
     warped = gain * np.sin(np.float32(np.pi / 2) * gain)
-    before = np.sum(gain * gain * energy, axis=1, keepdims=True)
-    after = np.sum(warped * warped * energy, axis=1, keepdims=True)
+    # The sums of np.sum, without its fixed cost.
+    before = np.add.reduce(gain * gain * energy, axis=1, keepdims=True)
+    after = np.add.reduce(warped * warped * energy, axis=1, keepdims=True)
     ratio = (before + _TINY) / (after + _TINY)
     return warped * np.sqrt((1 + BETA) * ratio / (1 + BETA * ratio * ratio))

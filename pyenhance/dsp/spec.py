@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .bands import BIN_HZ, band_centres, band_weights
+from .bands import BIN_HZ, band_centres, band_table, band_weights
 from .comb import COMB_REACH, tap_table
 from .constants import HOP, NUM_BINS, SAMPLE_RATE, WINDOW
 
@@ -85,6 +85,11 @@ class SignalSpec:
     def band_weights(self) -> np.ndarray:
         """Share of each bin in each band, shape (bins up to 20 kHz, num_bands), float32; every row sums to one."""
         return band_weights(self.band_centres)
+
+    @cached_property
+    def band_table(self) -> tuple[np.ndarray, np.ndarray]:
+        """Each band's bins and their shares, shapes (bins of the widest band, num_bands), int and float32."""
+        return band_table(self.band_weights)
 
     @cached_property
     def band_bins(self) -> int:

@@ -7,6 +7,7 @@ protected is a speaker with all recordings: neighbouring populations differ by o
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 _SMALLEST_NOISE, _LARGEST_NOISE = 0.2, 1000.0
@@ -87,6 +88,7 @@ class Budget:
         return epsilon(self.noise_multiplier, self.delta, self.rate, rounds)
 
 
+@lru_cache(maxsize=64)
 def epsilon(noise_multiplier: float, delta: float, rate: float, rounds: int) -> float:
     """Epsilon of so many rounds (of the subsampled Gaussian mechanism, added or removed: one client).
 
@@ -100,6 +102,7 @@ def epsilon(noise_multiplier: float, delta: float, rate: float, rounds: int) -> 
     return _spent(_accountant(), noise_multiplier, delta, rate, rounds)
 
 
+@lru_cache(maxsize=64)  # of one budget: runs differ by their seeds, and the search takes seconds
 def noise_multiplier(epsilon: float, delta: float, rate: float, rounds: int) -> float:
     """The least noise multiplier, within 0.001, that keeps rounds within (epsilon, delta); ValueError if none does."""
     from scipy.optimize import brentq

@@ -6,7 +6,7 @@ import numpy as np
 
 from .quantize import quantize_activation
 
-_HALF = np.float32(0.5)
+_HALF = np.array(0.5, np.float32)  # an array already: of a number, each call makes one first
 
 
 def clamp(x: np.ndarray) -> np.ndarray:

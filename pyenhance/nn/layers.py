@@ -5,7 +5,7 @@ works on K frames at once, and gives the same bits for any split of them into ca
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
@@ -19,6 +19,9 @@ EXACT_BELOW = 2**24
 """float32 sums of whole numbers are exact below this."""
 
 _LARGEST_ACTIVATION = 127
+
+_LINE = 16
+"""float32 numbers in a line of the caches."""
 
 _BLOCK_FRAMES = 16
 """Frames that layers over bands take at a time, however many there are: what they work on stays in the caches."""
@@ -38,21 +41,39 @@ class _Product:
             for part in np.array_split(magnitude, blocks, axis=-1)
         ):
             blocks += 1
-        self._parts = [
+        self.parts = [
             np.ascontiguousarray(part.swapaxes(-1, -2), np.float32) for part in np.array_split(weight, blocks, axis=-1)
         ]
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """x (K, inputs) -> (K, outputs), or (n, K, outputs); into `out` where it is given."""
-        if len(self._parts) == 1:
-            return multiply(x, self._parts[0], out=out)
-        ends = np.cumsum([part.shape[-2] for part in self._parts])
-        seen = zip(np.split(x, ends[:-1], axis=1), self._parts, strict=True)
+        if len(self.parts) == 1:
+            return multiply(x, self.parts[0], out=out)
+        ends = np.cumsum([part.shape[-2] for part in self.parts])
+        seen = zip(np.split(x, ends[:-1], axis=1), self.parts, strict=True)
         sums = np.sum([multiply(np.ascontiguousarray(x), part) for x, part in seen], axis=0, dtype=np.float64)
         if out is None:
             return np.asarray(sums, np.float32)
         out[...] = sums
         return out
+
+
+def lay_side_by_side(products: Iterable[_Product]) -> None:
+    """Move the weights of products into one stretch of memory, in their order.
+
+    They are too many for a core's own caches, so a hop takes as long as they take to arrive; numpy asks the system for
+    large pages where an array has 4 MiB or more, and from those they arrive faster.
+    """
+    products = list(products)
+    sizes = [-(-part.size // _LINE) * _LINE for product in products for part in product.parts]
+    room = np.empty(sum(sizes) + _LINE, np.float32)
+    room = room[-room.ctypes.data // room.itemsize % _LINE :]
+    places = iter(np.split(room, np.cumsum(sizes)))
+    for product in products:
+        for number, part in enumerate(product.parts):
+            place = next(places)[: part.size].reshape(part.shape)
+            place[:] = part
+            product.parts[number] = place
 
 
 def _einsum(x: np.ndarray, transposed: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -123,6 +144,11 @@ class Dense:
         weight = self.affines[0].weight
         return _Product(weight) if self.integers else _FloatProduct(weight)
 
+    @property
+    def products(self) -> tuple[_Product, ...]:
+        """Those of whole numbers, in the order in which a frame meets them."""
+        return (self._product,) if isinstance(self._product, _Product) else ()
+
     def __call__(self, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None = None) -> np.ndarray:
         """x (K, inputs) float32 -> (K, units) float32; it remembers nothing, and every frame is a full one."""
         return self._apply(x)
@@ -165,6 +191,7 @@ class _Units:
         self._bands, self._units = bands, units
         of_input, of_hidden = (Affine(*(values[rows] for values in affine)) for affine in affines)
         self._of_input, self._of_hidden = self._product(of_input.weight), self._product(of_hidden.weight)
+        self.products = (self._of_input, self._of_hidden)
         self._input_scale, self._input_bias = of_input.scale.reshape(3, 1, units), of_input.bias.reshape(3, 1, units)
         # Written out for all bands: to broadcast along them takes longer.
         self._hidden_scale = np.repeat(of_hidden.scale.reshape(3, 1, units), bands, 1)
@@ -195,16 +222,17 @@ class _Units:
         """
         integers, hidden = np.empty_like(h), np.empty((3, self._bands, self._units), np.float32)
         sums = hidden.reshape(1, -1) if self._bands == 1 else hidden
-        rz, (r, z, n) = hidden[:2], hidden
-        for gate_rz, gate_n, after in zip(gates[:, :2], gates[:, 2], out, strict=True):
+        rz, r, z, n = hidden[:2], hidden[0], hidden[1], hidden[2]
+        for k in range(len(out)):  # numpy's own iterators take longer
+            after = out[k]
             np.multiply(h, ACTIVATION_LEVELS, out=integers)
             self._of_hidden(np.rint(integers, out=integers), sums)
             hidden *= self._hidden_scale
-            rz += gate_rz
+            rz += gates[k, :2]
             sigmoid(rz)
             n += self._bias_n
             n *= r
-            n += gate_n
+            n += gates[k, 2]
             np.tanh(n, out=n)
             # h' = n + z (h - n)
             np.subtract(h[:, : self._units], n, out=after)
@@ -249,6 +277,11 @@ class GRU:
     @cached_property
     def _all(self) -> _Units:
         return _Units(self.affines, self.spec.channels, self.spec.bands)
+
+    @property
+    def products(self) -> tuple[_Product, ...]:
+        """Those of all units, in the order in which a frame meets them."""
+        return self._all.products
 
     @cached_property
     def _lean(self) -> _Units:

@@ -1,10 +1,11 @@
 """All layers of a list, joined and run by numpy: the definition of what the network computes."""
 
 from collections.abc import Collection, Mapping
+from functools import cached_property
 
 import numpy as np
 
-from .layers import LAYERS, Layer
+from .layers import LAYERS, Layer, lay_side_by_side
 from .quantize import quantize_activation
 from .spec import ARBITRATOR, BACKLOG, BACKLOG_WIDTH, EFFORTS, INITIAL, INPUT, KINDS, LayerSpec, NetworkSpec
 
@@ -87,6 +88,12 @@ class Network:
             self.layers[layer.name] = LAYERS[layer.kind](layer, own)
         self._initial = _initial_memory(spec, tensors)
 
+    @cached_property
+    def _laid_out(self) -> dict[str, Layer]:
+        """The layers, their weights side by side: on first use, as compiled code has its own."""
+        lay_side_by_side(product for layer in self.layers.values() for product in layer.products)
+        return self.layers
+
     def new_memory(self) -> np.ndarray:
         """What the network remembers before the first frame, shape (n,), float32: zeros, or what was learnt."""
         return self._initial.copy()
@@ -135,7 +142,7 @@ class Network:
             # As memory, frame after frame: layers lay views over what they see.
             outputs[BACKLOG] = np.repeat(backlog_values(backlog)[None], len(features), 0)
         full = None
-        for name, layer in self.layers.items():
+        for name, layer in self._laid_out.items():
             place, shape = self.spec.memory[name]
             remembered, chosen = memory[place].reshape(shape), full if layer.spec.lean else None
             outputs[name] = _run(layer, self._inputs(outputs, layer.spec, names), remembered, chosen, ahead)

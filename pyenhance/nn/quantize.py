@@ -2,8 +2,8 @@
 
 import numpy as np
 
-ACTIVATION_LEVELS = np.float32(127)
-"""Steps between 0 and 1 of an activation."""
+ACTIVATION_LEVELS = np.array(127, np.float32)  # an array already: of a number, each call makes one first
+"""Steps between 0 and 1 of an activation; shape ()."""
 
 
 def quantize_weight(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -64,7 +64,7 @@ def chromium() -> str | None:
 
 def launch(playwright: Playwright, *flags: str) -> Browser:
     """Chromium without a window."""
-    return playwright.chromium.launch(executable_path=chromium(), args=[*FLAGS, *flags])
+    return playwright.chromium.launch(executable_path=chromium(), args=[*FLAGS, *flags], timeout=READY_MS)
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ import pytest
 from playwright.sync_api import Browser, Error, Page
 from serve import Handler, make_server
 
-from ..conftest import ROOT
+from ..conftest import PATIENCE_S, ROOT
 from ..npm import unpack
 from ..unit.test_javascript import TYPESCRIPT
 from .conftest import until, watched
@@ -34,7 +34,7 @@ NOISE_SECONDS = 3
 
 def _run(*command: str | Path, cwd: Path) -> str:
     """What a command prints; it must succeed."""
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -246,6 +246,6 @@ def test_assets_are_those_of_one_build(project: Path, site: Path) -> None:
 def test_assets_command_says_what_is_wrong(project: Path, arguments: list[str], code: int, said: str) -> None:
     before = sorted(project.iterdir())
     command = [project / "node_modules" / ".bin" / "pyenhance-assets", *arguments]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == code and done.stderr.startswith(said) and done.stderr.count("\n") == 1, done.stderr
     assert sorted(project.iterdir()) == before

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from playwright.sync_api import Browser, Page, Playwright
 
-from ..conftest import noisy_voice
+from ..conftest import noisy_voice, voiced
 from .conftest import ONE_WAY, assert_own_host_only, launch, make_server, ready_page, watched
 
 pytestmark = pytest.mark.browser
@@ -148,15 +148,14 @@ KINDS = [
 ]
 
 
-def test_kinds_of_recordings(browser: Browser, serve: Callable[[bool], str], tmp_path: Path) -> None:
+@ONE_WAY
+def test_kinds_of_recordings(page: Page, tmp_path: Path) -> None:
     seconds = 12.0  # longer than a piece
-    sound = noisy_voice(seconds, noise=0.005)
+    sound, clean = noisy_voice(seconds, noise=0.005), voiced(seconds)
     for name, rate, channels, subtype in KINDS:
         t = np.arange(int(seconds * rate)) / rate
         x = np.interp(t, np.arange(len(sound)) / 48_000, sound)
         soundfile.write(tmp_path / name, np.stack([x] * channels, 1), rate, subtype=subtype)
-    page = watched(browser.new_context())
-    page.goto(serve(True))
     page.set_input_files("#file", [tmp_path / name for name, *_ in KINDS])
     page.wait_for_selector(f"#results li:nth-child({len(KINDS)}) a")
     for name, _, channels, _ in KINDS:
@@ -165,22 +164,21 @@ def test_kinds_of_recordings(browser: Browser, serve: Callable[[bool], str], tmp
         y, found = soundfile.read(download.value.path(), always_2d=True)
         assert found == 48_000 and y.shape[1] == channels, name
         assert abs(len(y) - seconds * 48_000) < 0.06 * 48_000, "all of it"
-        reference = noisy_voice(seconds, noise=0.0)[: len(y)]
+        reference = clean[: len(y)]
         size = 2 * len(reference)
         correlation = np.fft.irfft(np.fft.rfft(y[: len(reference), 0], size) * np.conj(np.fft.rfft(reference, size)))
         lag = int(np.argmax(correlation))
         lag -= size * (lag > size // 2)
         assert abs(lag) < 10, (name, lag)
-    assert_own_host_only(page, serve(True))
-    page.context.close()
 
 
 def test_long_recording_in_constant_memory(browser: Browser, serve: Callable[[bool], str], tmp_path: Path) -> None:
     """Five minutes, which would be 58 MB as the browser decodes them, and as much again enhanced."""
+    ten_seconds = noisy_voice(10.0)
     for name, minutes in (("question", 1), ("lecture", 5)):
         with soundfile.SoundFile(tmp_path / f"{name}.wav", "w", 48_000, 1, subtype="PCM_16") as file:
             for _ in range(6 * minutes):
-                file.write(noisy_voice(10.0))
+                file.write(ten_seconds)
     others = _renderers(browser)
     page = ready_page(browser.new_context(), serve(True))
     page.set_input_files("#file", tmp_path / "question.wav")
@@ -290,18 +288,16 @@ def test_another_language(
     context.close()
 
 
-def test_looks(browser: Browser, serve: Callable[[bool], str], screenshot: Callable[[Page, str], None]) -> None:
-    address = serve(True)
-    for name, options in {
-        "light": {"color_scheme": "light"},
-        "dark": {"color_scheme": "dark"},
-        "phone": {"viewport": {"width": 360, "height": 740}},
-    }.items():
-        context = browser.new_context(**options)
-        page = watched(context)
-        page.goto(address)
+@ONE_WAY
+def test_looks(page: Page, screenshot: Callable[[Page, str], None]) -> None:
+    for name, scheme, width, height in (
+        ("light", "light", 1280, 720),
+        ("dark", "dark", 1280, 720),
+        ("phone", "light", 360, 740),
+    ):
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": height})
+        page.reload()
         page.wait_for_selector("body[data-engine=ready]")
         screenshot(page, name)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name}: scrolls sideways"
-        assert_own_host_only(page, address)
-        context.close()

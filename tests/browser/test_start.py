@@ -1,7 +1,7 @@
 """The second start, from what the first one kept."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -70,18 +70,31 @@ def test_second_start_takes_up_from_the_first(context: BrowserContext, serve: Ca
     assert page.input_value("#code").count("def ") == 1
 
 
-@pytest.mark.parametrize("spoil", ["cut", "other", "hung"])
-def test_unusable_snapshot_is_replaced(context: BrowserContext, serve: Callable[[bool], str], spoil: str) -> None:
+@pytest.fixture(scope="module")
+def returning(browser: Browser, serve: Callable[[bool], str]) -> Iterator[BrowserContext]:
+    """A visitor whose first visit kept a snapshot."""
+    context = browser.new_context()
     page = ready_page(context, serve(True))
     _wait_until_kept(page)
+    page.close()
+    yield context
+    context.close()
+
+
+@pytest.mark.parametrize("spoil", ["cut", "other", "hung"])
+def test_unusable_snapshot_is_replaced(returning: BrowserContext, serve: Callable[[bool], str], spoil: str) -> None:
+    page = ready_page(returning, serve(True))
+    assert _started_again(page)
     page.evaluate(SPOIL, spoil)
     page.close()
-    page = ready_page(context, serve(True))
+    page = ready_page(returning, serve(True))
     assert not _started_again(page)
     assert len(page.evaluate(ENHANCE, [0.0] * 4800)) == 4800
     _wait_until_kept(page)
     page.close()
-    assert _started_again(ready_page(context, serve(True)))
+    page = ready_page(returning, serve(True))
+    assert _started_again(page)
+    page.close()
 
 
 def test_snapshot_of_another_build_goes(context: BrowserContext, serve: Callable[[bool], str]) -> None:

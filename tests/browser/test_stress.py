@@ -15,7 +15,7 @@ from pyenhance import enhance
 from . import tap
 from .conftest import until
 
-pytestmark = [pytest.mark.browser, pytest.mark.live]
+pytestmark = [pytest.mark.browser, pytest.mark.live, pytest.mark.alone]
 SECONDS = 6
 
 HOP = 480

@@ -347,14 +347,13 @@ def test_every_combination_in_one_table(
 def test_the_same_rounds_on_ray(population_file: Path, tmp_path: Path) -> None:
     """Flower's own simulation: other processes, other node numbers, the same figures."""
     arguments = ["federated", "simulate", str(population_file), "--clients", "4", "--rounds", "2", "--per-round", "3"]
-    found = []
-    for engine in ("process", "ray"):
-        out = tmp_path / f"{engine}.json"
-        command = [sys.executable, "-m", "pyenhance.cli", *arguments, "--engine", engine, "-o", str(out)]
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=PATIENCE_S)
-        assert done.returncode == 0, done.stderr
-        found.append(json.loads(out.read_text())["runs"][0])
+    outs = {engine: tmp_path / f"{engine}.json" for engine in ("process", "ray")}
+    assert main([*arguments, "--engine", "process", "-o", str(outs["process"])]) == 0
+    command = [sys.executable, "-m", "pyenhance.cli", *arguments, "--engine", "ray", "-o", str(outs["ray"])]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=PATIENCE_S)
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(out.read_text())["runs"][0] for out in outs.values()]
     assert found[0]["failures"] == found[1]["failures"] == 0
     for a, b in zip(found[0]["losses"], found[1]["losses"], strict=True):
         assert b == pytest.approx(a, rel=1e-5)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import ROOT
+from ..conftest import PATIENCE_S, ROOT
 from ..npm import unpack
 
 SITE = ROOT / "site"
@@ -19,7 +19,7 @@ FORMATTED = ("site/**/*.{js,ts,json}", "tests/**/*.{js,mjs}")
 def _run(node: str, package: tuple[str, str, str], folder: Path, program: str, *arguments: str) -> str:
     """What a program of a package says of the project; nothing where all is well."""
     command = [node, unpack(*package, folder) / "package" / program, *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
