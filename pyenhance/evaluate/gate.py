@@ -212,7 +212,9 @@ def _reasons(
 
 
 def _words(facts: Mapping[str, Any], old: str, new: str) -> str:
-    """The verdict as sentences."""
+    """The verdict as sentences; of two versions of one model, too."""
+    if old == new:
+        old = "the version before"
     if not facts["passed"]:
         return f"{new} may not replace {old}: {'; '.join(facts['reasons'])}."
     parts = []

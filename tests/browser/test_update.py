@@ -235,7 +235,7 @@ def test_a_returning_visitor_loads_the_diffs_alone(
     whole = "pyenhance.engine.update()"
     assert page.evaluate(whole) == {"from": _sum(NEWEST), "to": _sum(NEWEST), "bytes": 0, "verified": True}
     page.click("#version summary")
-    for told in (_sum(NEWEST)[:8], f"{sum(map(len, DIFFS)) / 1000:.1f} kB", "may replace tiny"):
+    for told in (_sum(NEWEST)[:8], f"{sum(map(len, DIFFS)) / 1000:.1f} kB", "may replace the version before"):
         page.wait_for_selector(f"#version-note:has-text('{told}')")
     screenshot(page, "version")
     page.click("#undo")
@@ -243,7 +243,7 @@ def test_a_returning_visitor_loads_the_diffs_alone(
     page.wait_for_selector("#version-note:has-text('newer version')")
     assert _version(page) == _sum(OLDEST)
     page.click("#update:not([disabled])")
-    page.wait_for_selector("#version-note:has-text('may replace tiny')")
+    page.wait_for_selector("#version-note:has-text('may replace the version before')")
     assert _version(page) == _sum(NEWEST)
     page.close()
     profile.set_offline(True)

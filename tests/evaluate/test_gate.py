@@ -316,6 +316,13 @@ def test_record_is_replaced_whole(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["gate.json"]
 
 
+def test_a_version_replaces_the_one_before(tmp_path: Path, small: Path) -> None:
+    """A model's file under its own name elsewhere: the verdict does not say that it replaces itself."""
+    (tmp_path / "tiny.safetensors").write_bytes(weights_bytes("tiny"))
+    result = gate(str(tmp_path / "tiny.safetensors"), "tiny", load_pairs(small)[:5], workers=1)
+    assert result["verdict"].startswith("tiny may replace the version before: over 5 clips")
+
+
 def test_one_clip_alone() -> None:
     (facts,) = compare_groups(["a"], {"m": np.array([3.0])})["groups"].values()
     assert facts == {"clips": 1, "m": {"clips": 1, "mean": 3.0, "low": 3.0, "high": 3.0, "judged": False}}
