@@ -141,7 +141,14 @@ class Enhancer:
         ----------
         hops : ndarray, shape (K, 480), float32, K >= 1, finite
             None of their sound comes out.
+
+        Raises
+        ------
+        RuntimeError
+            The stream has begun; it goes on as it was.
         """
+        if self._hops:
+            raise RuntimeError(f"lead_in after {self._hops} hops; accepted: before the first, or after reset or flush")
         self._stream.lead_in(hops)
 
     def switch(self, model: Any) -> None:

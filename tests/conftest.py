@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -35,6 +36,13 @@ def voiced(seconds: float, f0_hz: float = 140.0, glide_hz: float = 30.0) -> np.n
     phase = 2 * np.pi * np.cumsum(f0_hz + glide_hz * np.sin(2 * np.pi * 0.8 * t)) / 48_000
     x = sum(np.sin(h * phase) / h for h in range(1, 25)) * (np.sin(2 * np.pi * 1.1 * t) > -0.4)
     return (0.08 * x).astype(np.float32)
+
+
+def spoken(begin_s: float, seconds: float) -> np.ndarray:
+    """The site's own voice, of 8 s, without its noise; float32."""
+    rate = 48_000
+    x, _ = soundfile.read(ROOT / "site" / "page" / "sample-clean.flac", dtype="float32")
+    return x[round(begin_s * rate) : round((begin_s + seconds) * rate)]
 
 
 def noisy_voice(seconds: float, seed: int = 0, noise: float = 0.02) -> np.ndarray:

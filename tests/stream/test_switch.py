@@ -9,12 +9,13 @@ from pyenhance import Enhancer, load_model
 from pyenhance.dsp import SignalSpec
 from pyenhance.model import Model
 
-from ..conftest import noisy_voice
+from ..conftest import spoken
 from ..networks import small_weights
 
 pytestmark = pytest.mark.usefixtures("with_native")
 
-HOPS = noisy_voice(4.4).reshape(-1, 480)
+VOICE = spoken(1, 4.4)
+HOPS = (VOICE + 0.02 * np.random.default_rng(0).normal(size=len(VOICE))).astype(np.float32).reshape(-1, 480)
 AT, END = 200, 440
 OTHERS = {
     "no look-ahead": SignalSpec(34, 0),
