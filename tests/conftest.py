@@ -47,7 +47,11 @@ def spoken(begin_s: float, seconds: float) -> np.ndarray:
 
 def noisy_voice(seconds: float, seed: int = 0, noise: float = 0.02) -> np.ndarray:
     """`voiced` in white noise; float32."""
-    x = voiced(seconds)
+    return in_noise(voiced(seconds), seed, noise)
+
+
+def in_noise(x: np.ndarray, seed: int = 0, noise: float = 0.02) -> np.ndarray:
+    """A sound in white noise; float32."""
     return (x + noise * np.random.default_rng(seed).normal(size=len(x))).astype(np.float32)
 
 

@@ -1,7 +1,7 @@
 """Int8 inference in numpy: a list of layers that reduce to exact integer matrix products. Knows no audio."""
 
 from .layers import GRU, LAYERS, Affine, Conv, Dense, Layer, multiply
-from .network import Network, backlog_values, check_effort
+from .network import Network, backlog_values, check_effort, initial_tensors
 from .quantize import ACTIVATION_LEVELS, quantize_activation, quantize_weight
 from .spec import (
     ACTIVATIONS,
@@ -37,6 +37,7 @@ __all__ = [
     "NetworkSpec",
     "backlog_values",
     "check_effort",
+    "initial_tensors",
     "multiply",
     "quantize_activation",
     "quantize_weight",

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from .layers import LAYERS, Layer, lay_side_by_side
-from .quantize import quantize_activation
+from .quantize import ACTIVATION_LEVELS, quantize_activation
 from .spec import ARBITRATOR, BACKLOG, BACKLOG_WIDTH, EFFORTS, INITIAL, INPUT, KINDS, LayerSpec, NetworkSpec
 
 
@@ -51,14 +51,29 @@ def _run(layer: Layer, x: np.ndarray, memory: np.ndarray, full: np.ndarray | Non
     return np.concatenate((first, layer(x[later], memory.copy(), None if full is None else full[later])))
 
 
+def _per_step(layer: LayerSpec) -> np.float32:
+    """Steps of int8 in what a layer remembers: convolutions remember int8 values, GRUs numbers in [-1, 1]."""
+    return np.float32(1 if KINDS[layer.kind].frames else ACTIVATION_LEVELS)
+
+
+def initial_tensors(spec: NetworkSpec, memory: np.ndarray) -> dict[str, np.ndarray]:
+    """A memory, shape (n,), float32, as tensors of a weights file from which layers begin (`NetworkSpec.initial`)."""
+    found = {}
+    for layer in spec.layers:
+        name, (place, shape) = f"{layer.name}.{INITIAL}", spec.memory[layer.name]
+        if name in spec.initial:
+            steps = np.rint(memory[place] * _per_step(layer)).clip(-ACTIVATION_LEVELS, ACTIVATION_LEVELS)
+            found[name] = steps.astype(np.int8).reshape(shape)
+    return found
+
+
 def _initial_memory(spec: NetworkSpec, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Inverse of `initial_tensors`; what is not among the tensors is zero."""
     memory = np.zeros(spec.memory_size, np.float32)
     for layer in spec.layers:
-        begun = tensors.get(f"{layer.name}.{INITIAL}")
-        if begun is not None:
-            values = begun.ravel().astype(np.float32)
-            # Convolutions remember int8 values, GRUs numbers in [-1, 1].
-            memory[spec.memory[layer.name][0]] = values if KINDS[layer.kind].frames else values / 127
+        steps = tensors.get(f"{layer.name}.{INITIAL}")
+        if steps is not None:
+            memory[spec.memory[layer.name][0]] = steps.ravel() / _per_step(layer)
     return memory
 
 

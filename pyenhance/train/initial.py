@@ -12,7 +12,7 @@ import numpy as np
 from ..backend import HEADS
 from ..model import Model, load_model, write_weights
 from ..model.diff import write_whole
-from ..nn import KINDS
+from ..nn import initial_tensors
 from .dataset import ShardStream, read_signal
 
 _SETTLED, _EACH = 250, 50  # frames: states are taken after so many, and every so many
@@ -48,17 +48,6 @@ def speaking_memory(model: Model, sequences: list[dict[str, np.ndarray]]) -> np.
     return (total / count).astype(np.float32)
 
 
-def initial_tensors(model: Model, memory: np.ndarray) -> dict[str, np.ndarray]:
-    """A memory as the tensors of a weights file, see `NetworkSpec.initial`; int8."""
-    spec, found = model.network.spec, {}
-    for layer in spec.layers:
-        name, (place, shape) = f"{layer.name}.initial", spec.memory[layer.name]
-        if name in spec.initial:
-            steps = memory[place] * (1 if KINDS[layer.kind].frames else 127)
-            found[name] = np.clip(np.rint(steps), -127, 127).astype(np.int8).reshape(shape)
-    return found
-
-
 def main(argv: list[str] | None = None) -> None:
     """Begin better: ``pyenhance train initial --shards SHARDS --model NAME -o WEIGHTS.safetensors``."""
     parser = argparse.ArgumentParser(prog="pyenhance train initial", description=__doc__)
@@ -74,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(f"{arguments.shards} holds shards of {signal}; accepted for {model.name}: {model.signal}")
     sequences = ShardStream(arguments.shards, 1).sequences(arguments.sequences)
     try:
-        begun = initial_tensors(model, speaking_memory(model, sequences))
+        begun = initial_tensors(model.network.spec, speaking_memory(model, sequences))
         facts = {key: model.metadata[key] for key in _KEPT if key in model.metadata}
         data = write_weights(model.signal, model.network.spec, model.tensors | begun, facts)
         write_whole(arguments.output, data, force=arguments.force)

@@ -109,6 +109,11 @@ class Layer(nn.Module):
         """`initial`, as it is computed with."""
         return fake_quantise_activation(self.initial) if quantise and self.initial is not None else self.initial
 
+    def with_past(self, x: Tensor, quantise: bool) -> Tensor:
+        """What a convolution sees: x (T, B, inputs) after its initial frames -> (frames - 1 + T, B, inputs)."""
+        begun = self.begun(quantise)
+        return x if begun is None else torch.cat((begun[:, None].expand(-1, x.shape[1], -1), x))
+
     def product(self, weight: str, bias: str, x: Tensor, quantise: bool) -> Tensor:
         """W x + b over all frames; x (T, B, inputs) -> (T, B, outputs)."""
         y = F.linear(x, self.matrix(weight, quantise), getattr(self, bias))
@@ -144,12 +149,8 @@ class Conv(Dense):
 
     def forward(self, x: Tensor, quantise: bool, share: Tensor | None = None) -> Tensor:
         """x (T, B, inputs) -> (T, B, units); every frame is a full one."""
-        begun = self.begun(quantise)
-        if begun is None:
-            return super().forward(x, quantise)
-        padded = torch.cat((begun[:, None].expand(-1, x.shape[1], -1), x))
-        seen = [padded[k : k + len(x)] for k in range(self.spec.frames)]
-        return super().forward(torch.cat(seen, -1), quantise)
+        past = self.with_past(x, quantise)
+        return super().forward(torch.cat([past[k : k + len(x)] for k in range(self.spec.frames)], -1), quantise)
 
 
 class GRU(Layer):
@@ -195,10 +196,8 @@ class BandConv(Layer):
         """x (T, B, inputs), band after band -> (T, B, units); every frame is a full one."""
         bands, reach, frames = self.spec.bands, self.spec.reach, self.spec.frames
         steps, batch = x.shape[:2]
-        begun = self.begun(quantise)
-        if begun is not None:
-            x = torch.cat((begun[:, None].expand(-1, batch, -1), x))
-        framed = F.pad(x.reshape(len(x), batch, bands, -1), (0, 0, reach, reach))
+        past = self.with_past(x, quantise)
+        framed = F.pad(past.reshape(len(past), batch, bands, -1), (0, 0, reach, reach))
         near = [
             framed[frame : frame + steps, :, band : band + bands]
             for frame in range(frames)

@@ -9,13 +9,12 @@ from pyenhance import Enhancer, load_model
 from pyenhance.dsp import SignalSpec
 from pyenhance.model import Model
 
-from ..conftest import spoken
+from ..conftest import in_noise, spoken
 from ..networks import small_weights
 
 pytestmark = pytest.mark.usefixtures("with_native")
 
-VOICE = spoken(1, 4.4)
-HOPS = (VOICE + 0.02 * np.random.default_rng(0).normal(size=len(VOICE))).astype(np.float32).reshape(-1, 480)
+HOPS = in_noise(spoken(1, 4.4)).reshape(-1, 480)
 AT, END = 200, 440
 OTHERS = {
     "no look-ahead": SignalSpec(34, 0),

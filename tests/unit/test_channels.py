@@ -12,7 +12,7 @@ from pyenhance.align import Aligned, enhance_aligned, padded, trimmed
 from pyenhance.measure import si_sdr
 from pyenhance.model import load_model
 
-from ..conftest import noisy_voice, spoken, voiced
+from ..conftest import in_noise, noisy_voice, spoken, voiced
 
 
 @pytest.mark.parametrize("shape", [(2, 48_000), (1, 65), (0, 48_000), (10, 16), (48_000, 65)])
@@ -128,7 +128,7 @@ def test_a_recording_of_any_length_has_its_lead_in(count: int) -> None:
 def test_a_recording_is_no_worse_where_it_begins() -> None:
     """What the first second has in it is left as it is in its middle, when it is heard before."""
     clean = spoken(2.3, 4)
-    noisy = (clean + 0.02 * np.random.default_rng(0).normal(size=len(clean))).astype(np.float32)
+    noisy = in_noise(clean)
     live, recording = enhance_aligned(Enhancer(), noisy), enhance(noisy, 48_000)
     first, second = (si_sdr(clean[:24_000], y[:24_000]) for y in (live, recording))
     assert second > first + 1, "dB"
