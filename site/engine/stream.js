@@ -8,6 +8,8 @@ const DROP_AT = 25; // hops waiting: pass them on untouched
 const KEEP = 2; // hops left to do properly after dropping
 const WINDOW = 200; // hops over which overload is judged
 const OVERLOADED = 0.5; // share of them that were lean or dropped
+const PAUSE_HOPS = WINDOW / 4; // one pause of the machine, however long, counts as no more: a smaller model would not end it
+const PAUSE_US = 50_000; // nor does what a hop takes on the mean
 const REST_MS = 5000; // bypassed for so long before the next try
 const BUCKET_US = 20;
 const SNAPSHOT_MS = 50;
@@ -126,7 +128,7 @@ export class Stream extends Hops {
         this.report("recovered");
       }
       if (waiting > DROP_AT) {
-        this.judge(waiting - KEEP, true);
+        this.judge(Math.min(waiting - KEEP, PAUSE_HOPS), true);
         this.skip(waiting - KEEP);
         waiting = KEEP;
       }
@@ -176,7 +178,7 @@ export class Stream extends Hops {
   /** @param {number} hops @param {number} us */
   count(hops, us) {
     this.showOn();
-    this.spent += us * hops;
+    this.spent += Math.min(us, PAUSE_US) * hops;
     this.spentHops += hops;
     this.max = Math.max(this.max, us);
     this.histogram[Math.min(this.histogram.length - 1, Math.floor(us / BUCKET_US))] += hops;

@@ -41,9 +41,11 @@ export class Choice {
     if (this.#slow >= TIMES) this.relieve();
   }
 
-  /** The machine is too slow. Returns whether there is a smaller model to go on with. */
+  /** The machine is too slow. Returns whether there is a smaller model to go on with, and it is ours to choose. */
   relieve() {
-    if ($("model").value !== AUTOMATIC || this.#wanted === LEAST) return false;
+    const { model, profile } = this.#engine();
+    const chosen = $("model").value !== AUTOMATIC || (profile?.model ?? model) !== this.#wanted;
+    if (chosen || this.#wanted === LEAST) return false;
     this.#change(LEAST, () => TEXT.modelTooSlow);
     return true;
   }

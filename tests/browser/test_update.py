@@ -47,11 +47,19 @@ def _call(page: Page) -> None:
 
 
 def _unbroken(heard: np.ndarray, enhanced: np.ndarray) -> None:
-    """Sound all along, without a click: no sample jumps further than the untouched sound's do."""
+    """Sound all along, without a click: no sample jumps further than the untouched sound's do.
+
+    A machine that stands still for a while may lose some of what the microphone hears: that is silent, no more.
+    """
     settled = slice(9600, None)
     assert np.abs(np.diff(enhanced[settled])).max() <= 1.2 * np.abs(np.diff(heard)).max()
-    blocks = enhanced[settled][: len(enhanced[settled]) // 9600 * 9600].reshape(-1, 9600)
-    assert (np.abs(blocks).max(axis=1) > 0).all(), "silence"
+    assert _longest_silence(enhanced[settled]) <= max(4800, _longest_silence(heard))
+
+
+def _longest_silence(x: np.ndarray) -> int:
+    """Samples in a row that are 0."""
+    sounds = np.flatnonzero(np.concatenate(([1], x, [1])))
+    return int(np.diff(sounds).max()) - 1
 
 
 @pytest.mark.live
@@ -61,9 +69,9 @@ def test_another_model_in_a_call(page: Page) -> None:
     for model in ("low-delay", "tiny", "default"):
         latency_ms = load_model(model, "numpy").signal.latency_samples / 48
         page.select_option("#model", model)
+        page.wait_for_selector(f"#status:has-text('{model}')")
         until(page, "(ms) => pyenhance.session.node.stats().latency_algorithm_ms === ms", latency_ms)
         assert page.evaluate("pyenhance.session.node.stats().model") == model
-        page.wait_for_selector(f"#status:has-text('{model}')")
         time.sleep(1)
         heard, enhanced = tap.collect(page)
         _unbroken(heard, enhanced)
@@ -96,6 +104,9 @@ def test_a_weights_file_in_a_call(page: Page) -> None:
     assert page.evaluate("pyenhance.engine.model") == model
     _unbroken(*tap.collect(page))
     assert page.evaluate(SAME)
+    page.evaluate("pyenhance.session.node.dispatchEvent(new Event('overload'))")  # on a page that chooses by itself
+    page.wait_for_selector("#status:has-text('untouched sound')")
+    assert page.evaluate("pyenhance.engine.model") == model
     page.click("#start")
 
 
