@@ -1,4 +1,4 @@
-"""What enhancing costs while somebody talks: CPU time of live sound in Chromium, and of single hops every 10 ms.
+"""What enhancing costs while somebody talks: CPU time of live sound in Chromium, of hops every 10 ms, of the start.
 
     python -m tests.perf.live_cpu --seconds 60        after ./build.sh site; ./build.sh bench runs it too
 
@@ -15,13 +15,15 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import soundfile
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
+from pyenhance.bench import untrained
+from pyenhance.model import write_weights
 from tests.browser.conftest import READY_MS, ROOT, launch, make_server
 from tests.npm import unpack
 from tests.perf.peers import PEERS
@@ -40,6 +42,11 @@ _PAGE = "<!doctype html><meta charset=utf-8><title>live</title>"
 _OURS = """const { createDenoiser } = await import("/engine/pyenhance.js");
   node = await createDenoiser(context, { model: %r, remember: false, thread: %r });
   await Promise.all([node.engine.ready, new Promise((done) => node.addEventListener("ready", done))]);"""
+# Ten times as many weights as are worth it today: what the engine would have to carry.
+_LARGE = """%s
+  const file = await fetch("/large.safetensors");
+  const { model } = await node.engine.setModel(new Uint8Array(await file.arrayBuffer()));
+  while (node.stats().model !== model) await new Promise((done) => setTimeout(done, 100));"""
 _THEIRS = """const { %(node)s, %(load)s } = await import("/peer/dist/index.js");
   const wasmBinary = await %(load)s(%(files)s);
   await context.audioWorklet.addModule("/peer/dist/%(name)s/workletProcessor.js");
@@ -56,11 +63,13 @@ _COPY = """const source = `registerProcessor("copy", class extends AudioWorkletP
   await context.audioWorklet.addModule(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
   node = new AudioWorkletNode(context, "copy");"""
 
+PASS_THROUGH = "pass-through"
 SYSTEMS: dict[str, tuple[str, bool]] = {
-    "pass-through": ("node = new GainNode(context);", True),
+    PASS_THROUGH: ("node = new GainNode(context);", True),
     "an AudioWorklet that copies": (_COPY, True),
     "pyenhance tiny": (_OURS % ("tiny", "audio"), True),
     "pyenhance default": (_OURS % ("default", "audio"), True),
+    "pyenhance large, untrained": (_LARGE % (_OURS % ("default", "audio")), True),
     "pyenhance default, no shared memory": (_OURS % ("default", "audio"), False),
     "pyenhance tiny, in a worker": (_OURS % ("tiny", "worker"), True),
     "pyenhance default, in a worker": (_OURS % ("default", "worker"), True),
@@ -74,14 +83,32 @@ SYSTEMS: dict[str, tuple[str, bool]] = {
 }
 """Name to the script that makes the node, and whether the page is isolated."""
 
+_FIRST = """const { createDenoiser } = await import("/engine/pyenhance.js");
+  node = await createDenoiser(context, { model: %r, remember: false });
+  ready = node.ready;"""
+STARTS: dict[str, str] = {
+    PASS_THROUGH: SYSTEMS[PASS_THROUGH][0],
+    **{f"pyenhance {model}": _FIRST % model for model in ("tiny", "default")},
+    **{system: SYSTEMS[system][0] for system in ("Speex", "RNNoise 2018", "GTCRN")},
+}
+"""Name to the script that makes the node as soon as it can; of ours, which pass sound on before, also `ready`."""
+
 _START = """async () => {
   const context = new AudioContext({ sampleRate: 48000 });
   const audio = { noiseSuppression: false, echoCancellation: false, autoGainControl: false };
   const stream = await navigator.mediaDevices.getUserMedia({ audio });
-  let node;
+  let node, ready;
   %s
   new MediaStreamAudioSourceNode(context, { mediaStream: stream }).connect(node).connect(context.destination);
-  Object.assign(globalThis, { context, node });
+  Object.assign(globalThis, { context, node, ready });
+}"""
+_HEARD = """async () => {
+  await globalThis.ready;
+  const heard = new AnalyserNode(context, { fftSize: 128 });
+  const samples = new Float32Array(128);
+  for (node.connect(heard); !samples.some(Boolean); heard.getFloatTimeDomainData(samples))
+    await new Promise((done) => setTimeout(done, 2));
+  return performance.now();
 }"""
 _STATS = "() => globalThis.node.stats ? globalThis.node.stats() : null"
 
@@ -139,6 +166,8 @@ def served(folder: Path) -> Iterator[dict[bool, str]]:
     shutil.copytree(ROOT / "dist" / "site", root)
     shutil.copytree(unpack(*_SUPPRESSOR, folder) / "package", root / "peer")
     (root / "live.html").write_text(_PAGE)
+    large = untrained("large", "numpy")
+    (root / "large.safetensors").write_bytes(write_weights(large.signal, large.network.spec, large.tensors, {}))
     servers = {isolation: make_server(root, 0, isolation=isolation, quiet=True) for isolation in (True, False)}
     for server in servers.values():
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -158,9 +187,15 @@ def _open(playwright: Playwright, microphone: Path, address: str) -> tuple[Brows
 
 
 def live_cpu(
-    playwright: Playwright, microphone: Path, addresses: dict[bool, str], seconds: float, rounds: int = 1
+    playwright: Playwright,
+    microphone: Path,
+    addresses: dict[bool, str],
+    seconds: float,
+    rounds: int = 1,
+    systems: Sequence[str] = tuple(SYSTEMS),
 ) -> list[dict[str, Any]]:
-    """A row for each of `SYSTEMS`: of so many rounds through them all, the one with the median net_cpu_s.
+    """A row for the pass-through and for each of these `SYSTEMS`: of so many rounds through them all, the median by
+    net_cpu_s.
 
     Returns
     -------
@@ -168,15 +203,20 @@ def live_cpu(
         system, seconds; cpu_s of the renderer, net_cpu_s without the pass-through's, worker_cpu_s, wake_ups; of ours
         lost_ms (untouched sound in the place of enhanced), us_mean and us_p99 a hop, model, kernel, shared_memory.
     """
-    found = [_round(playwright, microphone, addresses, seconds) for _ in range(rounds)]
+    chosen = {name: it for name, it in SYSTEMS.items() if name == PASS_THROUGH or name in systems}
+    found = [_round(playwright, microphone, addresses, seconds, chosen) for _ in range(rounds)]
     return [sorted(rows, key=lambda row: row["net_cpu_s"])[rounds // 2] for rows in zip(*found, strict=True)]
 
 
 def _round(
-    playwright: Playwright, microphone: Path, addresses: dict[bool, str], seconds: float
+    playwright: Playwright,
+    microphone: Path,
+    addresses: dict[bool, str],
+    seconds: float,
+    systems: dict[str, tuple[str, bool]],
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    for system, (script, isolated) in SYSTEMS.items():
+    for system, (script, isolated) in systems.items():
         browser, page, cpu = _open(playwright, microphone, addresses[isolated])
         page.evaluate(_START % script)
         time.sleep(SETTLE_S)
@@ -196,6 +236,20 @@ def _round(
             row |= {name: last[name] for name in ("us_mean", "us_p99", "model", "kernel", "shared_memory")}
         rows.append(row)
     return rows
+
+
+def starts(playwright: Playwright, microphone: Path, address: str, rounds: int = 5) -> list[dict[str, Any]]:
+    """Rows system, start_ms of each of `STARTS`: from the beginning of an empty page's load to sound out of the node,
+    enhanced, with nothing in any cache; medians of so many browsers in turn.
+    """
+    times: dict[str, list[float]] = {system: [] for system in STARTS}
+    for _ in range(rounds):
+        for system, script in STARTS.items():
+            browser, page, _ = _open(playwright, microphone, address)
+            page.evaluate(_START % script)
+            times[system].append(page.evaluate(_HEARD))
+            browser.close()
+    return [{"system": system, "start_ms": sorted(found)[rounds // 2]} for system, found in times.items()]
 
 
 # Of one hop at a time: as often as it can, and every 10 ms, the thread asleep between; medians, us.
@@ -282,15 +336,18 @@ def paced_peers(playwright: Playwright, microphone: Path, folder: Path) -> list[
     return rows
 
 
-def measure(seconds: float, folder: Path, playwright: Playwright, rounds: int = 1) -> dict[str, list[dict[str, Any]]]:
-    """The rows `live_cpu` and `paced` of bench.json."""
+def measure(
+    seconds: float, folder: Path, playwright: Playwright, rounds: int = 1, systems: Sequence[str] = tuple(SYSTEMS)
+) -> dict[str, list[dict[str, Any]]]:
+    """The rows `live_cpu`, `starts` and `paced` of bench.json."""
     microphone = folder / "live.wav"
     soundfile.write(
         microphone, *soundfile.read(ROOT / "dist" / "site" / "sample.flac", dtype="int16"), subtype="PCM_16"
     )
     with served(folder) as addresses:
         return {
-            "live_cpu": live_cpu(playwright, microphone, addresses, seconds, rounds),
+            "live_cpu": live_cpu(playwright, microphone, addresses, seconds, rounds, systems),
+            "starts": starts(playwright, microphone, addresses[True]),
             "paced": [
                 *paced(playwright, microphone, addresses[True], ("default", "tiny")),
                 *paced_peers(playwright, microphone, folder),
@@ -308,6 +365,9 @@ def show(result: dict[str, list[dict[str, Any]]]) -> None:
         if "hops" in row:
             text += f", {row['us_mean']:.0f} us a hop (p99 {row['us_p99']:.0f}), {row['lost_ms']:.0f} ms lost"
         print(text)
+    print("from an empty page to enhanced sound, nothing in any cache")
+    for row in result["starts"]:
+        print(f"  {row['system']:44} {row['start_ms']:6.0f} ms")
     print("one hop, median us: in a row / one every 10 ms")
     for row in result["paced"]:
         print(f"  {row['name']:44} {row['us_hot']:6.0f} / {row['us_paced']:6.0f}")
@@ -318,10 +378,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60, help="of live sound for each system")
     parser.add_argument("--rounds", type=int, default=1, help="medians of so many")
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=tuple(SYSTEMS), metavar="NAME")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        result = measure(arguments.seconds, Path(folder), playwright, arguments.rounds)
+        result = measure(arguments.seconds, Path(folder), playwright, arguments.rounds, arguments.systems)
     if arguments.out:
         arguments.out.write_text(json.dumps(result, indent=1) + "\n")
     show(result)
