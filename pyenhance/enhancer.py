@@ -246,14 +246,14 @@ class Enhancer:
             `backlog` is negative or no finite number; the state stays as it was.
         """
         begin = perf_counter_ns()
-        has_lean = self.model.network.spec.has_lean
+        saves_effort = self.model.network.spec.saves_effort
         if self._timing is not None and not lean:
             out = self.render(self.estimate(hops, backlog=backlog))
             self._lean_hops += len(hops) - self._stream.full_frames
         else:
             waiting, effort = self._chosen(backlog)
             leaving = self._leave(hops)
-            if lean and not has_lean:
+            if lean and not saves_effort:
                 out = self._process_held(hops)
                 self._lean_hops += len(hops)
             else:

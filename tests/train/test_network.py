@@ -89,9 +89,10 @@ def _simulated(
     features: np.ndarray,
     backlog: torch.Tensor | None = None,
     choose: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    held: torch.Tensor | None = None,
 ) -> dict[str, np.ndarray]:
     """Outputs of all layers as numpy's network has them, shape (K, units)."""
-    outputs = network.run(torch.from_numpy(features)[None], backlog, choose)
+    outputs = network.run(torch.from_numpy(features)[None], backlog, choose, held=held)
     found = {}
     for layer in network.spec.layers:
         x = outputs[layer.name][:, 0]
@@ -118,7 +119,8 @@ def test_any_list_of_layers_is_simulated_as_numpy_computes_it(spec: NetworkSpec,
     features = random_features(spec, np.random.default_rng(seed))
     numpy = nn.Network(spec, export.int8_tensors(network))
     expected = numpy(features, numpy.new_memory(), effort="auto")
-    assert_agree(spec, expected, _simulated(network, features, choose=chosen))
+    once = torch.ones(len(features), 1)
+    assert_agree(spec, expected, _simulated(network, features, choose=chosen, held=once))
 
 
 def _slow_gru(layer: GRU, x: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
@@ -166,7 +168,7 @@ def test_any_sequence_of_choices_is_simulated_as_numpy_computes_it(
         frames.append(numpy(frame[None], memory, 2.5, "full" if full else "lean"))
     expected = {name: np.concatenate([frame[name] for frame in frames]) for name in numpy.layers}
     share = torch.tensor(choices, dtype=torch.float32)[:, None]
-    found = _simulated(network, features, torch.full((1, len(choices)), 2.5), lambda _: share)
+    found = _simulated(network, features, torch.full((1, len(choices)), 2.5), lambda _: share, 2 * (1 - share))
     if spec.has_lean:  # numpy's says what was done, torch's what it would have chosen
         found[ARBITRATOR] = expected[ARBITRATOR]
     assert_agree(spec, expected, found)
