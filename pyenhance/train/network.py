@@ -253,8 +253,8 @@ class Recurrence(torch.autograd.Function):
     """The recurrent half of a GRU over a whole sequence, with its gradient written out.
 
     With a share s of a full frame, h' = h + s (1 - z) (n - h) for the units that lean frames hold: what a full and a
-    lean step make of h, blended. With `hold`, steps of int8 of shape (T, B), what is seen of h, and returned, is what is
-    passed on of it (`LayerSpec.hold`); its gradient is that of h.
+    lean step make of h, blended. With `hold`, steps of int8 of shape (T, B), what is seen of h, and returned, is what
+    is passed on of it (`LayerSpec.hold`); its gradient is that of h.
 
     Autograd over single steps costs some forty small operations a step; here a step is one matrix product and a handful
     of element-wise operations each way, and everything that does not depend on the next step is done for all at once.
