@@ -314,15 +314,15 @@ static void add_changes(const struct affine *a, int count, const int16_t *at, co
     room -= size;
   }
   ends[groups++] = (int16_t)count;
-  for (int m = 0; m < a->rows; m += 4 * LANES) {
-    const int8_t *w = strips(a) + (intptr_t)(m / STRIP) * a->columns * STRIP + m % STRIP;
+  for (int m = 0; m < a->rows; m += STRIP) {
+    const int8_t *w = strips(a) + (intptr_t)m * a->columns;
     for (int k = 0, g = 0; g < groups; g++) {
-      shorts part[4] = {0};
+      shorts part[STRIP / LANES] = {0};
       for (; k < ends[g]; k++) {
         __builtin_prefetch(w + at[k + AHEAD] * STRIP);
-        for (int j = 0; j < 4; j++) part[j] = add_times(part[j], w + at[k] * STRIP + j * LANES, by[k]);
+        for (int j = 0; j < STRIP / LANES; j++) part[j] = add_times(part[j], w + at[k] * STRIP + j * LANES, by[k]);
       }
-      for (int j = 0; j < 4; j++) add_wide(a->sums + m + j * LANES, part[j]);
+      for (int j = 0; j < STRIP / LANES; j++) add_wide(a->sums + m + j * LANES, part[j]);
     }
   }
 }

@@ -10,7 +10,6 @@ import argparse
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from ..align import padded, trimmed
 from ..dsp import HOP, SAMPLE_RATE
 from ..enhancer import Enhancer
 from ..measure import gain_loss
-from ..model import Model, load_model, write_weights
+from ..model import Model, load_model, with_hold, write_weights
 from ..model.diff import write_whole
 from ..nn import BACKLOG, INPUT, KINDS, LayerSpec, NetworkSpec
 from .amortize import MACHINES, Devices, drawn_stalls
@@ -30,18 +29,6 @@ from .initial import KEPT
 
 _MS_PER_HOP = 1000 * HOP / SAMPLE_RATE
 _CHOICES = ("full", "auto", "lean")
-
-
-def with_hold(spec: NetworkSpec, steps: int) -> NetworkSpec:
-    """The same layers, of which all that others see hold `steps` steps of int8 (`LayerSpec.hold`).
-
-    Raises
-    ------
-    ValueError
-        `steps` is out of range, or layers cannot hold: they have a lean part, or stand beside ones that go backward.
-    """
-    seen = {source for layer in spec.layers for source in layer.sources}
-    return replace(spec, layers=tuple(replace(x, hold=steps if x.name in seen else 0) for x in spec.layers))
 
 
 def held_model(model: Model, steps: int) -> bytes:
