@@ -127,10 +127,10 @@ def test_what_a_field_cannot_take_is_refused(changes: dict, message: str) -> Non
 def test_structures_of_another_name_are_refused() -> None:
     affine = fill("affine", **_affine())
     source = fill("source", **{"from": np.zeros((1, 4), np.float32), "width": 4, "stride": 4})
-    nothing = dict.fromkeys(("layers", "seen", "second", "sums", "gates", "backlog"))
+    nothing = dict.fromkeys(("layers", "seen", "second", "sums", "gates", "backlog", "changed"))
     for wrong in (affine, array("affine", [affine]), np.zeros(4, np.float32)):
         with pytest.raises(TypeError, match="network: layers is"):
-            fill("network", num_layers=1, arbitrator=-1, **nothing | {"layers": wrong})
+            fill("network", num_layers=1, arbitrator=-1, holds=False, **nothing | {"layers": wrong})
     with pytest.raises(TypeError):
         array("affine", [source])
 
