@@ -113,11 +113,11 @@ def test_models_without_a_lean_part_run_full(kernel: str) -> None:
 def test_layers_that_hold_on_a_stream(kernel: str, tmp_path: Path) -> None:
     """Held once where nothing waits, twice where hops do; any split, live, and between streams of one model."""
     path = tmp_path / "held.safetensors"
-    plain = read_weights(small_weights(SignalSpec()))
-    path.write_bytes(write_weights(plain.signal, with_hold(plain.spec, 4), plain.tensors))
+    plain = load_model("tiny", kernel)
+    path.write_bytes(write_weights(plain.signal, with_hold(plain.network.spec, 6), plain.tensors))
     model = load_model(str(path), kernel)
     full, stats = _run(model, 3)
-    np.testing.assert_array_equal(full, _run(load_model(small_weights(SignalSpec()), kernel), 3)[0])
+    np.testing.assert_array_equal(full, _run(plain, 3)[0])
     once, twice = _run(model, 3, backlog=0), _run(model, 3, backlog=1)
     assert stats["full_share"] == once[1]["full_share"] == 1 and twice[1]["full_share"] == 0
     assert (once[0] != full).any() and (twice[0] != once[0]).any()
