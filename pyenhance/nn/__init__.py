@@ -14,6 +14,7 @@ from .spec import (
     KINDS,
     LayerSpec,
     NetworkSpec,
+    steps_held,
 )
 
 __all__ = [
@@ -41,4 +42,5 @@ __all__ = [
     "multiply",
     "quantize_activation",
     "quantize_weight",
+    "steps_held",
 ]
