@@ -66,8 +66,8 @@ class Enhancer:
     strength_db : float or None
         Largest attenuation in dB; 0 leaves the signal untouched, None sets no limit. May be set while running.
     effort : str
-        Of a model with a lean part or whose layers hold, for sound of which no backlog is given: "full", or "auto",
-        where the model's arbitrator chooses for each frame, and layers hold, as if no sound waited.
+        Of a model with a lean part, for sound of which no backlog is given: "full", or "auto", where the model's
+        arbitrator chooses for each frame as if no sound waited.
 
     Attributes
     ----------
@@ -229,12 +229,11 @@ class Enhancer:
         ----------
         hops : ndarray, shape (K, 480), float32, K >= 1, finite
         lean : bool
-            Catch up: a model with a lean part runs that alone, one whose layers hold holds them twice; others hold the
-            last gains, no comb filter and no network, at about a tenth of the cost.
+            Catch up: a model with a lean part runs that alone; others hold the last gains, no comb filter and no
+            network, at about a tenth of the cost.
         backlog : float, optional
             Hops that wait, these not counted: the arbitrator of a model with a lean part chooses for each frame, by the
-            sound and by this; layers that hold do so once, or twice from a hop on. None: as the enhancer's `effort`
-            says. Other models run as ever.
+            sound and by this. None: as the enhancer's `effort` says. Models without a lean part run as ever.
 
         Returns
         -------
@@ -247,14 +246,14 @@ class Enhancer:
             `backlog` is negative or no finite number; the state stays as it was.
         """
         begin = perf_counter_ns()
-        saves_effort = self.model.network.spec.saves_effort
+        has_lean = self.model.network.spec.has_lean
         if self._timing is not None and not lean:
             out = self.render(self.estimate(hops, backlog=backlog))
             self._lean_hops += len(hops) - self._stream.full_frames
         else:
             waiting, effort = self._chosen(backlog)
             leaving = self._leave(hops)
-            if lean and not saves_effort:
+            if lean and not has_lean:
                 out = self._process_held(hops)
                 self._lean_hops += len(hops)
             else:
@@ -366,9 +365,9 @@ class Enhancer:
         Returns
         -------
         dict
-            hops, full_hops and lean_hops (lean part alone, outputs held twice, or gains held), full_share, mean and max
-            microseconds a hop, model, the kernels of its network and of the signal path, and of the last hop:
-            pitch_period in samples, pitch_corr, voice activity and the band gains.
+            hops, full_hops and lean_hops (lean part alone, or gains held), full_share, mean and max microseconds a hop,
+            model, the kernels of its network and of the signal path, and of the last hop: pitch_period in
+            samples, pitch_corr, voice activity and the band gains.
         """
         facts = self._facts
         return {

@@ -68,11 +68,11 @@ class LiveEngine:
     def _lay_out(self) -> None:
         """The blocks, which are the compiled stream's own where there is one."""
         signal, compiled = self.enhancer.model.signal, self.enhancer.compiled
-        saves_effort = self.enhancer.model.network.spec.saves_effort
+        has_lean = self.enhancer.model.network.spec.has_lean
         self.latency_samples, self.num_bands = signal.latency_samples, signal.num_bands
         if compiled is not None and self.max_hops <= len(compiled.input):
             self.input, self.output, self.facts = compiled.input.ravel(), compiled.output.ravel(), compiled.facts
-            self.entry, self.address = (0, 0) if saves_effort else (compiled.entry, compiled.address)
+            self.entry, self.address = (0, 0) if has_lean else (compiled.entry, compiled.address)
         else:
             self.input, self.output = (np.zeros(self.max_hops * HOP, np.float32) for _ in range(2))
             self.facts = np.zeros(3 + self.num_bands, np.float32)

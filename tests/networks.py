@@ -20,7 +20,7 @@ WIDTHS = {"dense": 5, "conv1": 6, "conv2": 7, "gru": 8, "gain_gru": 9, "strength
 @st.composite
 def network_specs(draw: st.DrawFn) -> NetworkSpec:
     """Up to seven layers on one another, on the features and on the backlog, of any width and any activation that their
-    kind allows; with lean parts where an arbitrator is among them; and some hold."""
+    kind allows; with lean parts where an arbitrator is among them."""
     hidden: list[str] = []
     widths: dict[str, int] = {}
     layers: list[LayerSpec] = []
@@ -46,9 +46,7 @@ def network_specs(draw: st.DrawFn) -> NetworkSpec:
         parts = bands if bands > 1 else draw(st.sampled_from([1, 2, 6, 12]))
         units = parts * draw(st.integers(1, max(1, 37 // parts)))
         lean = draw(st.integers(0, units - 1)) if facts.lean and index > arbitrator else 0
-        hold = draw(st.sampled_from([0, 0, 1, 7, 30])) if activation in HIDDEN and not lean else 0
-        shape = (tuple(sources), units, activation, frames, lean, bands, reach)
-        layers.append(LayerSpec(f"l{index}", kind, *shape, hold=hold))
+        layers.append(LayerSpec(f"l{index}", kind, tuple(sources), units, activation, frames, lean, bands, reach))
         widths[layers[-1].name] = units
         if activation in HIDDEN:
             hidden.append(layers[-1].name)
@@ -100,8 +98,7 @@ def assert_agree(spec: NetworkSpec, expected: Mapping[str, np.ndarray], found: M
 
     A value on the edge between two int8 steps may round either way; from there on two runs differ. So a layer is
     compared in those frames in which all that it sees and remembers, and what the arbitrator chose, is the same: whole
-    numbers within one step, and hardly ever apart; others to float32's last digits. A layer that holds remembers what
-    it passed on, and a value on the edge of what it holds may be passed on, or not.
+    numbers within one step, and hardly ever apart; others to float32's last digits.
 
     Returns
     -------
@@ -122,13 +119,13 @@ def assert_agree(spec: NetworkSpec, expected: Mapping[str, np.ndarray], found: M
         doubt = np.any([apart[name] for name in (*layer.sources, *((ARBITRATOR,) if layer.lean else ()))], 0)
         if KINDS[layer.kind].frames:
             doubt = np.convolve(doubt, np.ones(layer.frames))[:frames] > 0
-        if layer.hold or (not KINDS[layer.kind].frames and spec.memory[layer.name][1] != (0,)):
+        elif spec.memory[layer.name][1] != (0,):
             along = slice(None, None, -1 if layer.backward else 1)
             before = np.concatenate(([False], moved[along][:-1]))
             doubt = np.logical_or.accumulate(doubt[along] | before)[along]
         clear = difference[~doubt]
         if hidden:
-            assert clear.max(initial=0) <= 1 + 2 * layer.hold, layer
+            assert clear.max(initial=0) <= 1, layer
             assert (expected[layer.name] == np.rint(expected[layer.name])).all(), layer
             edges, values = edges + int((clear > 0).sum()), values + clear.size
         else:

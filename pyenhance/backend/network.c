@@ -3,8 +3,7 @@
 // [-127, 127] held in float32. Apart from the products it is plain C, which compilers turn into SIMD.
 
 // Of each machine: `weights`, 16 of a row; `cells`, 16 activations; `lanes`, parts of a sum of their products. And
-// row_of_floats, a row times features, sixteen sums at a time: compilers convert the weights one by one. And `shorts`,
-// sums of LANES rows in 16 bits, for products of one input with a column of weights.
+// row_of_floats, a row times features, sixteen sums at a time: compilers convert the weights one by one.
 #if defined(__wasm_simd128__)
 #include <wasm_simd128.h>
 enum { TURNS = 1 };  // four rows take turns in memory, 16 weights each
@@ -40,16 +39,6 @@ static inline void store_sums(int32_t *to, const lanes *s) {
   wasm_v128_store(to, wasm_i32x4_add(wasm_i32x4_shuffle(a, b, 0, 1, 4, 5), wasm_i32x4_shuffle(a, b, 2, 3, 6, 7)));
 }
 
-enum { LANES = 8 };
-typedef v128_t shorts;
-static inline shorts add_times(shorts sum, const int8_t *w, int by) {
-  return wasm_i16x8_add(sum, wasm_i16x8_mul(wasm_i16x8_load8x8(w), wasm_i16x8_splat(by)));
-}
-static inline void add_wide(int32_t *to, shorts s) {
-  wasm_v128_store(to, wasm_i32x4_add(wasm_v128_load(to), wasm_i32x4_extend_low_i16x8(s)));
-  wasm_v128_store(to + 4, wasm_i32x4_add(wasm_v128_load(to + 4), wasm_i32x4_extend_high_i16x8(s)));
-}
-
 static inline float row_of_floats(const int8_t *w, const float *x, int inputs) {
   v128_t sum[4] = {0};
   for (int k = 0; k < inputs; k += 16) {
@@ -83,18 +72,6 @@ static inline void store_sums(int32_t *to, const lanes *s) {
   __m128i low = _mm256_castsi256_si128(sum), high = _mm256_extracti128_si256(sum, 1);
   _mm_storeu_si128((__m128i *)to, _mm_add_epi32(low, high));
 }
-enum { LANES = 16 };
-typedef __m256i shorts;
-static inline shorts add_times(shorts sum, const int8_t *w, int by) {
-  return _mm256_add_epi16(sum, _mm256_mullo_epi16(load_weights(w), _mm256_set1_epi16((int16_t)by)));
-}
-static inline void add_wide(int32_t *to, shorts s) {
-  __m256i *low = (__m256i *)to, *high = (__m256i *)(to + 8);
-  __m256i a = _mm256_cvtepi16_epi32(_mm256_castsi256_si128(s)),
-          b = _mm256_cvtepi16_epi32(_mm256_extracti128_si256(s, 1));
-  _mm256_storeu_si256(low, _mm256_add_epi32(_mm256_loadu_si256(low), a));
-  _mm256_storeu_si256(high, _mm256_add_epi32(_mm256_loadu_si256(high), b));
-}
 static inline __m256 eight_floats(const int8_t *w, const float *x) {
   __m256 wide = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)w)));
   return _mm256_mul_ps(wide, _mm256_loadu_ps(x));
@@ -110,17 +87,6 @@ static inline float row_of_floats(const int8_t *w, const float *x, int inputs) {
   return all[0] + all[2] + (all[1] + all[3]);
 }
 #else
-enum { LANES = 8 };
-typedef int8_t eight_bytes __attribute__((vector_size(8)));
-typedef int16_t shorts __attribute__((vector_size(16)));
-static inline shorts add_times(shorts sum, const int8_t *w, int by) {
-  eight_bytes row;
-  __builtin_memcpy(&row, w, sizeof row);
-  return sum + __builtin_convertvector(row, shorts) * (int16_t)by;
-}
-static inline void add_wide(int32_t *to, shorts s) {
-  for (int k = 0; k < LANES; k++) to[k] += s[k];
-}
 static inline float row_of_floats(const int8_t *w, const float *x, int inputs) {
   float part[16] = {0}, sum = 0;
   for (int k = 0; k < inputs; k += 16)
@@ -260,95 +226,6 @@ static void products(const struct affine *a, const cell *x, int stride, int coun
   }
 }
 
-// In whole lines of the caches.
-static inline int8_t *strips(const struct affine *a) {
-  return (int8_t *)(((uintptr_t)a->strips + STRIP - 1) & ~(uintptr_t)(STRIP - 1));
-}
-
-// The weights once more, column after column of each strip of rows.
-static void lay_strips(const struct affine *a) {
-  for (int m = 0; m < a->rows; m++) {
-    const int8_t *row = a->weight + (intptr_t)(TURNS ? (m & ~3) * a->columns + (m & 3) * 16 : m * a->columns);
-    int8_t *strip = strips(a) + (intptr_t)(m / STRIP) * a->columns * STRIP + m % STRIP;
-    for (int k = 0; k < a->columns; k++) strip[k * STRIP] = row[TURNS ? (k & ~15) * 4 + (k & 15) : k];
-  }
-}
-
-// Which of the numbers have changed since the last ones, and by how much; they become the last ones. A bit for each,
-// of 64 at a time: fewer branches are mispredicted.
-static int find_changes(const cell *restrict x, cell *restrict last, int columns, int16_t *at, int16_t *by) {
-  int count = 0;
-  for (int first = 0; first < columns; first += 64) {
-    int width = columns - first < 64 ? columns - first : 64;
-    uint8_t differs[64];
-    uint64_t bits = 0, eight;
-    for (int k = 0; k < width; k++) differs[k] = x[first + k] != last[first + k];
-    for (int k = 0; k < width; k += 8) {
-      __builtin_memcpy(&eight, differs + k, 8);
-      bits |= (eight * 0x0102040810204080u >> 56) << k;
-    }
-    for (; bits; bits &= bits - 1) {
-      int k = first + __builtin_ctzll(bits);
-      at[count] = (int16_t)k;
-      by[count++] = (int16_t)(x[k] - last[k]);
-    }
-    for (int k = 0; k < width; k++) last[first + k] = x[first + k];
-  }
-  return count;
-}
-
-enum { AHEAD = 12 };  // columns that are on their way from memory
-
-enum { MOST_OF_SHORTS = 32767 / 127 };  // the sum of so large inputs times any weights is within 16 bits
-
-// Adds to the sums that are kept of the last inputs what the changes of `count` of them make.
-static void add_changes(const struct affine *a, int count, const int16_t *at, const int16_t *by, int16_t *ends) {
-  int groups = 0, room = 0;
-  for (int k = 0; k < count; k++) {
-    int size = by[k] < 0 ? -by[k] : by[k];
-    if (size > room) {
-      ends[groups] = (int16_t)k;
-      groups += k > 0;
-      room = MOST_OF_SHORTS;
-    }
-    room -= size;
-  }
-  ends[groups++] = (int16_t)count;
-  for (int m = 0; m < a->rows; m += STRIP) {
-    const int8_t *w = strips(a) + (intptr_t)m * a->columns;
-    for (int k = 0, g = 0; g < groups; g++) {
-      shorts part[STRIP / LANES] = {0};
-      for (; k < ends[g]; k++) {
-        __builtin_prefetch(w + at[k + AHEAD] * STRIP);
-        for (int j = 0; j < STRIP / LANES; j++) part[j] = add_times(part[j], w + at[k] * STRIP + j * LANES, by[k]);
-      }
-      for (int j = 0; j < STRIP / LANES; j++) add_wide(a->sums + m + j * LANES, part[j]);
-    }
-  }
-}
-
-// All sums of a matrix and what it sees. Where inputs may stay as they were, what was computed of the last ones is
-// kept: sums are exact, so it does not matter which way they were come by. Where most inputs have changed, anew is
-// quicker.
-static const int32_t *sums_of(const struct network *n, const struct affine *a, const cell *x, int effort) {
-  int32_t *known = a->known;
-  if (!a->strips || effort == FULL) {
-    if (a->strips) known[1] = 0;
-    products(a, x, 0, 1, n->sums, 0, a->rows);
-    return n->sums;
-  }
-  if (!known[0]) lay_strips(a);
-  cell *last = a->last;
-  int16_t *at = n->changed, *by = at + a->columns, *ends = by + a->columns;
-  int count = find_changes(x, last, a->columns, at, by);
-  if (!known[1] || 4 * count > 3 * a->columns)
-    products(a, x, 0, 1, a->sums, 0, a->rows);
-  else
-    add_changes(a, count, at, by, ends);
-  known[0] = known[1] = 1;
-  return a->sums;
-}
-
 static void to_values(const int32_t *restrict sums, const float *restrict scale, const float *restrict bias,
                       float *restrict out, int n) {
   for (int m = 0; m < n; m++) out[m] = (float)sums[m] * scale[m] + bias[m];
@@ -358,14 +235,10 @@ static void to_values(const int32_t *restrict sums, const float *restrict scale,
 static inline int at_once(const struct layer *l, int b) { return l->bands - b < AT_ONCE ? l->bands - b : AT_ONCE; }
 
 // The same weights for all bands, a bias of each one's own.
-static void affine(const struct network *n, const struct layer *l, float *out, int effort) {
+static void affine(const struct network *n, const struct layer *l, float *out) {
   const struct affine *a = l->affines;
   int channels = l->units / l->bands, stride;
   const cell *x = windows(n, l, &stride);
-  if (l->bands == 1) {
-    to_values(sums_of(n, a, x, effort), a->scale, a->bias, out, l->units);
-    return;
-  }
   for (int b = 0; b < l->bands; b += AT_ONCE) {
     int count = at_once(l, b);
     products(a, x + b * stride, stride, count, n->sums, 0, a->rows);
@@ -400,20 +273,14 @@ static void step(const struct affine *hidden, const int32_t *restrict sums, floa
 }
 
 // PyTorch's gated recurrent unit, once for each band; h stays float, its copy that meets the weights is int8. The first
-// `updated` channels take a step, the others hold their state. `passed` is what is seen of it, if the layer holds.
-static void gru(const struct network *n, const struct layer *l, int updated, float *h, const float *passed, float *out,
-                int effort) {
+// `updated` channels take a step, the others hold their state.
+static void gru(const struct network *n, const struct layer *l, int updated, float *h, float *out) {
   int channels = l->units / l->bands, inputs = l->inputs / l->bands;
   const struct affine *input = l->affines, *hidden = l->affines + 1;
   const cell *seen = n->seen;
   cell *state = n->second;
   for (int k = 0; k < l->units; k++) out[k] = quantise(h[k]);
-  to_cells(state, l->hold ? passed : out, l->units);
-  if (l->bands == 1 && updated == channels) {
-    to_values(sums_of(n, input, seen, effort), input->scale, input->bias, n->gates, 3 * channels);
-    step(hidden, sums_of(n, hidden, state, effort), n->gates, channels, channels, h, out);
-    return;
-  }
+  to_cells(state, out, l->units);
   // Rows of one gate follow those of another: all of them at once, or a part of each.
   int gates = updated < channels ? 3 : 1, end = updated < channels ? updated : 3 * channels;
   for (int b = 0; b < l->bands; b += AT_ONCE) {
@@ -434,31 +301,15 @@ static void gru(const struct network *n, const struct layer *l, int updated, flo
   }
 }
 
-// By how many of their steps outputs are held; as `spec.steps_held` has it.
-static inline int steps_held(int effort, float backlog) {
-  return effort == FULL ? 0 : effort == LEAN || backlog >= 1 ? 2 : 1;
-}
-
-// Of outputs, what is passed on: those that are further than so many steps from what was last passed on of them.
-static void pass_on(float *restrict out, float *restrict passed, int units, float steps) {
-  for (int k = 0; k < units; k++) {
-    float far = out[k] - passed[k];
-    passed[k] = far > steps || far < -steps ? out[k] : passed[k];
-    out[k] = passed[k];
-  }
-}
-
 // Shares of 1, 4, 16 and 64 hops, at most 1.
 static void show_backlog(float *to, float hops) {
   for (int k = 0; k < BACKLOG_WIDTH; k++, hops *= 0.25f) to[k] = quantise(clamp(hops, 0, 1));
 }
 
-// Whether a frame is a full one: what the arbitrator says, or is made to say; without one, if outputs are not held
-// twice.
-static inline int is_full(const struct network *n, int t, int effort, float backlog) {
-  if (n->arbitrator < 0) return !n->holds || steps_held(effort, backlog) < 2;
+// Whether a frame is a full one: what the arbitrator says, or is made to say.
+static inline int is_full(const struct network *n, int t) {
   const struct layer *arbitrator = n->layers + n->arbitrator;
-  return arbitrator->out[t * arbitrator->stride] > 0.5f;
+  return n->arbitrator < 0 || arbitrator->out[t * arbitrator->stride] > 0.5f;
 }
 
 // Layer after layer, each over all frames, so that its weights are read from memory once.
@@ -466,7 +317,7 @@ static void run_layers(const struct network *n, float *memory, int frames, float
   show_backlog(n->backlog, backlog);
   for (const struct layer *l = n->layers; l < n->layers + n->num_layers; l++) {
     for (int t = 0; t < frames; t++) {
-      float *out = l->out + t * l->stride, *own = memory + l->memory, *passed = memory + l->passed;
+      float *out = l->out + t * l->stride, *own = memory + l->memory;
       if (l->floats)
         affine_floats(l->affines, l->sources->from + t * l->sources->stride, out);
       else
@@ -475,17 +326,12 @@ static void run_layers(const struct network *n, float *memory, int frames, float
         case DENSE:
         case CONV:
         case BAND_CONV:
-          if (!l->floats) affine(n, l, out, effort);
+          if (!l->floats) affine(n, l, out);
           activate(out, l->units, l->activation);
           break;
         case GRU:
-        case BAND_GRU: {
-          int updated = l->lean && !is_full(n, t, effort, backlog) ? l->lean : l->units / l->bands;
-          gru(n, l, updated, own, passed, out, effort);
-          break;
-        }
+        case BAND_GRU: gru(n, l, l->lean && !is_full(n, t) ? l->lean : l->units / l->bands, own, out); break;
       }
-      if (l->hold) pass_on(out, passed, l->units, (float)(steps_held(effort, backlog) * l->hold));
       if (l - n->layers == n->arbitrator && effort != AUTO) *out = effort == FULL;
     }
   }

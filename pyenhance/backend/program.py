@@ -8,7 +8,7 @@ import numpy as np
 from ..nn.layers import Affine, Layer
 from ..nn.network import Network, check_effort
 from ..nn.spec import ACTIVATIONS, ARBITRATOR, BACKLOG, BACKLOG_WIDTH, EFFORTS, INPUT, KINDS, LayerSpec
-from .structures import BANDS_AT_ONCE, BLOCK_HOPS, STRIP, array, fill
+from .structures import BANDS_AT_ONCE, BLOCK_HOPS, array, fill
 
 _SUMS, _COLUMNS = 4, 16  # rows and columns come in multiples of these
 
@@ -58,7 +58,7 @@ class Program:
         for name in self.given:
             self._outputs[name] = self._room(name)
         for name, layer in run.items():
-            own = [self._affine(affine, layer, number) for number, affine in enumerate(layer.affines)]
+            own = [self._affine(affine, layer.integers) for affine in layer.affines]
             self.layers[name] = self._layer(name, layer, own)
             affines += own
         self.structure = fill(
@@ -71,18 +71,15 @@ class Program:
             sums=np.zeros(BANDS_AT_ONCE * max(affine.rows for affine in affines), np.int32),
             gates=np.zeros(BANDS_AT_ONCE * max(affine.rows for affine in affines), np.float32),
             backlog=backlog,
-            changed=np.zeros((3, max(affine.columns for affine in affines) + 1), np.int16),
             arbitrator=list(self.layers).index(ARBITRATOR) if self.spec.has_lean else -1,
-            holds=bool(self.spec.passed_on),
         )
         self._address = ctypes.addressof(self.structure)
 
     def _room(self, name: str) -> np.ndarray:
         return np.zeros((BLOCK_HOPS, _padded(self.spec.widths[name], _SUMS)), np.float32)
 
-    def _affine(self, affine: Affine, layer: Layer, number: int) -> ctypes.Structure:
+    def _affine(self, affine: Affine, integers: bool) -> ctypes.Structure:
         outputs, inputs = affine.weight.shape
-        integers = layer.integers
         rows, columns = self.padded(affine.weight)
         weight = np.zeros((rows, columns), np.int8)
         weight[:outputs, :inputs] = affine.weight
@@ -91,19 +88,7 @@ class Program:
         self.matrices.append((weight, affine.weight))
         scale, bias = np.zeros(rows, np.float32), np.zeros(max(rows, len(affine.bias)), np.float32)
         scale[:outputs], bias[: len(affine.bias)] = affine.scale, affine.bias
-        room: dict[str, np.ndarray | None] = dict.fromkeys(("strips", "last", "sums", "known"))
-        if self._may_stay(layer.spec, number) and outputs >= STRIP // 2:
-            padded = _padded(rows, STRIP)
-            room["strips"] = np.zeros(padded * columns + STRIP, np.int8)
-            room["last"], room["sums"] = np.zeros(columns, np.int16), np.zeros(padded, np.int32)
-            room["known"] = np.zeros(2, np.int32)
-        return fill("affine", weight=weight, scale=scale, bias=bias, rows=rows, columns=columns, **room)
-
-    def _may_stay(self, spec: LayerSpec, number: int) -> bool:
-        """Whether inputs of a layer's matrix may stay as they were: a source holds, or the GRU whose state it meets."""
-        if spec.bands > 1 or spec.lean:
-            return False
-        return bool(spec.hold) if number else any(source in self.spec.passed_on for source in spec.sources)
+        return fill("affine", weight=weight, scale=scale, bias=bias, rows=rows, columns=columns)
 
     def _seen(self, spec: LayerSpec) -> int:
         """Cells that a layer sees, with those that the last band's padded columns reach."""
@@ -143,13 +128,11 @@ class Program:
             inputs=self.spec.inputs_of(spec),
             units=spec.units,
             lean=spec.lean,
-            hold=spec.hold,
             stride=out.shape[1],
             num_sources=len(sources),
             sources=array("source", sources),
             affines=array("affine", affines),
             memory=self.spec.memory[name][0].start,
-            passed=self.spec.passed_on[name].start if spec.hold else 0,
             out=out,
         )
 

@@ -23,7 +23,6 @@ enum {
   MENDED = 8,
   BACKLOG_WIDTH = 4,
   AT_ONCE = 2,
-  STRIP = 64,
 };
 enum { DENSE, CONV, GRU, BAND_CONV, BAND_GRU };
 enum { NONE, CLAMP, TANH, SIGMOID };
@@ -77,10 +76,6 @@ struct affine {
   const float *bias;
   int32_t rows;
   int32_t columns;
-  int8_t *strips;
-  void *last;
-  int32_t *sums;
-  int32_t *known;
 };
 
 struct source {
@@ -103,9 +98,7 @@ struct layer {
   int32_t num_sources;
   const struct source *sources;
   const struct affine *affines;
-  int32_t hold;
   int32_t memory;
-  int32_t passed;
   float *out;
 };
 
@@ -118,9 +111,7 @@ struct network {
   int32_t *sums;
   float *gates;
   float *backlog;
-  int16_t *changed;
   int32_t arbitrator;
-  int32_t holds;
 };
 
 struct stream {
@@ -155,4 +146,4 @@ struct stream {
   int32_t full_frames;
 };
 
-enum { LAYOUT = 739753375 };
+enum { LAYOUT = 257695200 };

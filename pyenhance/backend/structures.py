@@ -28,9 +28,6 @@ RECENT_HOPS = 64
 BANDS_AT_ONCE = 2
 """Bands that meet each weight when it is loaded: their sums fit into a processor's registers."""
 
-STRIP = 64
-"""Rows of weights whose sums are kept in registers while the changed inputs pass by."""
-
 CONSTANTS: dict[str, int] = {
     "HOP": HOP,
     "WINDOW": WINDOW,
@@ -53,7 +50,6 @@ CONSTANTS: dict[str, int] = {
     "MENDED": rumble.MENDED_BINS,
     "BACKLOG_WIDTH": BACKLOG_WIDTH,
     "AT_ONCE": BANDS_AT_ONCE,
-    "STRIP": STRIP,
 }
 
 FIELDS: dict[str, dict[str, str]] = {
@@ -106,10 +102,6 @@ FIELDS: dict[str, dict[str, str]] = {
         "bias": "const float *",
         "rows": "int32_t",
         "columns": "int32_t",
-        "strips": "int8_t *",  # [rows / STRIP][columns][STRIP] and STRIP more, where a source holds
-        "last": "void *",  # [columns]: the inputs that `sums` is of
-        "sums": "int32_t *",  # [rows, padded to STRIP]: sums
-        "known": "int32_t *",  # [2]: whether `strips` is laid out, and `sums` is of `last`
     },
     # What a layer sees of another's output, or of the features: `width` numbers a frame, frames `stride` apart.
     "source": {"from": "const float *", "width": "int32_t", "stride": "int32_t"},
@@ -127,9 +119,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "num_sources": "int32_t",
         "sources": "const struct source *",
         "affines": "const struct affine *",
-        "hold": "int32_t",  # steps
         "memory": "int32_t",  # where in the network's memory its own begins
-        "passed": "int32_t",  # and what it last passed on, if it holds
         "out": "float *",  # [frames][stride]
     },
     "network": {
@@ -141,9 +131,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "sums": "int32_t *",  # [AT_ONCE][rows]
         "gates": "float *",  # [AT_ONCE][rows]
         "backlog": "float *",  # [BACKLOG_WIDTH]: as layers see it
-        "changed": "int16_t *",  # [3][columns + 1]: which inputs, by how much, and the ends of groups of them
         "arbitrator": "int32_t",  # which layer; -1 where there are no lean parts
-        "holds": "int32_t",  # whether a layer does
     },
     # One stream: a model, what it remembers, and a block of sound on its way through.
     "stream": {
@@ -182,7 +170,6 @@ FIELDS: dict[str, dict[str, str]] = {
 _SCALARS = {"int32_t": ctypes.c_int32, "float": ctypes.c_float, "double": ctypes.c_double}
 _ARRAYS = {
     "int8_t": (np.int8,),
-    "int16_t": (np.int16,),
     "int32_t": (np.int32,),
     "float": (np.float32, np.complex64),
     "double": (np.float64, np.complex128),

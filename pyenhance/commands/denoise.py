@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
         "--effort",
         choices=("full", "auto"),
         default="full",
-        help="of a model with a lean part or that holds: all on every frame, or as it chooses",
+        help="of a model with a lean part: all of it on every frame, or as its arbitrator chooses",
     )
     denoise.add_argument(
         "--unlinked",

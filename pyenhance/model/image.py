@@ -13,8 +13,8 @@ The file: the length of a JSON header (uint32), the header, and the segments' by
 - weights: {address, tensor, outputs, inputs, rows, columns, turns} of each matrix (see `Program`);
 - stream, network: addresses of the structures; memory: of what the network remembers; dry: of the stream's field;
   input, output, facts: addresses;
-- lean: where a model has a lean part or holds, the addresses of the stream's backlog, effort and full_frames, and the
-  number of each effort; else null;
+- lean: where a model has a lean part, the addresses of the stream's backlog, effort and full_frames, and the number of
+  each effort; else null;
 - state: {name: [address, bytes]} of all that a stream remembers;
 - check: hops of `check_sound`, and the address of what numpy makes of the last of them: an engine whose SIMD is wrong
   is found out before it is heard;
@@ -196,7 +196,7 @@ def write_image(model: Model) -> bytes:
         "memory": memory.array(state.memory),
         "dry": address + field_offsets("stream")[0]["dry"],
         **{part: memory.array(getattr(stream, part)) for part in ("input", "output", "facts")},
-        "lean": _lean_fields(address) if network.spec.saves_effort else None,
+        "lean": _lean_fields(address) if network.spec.has_lean else None,
         "state": {name: [memory.array(value), value.nbytes] for name, value in state.parts().items()},
         "weights": weights,
         "base": BASE,

@@ -76,18 +76,6 @@ def with_lean_part(spec: NetworkSpec, share: float, *, watch: int = 16, after: s
     return replace(spec, layers=spec.layers[:place] + arbitrator + later)
 
 
-def with_hold(spec: NetworkSpec, steps: int) -> NetworkSpec:
-    """The same layers, of which all that others see hold `steps` steps of int8 (`LayerSpec.hold`).
-
-    Raises
-    ------
-    ValueError
-        `steps` is out of range, or layers cannot hold: they have a lean part, or stand beside ones that go backward.
-    """
-    seen = {source for layer in spec.layers for source in layer.sources}
-    return replace(spec, layers=tuple(replace(x, hold=steps if x.name in seen else 0) for x in spec.layers))
-
-
 def with_backward_part(spec: NetworkSpec, units: int) -> NetworkSpec:
     """The same layers, and beside them a GRU that goes backward: for whole recordings, which have a future.
 

@@ -20,7 +20,7 @@ from ..backend import (
 )
 from ..backend.library import load_library
 from ..dsp import Frames, SignalSpec
-from ..nn import ARBITRATOR, Network, steps_held
+from ..nn import ARBITRATOR, Network
 
 
 class HopFacts(NamedTuple):
@@ -123,8 +123,7 @@ class ModelStream:
     Attributes
     ----------
     full_frames : int
-        Of the last call of `process` or `estimate`: frames on which all of the network ran, or did but for outputs that
-        it held once.
+        Of the last call of `process` or `estimate`: frames on which all of the network ran.
     """
 
     def __init__(self, runner: Runner, state: StreamState) -> None:
@@ -188,14 +187,10 @@ class ModelStream:
         self, features: np.ndarray, backlog: float = 0.0, effort: str = "full", ahead: int = 0
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Gains and strengths, shape (K, bands), and voice activity, shape (K,), all in [0, 1]; see `nn.Network`."""
-        spec = self._runner.network.spec
-        names = HEADS + ((ARBITRATOR,) if spec.has_lean else ())
+        names = HEADS + ((ARBITRATOR,) if self._runner.network.spec.has_lean else ())
         outputs = self._runner.layers(features, self.state.memory, names, backlog, effort, ahead)
         chosen = outputs.get(ARBITRATOR)
-        if chosen is not None:
-            self.full_frames = int((chosen > np.float32(0.5)).sum())
-        else:
-            self.full_frames = 0 if spec.passed_on and steps_held(effort, backlog) > 1 else len(features)
+        self.full_frames = len(features) if chosen is None else int((chosen > np.float32(0.5)).sum())
         return outputs["gain"], outputs["strength"], outputs["vad"][:, 0]
 
     def synthesise(

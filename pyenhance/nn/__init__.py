@@ -14,7 +14,6 @@ from .spec import (
     KINDS,
     LayerSpec,
     NetworkSpec,
-    steps_held,
 )
 
 __all__ = [
@@ -42,5 +41,4 @@ __all__ = [
     "multiply",
     "quantize_activation",
     "quantize_weight",
-    "steps_held",
 ]

@@ -27,25 +27,6 @@ _BLOCK_FRAMES = 16
 """Frames that layers over bands take at a time, however many there are: what they work on stays in the caches."""
 
 
-class Passed(NamedTuple):
-    """What a layer that holds has last passed on of its output, and by how many steps it may be off.
-
-    Attributes
-    ----------
-    last : ndarray, shape (units,), float32, whole numbers, updated
-    steps : int
-    """
-
-    last: np.ndarray
-    steps: int
-
-    def on(self, y: np.ndarray) -> None:
-        """Of outputs, shape (K, units), what is passed on; written over them."""
-        for now in y:
-            np.copyto(self.last, now, where=np.abs(now - self.last) > self.steps)
-            now[:] = self.last
-
-
 class _Product:
     """float32 products, in parts where a sum could pass 2^24.
 
@@ -234,22 +215,18 @@ class _Units:
         gates += self._input_bias
         return gates
 
-    def run(self, gates: np.ndarray, h: np.ndarray, out: np.ndarray, seen: np.ndarray | None = None) -> None:
-        """K steps; of a lean part one, and of a layer that holds.
+    def run(self, gates: np.ndarray, h: np.ndarray, out: np.ndarray) -> None:
+        """K steps; of a lean part one.
 
         gates (K, 3, bands, units), the state before them h (bands, all units) -> out (K, bands, units), after each.
-        seen, shape (bands, all units), whole numbers: what is seen of the state; None: all of it.
         """
         integers, hidden = np.empty_like(h), np.empty((3, self._bands, self._units), np.float32)
         sums = hidden.reshape(1, -1) if self._bands == 1 else hidden
         rz, r, z, n = hidden[:2], hidden[0], hidden[1], hidden[2]
         for k in range(len(out)):  # numpy's own iterators take longer
             after = out[k]
-            if seen is None:
-                np.multiply(h, ACTIVATION_LEVELS, out=integers)
-                self._of_hidden(np.rint(integers, out=integers), sums)
-            else:
-                self._of_hidden(seen, sums)
+            np.multiply(h, ACTIVATION_LEVELS, out=integers)
+            self._of_hidden(np.rint(integers, out=integers), sums)
             hidden *= self._hidden_scale
             rz += gates[k, :2]
             sigmoid(rz)
@@ -310,32 +287,15 @@ class GRU:
     def _lean(self) -> _Units:
         return _Units(self.affines, self.spec.lean, self.spec.bands)
 
-    def __call__(
-        self, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None = None, passed: Passed | None = None
-    ) -> np.ndarray:
+    def __call__(self, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None = None) -> np.ndarray:
         """x (K, inputs) int8 values, memory (1, units) float32, updated -> (K, units) int8 values.
 
         full, shape (K,), bool, tells which frames update all units; the others update the first `lean`. None: all do.
-        passed, of a layer that holds: the values returned, and what is seen of the state, are what is passed on.
         A layer that goes backward starts from zeros with the last row, and remembers nothing.
         """
-        if passed is not None:
-            return self._held(x, memory, passed)
         if self.spec.backward:
             return self._forward(x[::-1], np.zeros_like(memory), None)[::-1]
         return self._forward(x, memory, full)
-
-    def _held(self, x: np.ndarray, memory: np.ndarray, passed: Passed) -> np.ndarray:
-        bands, channels = self.spec.bands, self.spec.channels
-        gates = self._all.gates(x.reshape(len(x) * bands, -1))
-        out = np.empty((len(x), bands, channels), np.float32)
-        rows = out.reshape(len(x), -1)
-        for k in range(len(x)):
-            now = slice(k, k + 1)
-            self._all.run(gates[now], memory, out[now], passed.last.reshape(bands, channels))
-            memory[:] = out[k]
-            passed.on(quantize_activation(rows[now]))
-        return rows
 
     def _forward(self, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None) -> np.ndarray:
         out = np.empty((len(x), self.spec.units), np.float32)

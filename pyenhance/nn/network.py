@@ -5,9 +5,9 @@ from functools import cached_property
 
 import numpy as np
 
-from .layers import GRU, LAYERS, Layer, Passed, lay_side_by_side
+from .layers import LAYERS, Layer, lay_side_by_side
 from .quantize import ACTIVATION_LEVELS, quantize_activation
-from .spec import ARBITRATOR, BACKLOG, BACKLOG_WIDTH, EFFORTS, INITIAL, INPUT, KINDS, LayerSpec, NetworkSpec, steps_held
+from .spec import ARBITRATOR, BACKLOG, BACKLOG_WIDTH, EFFORTS, INITIAL, INPUT, KINDS, LayerSpec, NetworkSpec
 
 
 def check_effort(backlog: float, effort: str) -> None:
@@ -42,16 +42,8 @@ def _side_by_side(seen: list[np.ndarray], bands: int) -> np.ndarray:
     return np.concatenate([x.reshape(count, bands, -1) for x in seen], 2).reshape(count, -1)
 
 
-def _run(
-    layer: Layer, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None, passed: Passed | None, ahead: int
-) -> np.ndarray:
+def _run(layer: Layer, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None, ahead: int) -> np.ndarray:
     """A layer over all rows of x; its memory stays as the last `ahead` of them have not yet been."""
-    if passed is not None:  # by streams, which have none ahead
-        if isinstance(layer, GRU):
-            return layer(x, memory, passed=passed)
-        y = layer(x, memory)
-        passed.on(y)
-        return y
     if not ahead or layer.spec.backward or not memory.size:
         return layer(x, memory, full)
     now, later = slice(len(x) - ahead), slice(len(x) - ahead, None)
@@ -82,8 +74,6 @@ def _initial_memory(spec: NetworkSpec, tensors: Mapping[str, np.ndarray]) -> np.
         steps = tensors.get(f"{layer.name}.{INITIAL}")
         if steps is not None:
             memory[spec.memory[layer.name][0]] = steps.ravel() / _per_step(layer)
-            if layer.hold and not KINDS[layer.kind].frames:
-                memory[spec.passed_on[layer.name]] = steps.ravel()
     return memory
 
 
@@ -143,7 +133,7 @@ class Network:
         backlog : float, hops
             Sound that waits: what layers see under the name `BACKLOG`.
         effort : str
-            One of `EFFORTS`; a list that neither has lean parts nor holds runs all of itself whatever it says.
+            One of `EFFORTS`; a list without lean parts runs all of itself whatever it says.
         ahead : int, in [0, K)
             So many of the last frames are a run-up for the layers that go backward: `memory` stays as of the frame
             before them, from which the next call goes on.
@@ -166,13 +156,11 @@ class Network:
         if self._hears_backlog:
             # As memory, frame after frame: layers lay views over what they see.
             outputs[BACKLOG] = np.repeat(backlog_values(backlog)[None], len(features), 0)
-        full, times = None, steps_held(effort, backlog)
+        full = None
         for name, layer in self._laid_out.items():
             place, shape = self.spec.memory[name]
-            remembered, chosen, passed = memory[place].reshape(shape), full if layer.spec.lean else None, None
-            if layer.spec.hold:
-                passed = Passed(memory[self.spec.passed_on[name]], times * layer.spec.hold)
-            outputs[name] = _run(layer, self._inputs(outputs, layer.spec, names), remembered, chosen, passed, ahead)
+            remembered, chosen = memory[place].reshape(shape), full if layer.spec.lean else None
+            outputs[name] = _run(layer, self._inputs(outputs, layer.spec, names), remembered, chosen, ahead)
             if name == ARBITRATOR and self.spec.has_lean:
                 if effort != "auto":
                     outputs[name].fill(effort == "full")

@@ -19,8 +19,7 @@ ARBITRATOR = "arbitrator"
 """The layer that chooses: above 0.5 the frame is a full one, else a lean one. Lists with lean parts have it."""
 
 EFFORTS = ("full", "lean", "auto")
-"""How much is computed of a list with lean parts: the same for all frames, or what the arbitrator chooses for each; and
-how much of one that holds, see `steps_held`."""
+"""How much is computed of a list with lean parts: the same for all frames, or what the arbitrator chooses for each."""
 
 INITIAL = "initial"
 """After its layer's name and a point, the name of the tensor from which a layer that remembers begins."""
@@ -33,22 +32,6 @@ _MAX_SUMMED = 2**31 // 127**2
 """Products of int8 values whose sum surely fits into 32 bits, in which compiled code adds them up."""
 
 _HIDDEN = ("clamp", "tanh")
-_MAX_HOLD = 63
-
-
-def steps_held(effort: str, backlog: float) -> int:
-    """By how many of its `LayerSpec.hold` steps an output is held: what the effort says, and the sound that waits.
-
-    Parameters
-    ----------
-    effort : str
-        One of `EFFORTS`: "full" holds nothing; "auto" holds once `hold`, or twice where a hop or more waits; "lean"
-        twice.
-    backlog : float, hops, >= 0
-    """
-    if effort == "full":
-        return 0
-    return 2 if effort == "lean" or backlog >= 1 else 1
 
 
 @dataclass(frozen=True)
@@ -78,11 +61,6 @@ class LayerSpec:
     lean : int
         Units of a GRU that a lean frame updates: the first so many, by the same weights as a full one; the others
         hold their state, which stays as valid as it was. 0: every frame updates all.
-    hold : int
-        Steps of int8: an output that is not further than that from what was last passed on of it stays as it was, where
-        less than all effort is wanted (`steps_held`). Of inputs that stay as they were a sum need not be added up anew:
-        Neil et al., "Delta networks for optimized recurrent network computation" (ICML 2017), equations 5 and 6. A GRU
-        sees of its own state what it passes on. 0: all of it is passed on.
     """
 
     name: str
@@ -95,7 +73,6 @@ class LayerSpec:
     bands: int = 1
     reach: int = 0
     backward: bool = False
-    hold: int = 0
 
     @property
     def channels(self) -> int:
@@ -221,12 +198,9 @@ class NetworkSpec:
                 raise ValueError(f"layer {layer.name!r}: sees {summed} numbers; accepted: at most {_MAX_SUMMED}")
             if layer.lean:
                 self._check_arbitrator(layer, hidden)
-        for layer in self.layers if self.whole_recordings else ():
-            for what, value in (("lean", layer.lean), ("hold", layer.hold)):
-                if value:
-                    raise ValueError(
-                        f"layer {layer.name!r}: {what} is {value}; accepted: 0 in a list with backward layers"
-                    )
+        if self.whole_recordings and self.has_lean:
+            lean = next(layer for layer in self.layers if layer.lean)
+            raise ValueError(f"layer {lean.name!r}: lean is {lean.lean}; accepted: 0 in a list with backward layers")
 
     def _check_arbitrator(self, layer: LayerSpec, before: Iterable[str]) -> None:
         """Whether there is one that can choose for this layer."""
@@ -276,21 +250,10 @@ class NetworkSpec:
             end += size
         return places
 
-    @cached_property
-    def passed_on(self) -> dict[str, slice]:
-        """Where in the network's memory lies what each layer that holds has last passed on: whole numbers."""
-        places: dict[str, slice] = {}
-        end = self.memory[self.layers[-1].name][0].stop
-        for layer in self.layers:
-            if layer.hold:
-                places[layer.name] = slice(end, end + layer.units)
-                end += layer.units
-        return places
-
     @property
     def memory_size(self) -> int:
         """Numbers that the network remembers between frames."""
-        return max(place.stop for place in (self.memory[self.layers[-1].name][0], *self.passed_on.values()))
+        return self.memory[self.layers[-1].name][0].stop
 
     @cached_property
     def initial(self) -> dict[str, tuple[int, ...]]:
@@ -334,11 +297,6 @@ class NetworkSpec:
         """Whether a layer has a lean part; else every frame is a full one."""
         return any(layer.lean for layer in self.layers)
 
-    @cached_property
-    def saves_effort(self) -> bool:
-        """Whether a layer has a lean part or holds; else every frame takes all effort."""
-        return self.has_lean or bool(self.passed_on)
-
     def to_json(self) -> str:
         """JSON list of the layers; what came to be said of layers later is left out where it is as it was before."""
         values = [asdict(layer) for layer in self.layers]
@@ -356,7 +314,7 @@ class NetworkSpec:
         return cls(inputs, tuple(_layer(value) for value in values))
 
 
-_LATER = {"lean": 0, "bands": 1, "reach": 0, "backward": False, "hold": 0}
+_LATER = {"lean": 0, "bands": 1, "reach": 0, "backward": False}
 
 
 def _layer(value: Any) -> LayerSpec:
@@ -406,10 +364,6 @@ def _check(layer: LayerSpec, hidden: dict[str, bool]) -> None:
         refuse("lean", layer.lean, f"0 to {layer.units - 1}" if kind.lean else "0 for all but GRUs")
     if type(layer.backward) is not bool or (layer.backward and (not kind.backward or layer.lean)):
         refuse("backward", layer.backward, "true for GRUs without a lean part, false for all")
-    if not (type(layer.hold) is int and 0 <= layer.hold <= (_MAX_HOLD if layer.activation in _HIDDEN else 0)):
-        refuse("hold", layer.hold, f"0 to {_MAX_HOLD} for outputs that other layers see, 0 for the others")
-    if layer.hold and layer.lean:
-        refuse("hold", layer.hold, "0 for a layer with a lean part")
     if layer.activation not in kind.activations:
         refuse("activation", layer.activation, kind.activations)
     if not layer.sources:

@@ -16,8 +16,7 @@ from ..nn import initial_tensors
 from .dataset import ShardStream, read_signal
 
 _SETTLED, _EACH = 250, 50  # frames: states are taken after so many, and every so many
-KEPT = ("training_commit", "training_data")
-"""Metadata that weights keep which training has not changed."""
+_KEPT = ("training_commit", "training_data")
 
 
 def speaking_memory(model: Model, sequences: list[dict[str, np.ndarray]]) -> np.ndarray:
@@ -65,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
     sequences = ShardStream(arguments.shards, 1).sequences(arguments.sequences)
     try:
         begun = initial_tensors(model.network.spec, speaking_memory(model, sequences))
-        facts = {key: model.metadata[key] for key in KEPT if key in model.metadata}
+        facts = {key: model.metadata[key] for key in _KEPT if key in model.metadata}
         data = write_weights(model.signal, model.network.spec, model.tensors | begun, facts)
         write_whole(arguments.output, data, force=arguments.force)
     except (ValueError, FileExistsError) as error:

@@ -57,23 +57,6 @@ def fake_quantise_activation(x: Tensor) -> Tensor:
     return _straight_through(x, torch.round(x.float() * ACTIVATION_LEVELS) / ACTIVATION_LEVELS)
 
 
-def passed_on(x: Tensor, steps: Tensor) -> Tensor:
-    """Of a layer's outputs what is passed on (`LayerSpec.hold`); the gradient passes straight through.
-
-    Parameters
-    ----------
-    x : Tensor, shape (T, B, units), on the int8 grid
-    steps : Tensor, shape (T, B)
-        By how many steps of int8 each may be off.
-    """
-    whole, held = torch.round(x.detach().float() * ACTIVATION_LEVELS), torch.empty_like(x)
-    now = torch.zeros_like(whole[0])
-    for t, own in enumerate(whole):
-        now = torch.where((own - now).abs() > steps[t, :, None], own, now)
-        held[t] = now / ACTIVATION_LEVELS
-    return _straight_through(x, held)
-
-
 _ACTIVATIONS = {"clamp": lambda x: torch.clamp(x, 0, 1), "tanh": torch.tanh}  # of hidden layers; heads stay logits
 
 
@@ -182,23 +165,22 @@ class GRU(Layer):
         self.bias_ih = nn.Parameter(torch.zeros(3 * units))
         self.bias_hh = nn.Parameter(torch.zeros(3 * units))
 
-    def forward(self, x: Tensor, quantise: bool, share: Tensor | None = None, steps: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, quantise: bool, share: Tensor | None = None) -> Tensor:
         """x (T, B, inputs) -> h (T, B, units), float32.
 
         share, shape (T, B), in [0, 1]: how much of its step each unit takes that lean frames hold; None: all of it.
-        steps, shape (T, B), of int8, by which what is passed on of h may be off, which is returned; None: h itself.
         """
         if self.spec.backward:
             return self._forward(x.flip(0), quantise).flip(0)
-        return self._forward(x, quantise, share, steps)
+        return self._forward(x, quantise, share)
 
-    def _forward(self, x: Tensor, quantise: bool, share: Tensor | None = None, steps: Tensor | None = None) -> Tensor:
+    def _forward(self, x: Tensor, quantise: bool, share: Tensor | None = None) -> Tensor:
         projected = self.product("weight_ih", "bias_ih", x, quantise)
         weight, lean, begun = self.matrix("weight_hh", quantise), self.spec.lean, self.begun(quantise)
         if begun is not None:  # (bands, channels), for each sequence of the batch
             begun = begun.repeat(projected.shape[1] // len(begun), 1)
         share = share if lean else None
-        return Recurrence.apply(projected, weight, self.bias_hh, quantise, self.held, share, lean, begun, steps)
+        return Recurrence.apply(projected, weight, self.bias_hh, quantise, self.held, share, lean, begun)
 
 
 class BandConv(Layer):
@@ -230,13 +212,10 @@ class BandConv(Layer):
 class BandGRU(GRU):
     """A GRU over time for each band, all with the same weights: bands are so many more sequences."""
 
-    def _forward(self, x: Tensor, quantise: bool, share: Tensor | None = None, steps: Tensor | None = None) -> Tensor:
+    def _forward(self, x: Tensor, quantise: bool, share: Tensor | None = None) -> Tensor:
         """x (T, B, inputs), band after band -> h (T, B, units), float32."""
-        frames, batch = x.shape[:2]
-        by_band = x.reshape(frames, batch * self.spec.bands, -1)
-        if steps is not None:
-            steps = steps.repeat_interleave(self.spec.bands, 1)
-        return super()._forward(by_band, quantise, None, steps).reshape(frames, batch, -1)
+        steps, batch = x.shape[:2]
+        return super()._forward(x.reshape(steps, batch * self.spec.bands, -1), quantise).reshape(steps, batch, -1)
 
 
 LAYERS: dict[str, type[Layer]] = {
@@ -253,8 +232,7 @@ class Recurrence(torch.autograd.Function):
     """The recurrent half of a GRU over a whole sequence, with its gradient written out.
 
     With a share s of a full frame, h' = h + s (1 - z) (n - h) for the units that lean frames hold: what a full and a
-    lean step make of h, blended. With `hold`, steps of int8 of shape (T, B), what is seen of h, and returned, is what
-    is passed on of it (`LayerSpec.hold`); its gradient is that of h.
+    lean step make of h, blended.
 
     Autograd over single steps costs some forty small operations a step; here a step is one matrix product and a handful
     of element-wise operations each way, and everything that does not depend on the next step is done for all at once.
@@ -271,7 +249,6 @@ class Recurrence(torch.autograd.Function):
         share: Tensor | None = None,
         lean: int = 0,
         begun: Tensor | None = None,
-        hold: Tensor | None = None,
     ) -> Tensor:
         steps, batch, gates = projected.shape
         units = gates // 3
@@ -284,15 +261,8 @@ class Recurrence(torch.autograd.Function):
         n_all = torch.empty_like(out)
         hidden_all = torch.empty_like(projected)
         transposed = weight.t().contiguous()
-        last = torch.round(h * ACTIVATION_LEVELS)
-        seen_all = None if hold is None else gate_inputs.new_empty(steps + 1, batch, units)
-        if seen_all is not None:
-            seen_all[0] = last / ACTIVATION_LEVELS
         for t in range(steps):
-            if seen_all is not None:
-                seen = seen_all[t]
-            else:
-                seen = torch.round(h * ACTIVATION_LEVELS).div_(ACTIVATION_LEVELS) if quantise else h
+            seen = torch.round(h * ACTIVATION_LEVELS).div_(ACTIVATION_LEVELS) if quantise else h
             hidden = torch.addmm(bias, seen.to(weight.dtype), transposed, out=hidden_all[t])
             rz = torch.add(gate_inputs[t, :, : 2 * units], hidden[:, : 2 * units], out=rz_all[t]).sigmoid_()
             hidden_n = hidden[:, 2 * units :].float()
@@ -302,17 +272,13 @@ class Recurrence(torch.autograd.Function):
                 kept = kept.clone()
                 kept[:, lean:] = 1 - share[t, :, None] * (1 - kept[:, lean:])
             h = torch.lerp(n, h, kept, out=out[t])
-            if seen_all is not None:
-                now = torch.round(h * ACTIVATION_LEVELS)
-                last = torch.where((now - last).abs() > hold[t, :, None], now, last)
-                torch.div(last, ACTIVATION_LEVELS, out=seen_all[t + 1])
-        ctx.save_for_backward(out, rz_all, n_all, hidden_all, weight, share, begun, seen_all)
+        ctx.save_for_backward(out, rz_all, n_all, hidden_all, weight, share, begun)
         ctx.quantise, ctx.held, ctx.lean = quantise, held, lean
-        return out if seen_all is None else seen_all[1:].clone()
+        return out
 
     @staticmethod
     def backward(ctx, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-        out, rz_all, n, hidden_all, weight, share, begun, seen_all = ctx.saved_tensors
+        out, rz_all, n, hidden_all, weight, share, begun = ctx.saved_tensors
         steps, batch, units = out.shape
         before = torch.cat((begun[None], out[:-1]))
         r, z = rz_all.split(units, -1)
@@ -334,8 +300,6 @@ class Recurrence(torch.autograd.Function):
             carried = torch.addcmul((grad_hidden[t].view(batch, -1) @ weight).float(), dh, kept[t])
         grad_projected = torch.cat((grad_hidden[:, :, :2].flatten(2), (grad_h * to_n).to(weight.dtype)), -1)
         seen = torch.round(before * ACTIVATION_LEVELS) / ACTIVATION_LEVELS if ctx.quantise else before
-        if seen_all is not None:
-            seen = seen_all[:-1]
         flat = grad_hidden.view(steps * batch, -1)
         grad_weight = (flat.t() @ seen.view(steps * batch, -1).to(weight.dtype)).float()
         if ctx.held is not None:
@@ -343,7 +307,7 @@ class Recurrence(torch.autograd.Function):
         grad_share = None
         if share is not None:
             grad_share = (grad_h * (n - before) * (1 - z))[..., ctx.lean :].sum(-1)
-        return grad_projected, grad_weight, flat.float().sum(0), None, None, grad_share, None, None, None
+        return grad_projected, grad_weight, flat.float().sum(0), None, None, grad_share, None, None
 
 
 def backlog_shares(backlog: Tensor) -> Tensor:
@@ -380,7 +344,6 @@ class Network(nn.Module):
         choose: Callable[[Tensor], Tensor] | None = None,
         *,
         until: str | None = None,
-        held: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Whole sequences, each layer from its initial state.
 
@@ -394,9 +357,6 @@ class Network(nn.Module):
             default all frames are full. See `chosen`.
         until : str, optional
             A layer before which to stop.
-        held : Tensor, shape (T, B), optional
-            How often their steps outputs are held in each frame (`nn.steps_held`), where int8 is simulated; by default
-            not at all.
 
         Returns
         -------
@@ -409,29 +369,19 @@ class Network(nn.Module):
         for layer in self.spec.layers:
             if layer.name == until:
                 break
-            steps = held * layer.hold if held is not None and layer.hold and self.quantise else None
-            x = self._output(layer, outputs, share, steps)
+            x = self._output(layer, outputs, share)
             if layer.name == ARBITRATOR and choose is not None:
                 share = choose(x[..., 0].float())
             hidden = layer.activation in _ACTIVATIONS
             outputs[layer.name] = fake_quantise_activation(x) if hidden and self.quantise else x
-            if steps is not None and not isinstance(getattr(self, layer.name), GRU):
-                outputs[layer.name] = passed_on(outputs[layer.name], steps)
         return outputs
 
-    def _output(
-        self,
-        layer: LayerSpec,
-        outputs: Mapping[str, Tensor],
-        share: Tensor | None = None,
-        steps: Tensor | None = None,
-    ) -> Tensor:
+    def _output(self, layer: LayerSpec, outputs: Mapping[str, Tensor], share: Tensor | None = None) -> Tensor:
         seen = [outputs[source] for source in layer.sources]
         x = seen[0]
         if len(seen) > 1:  # band after band, of each the sources in turn
             x = torch.cat([y.reshape(*y.shape[:2], layer.bands, -1) for y in seen], -1).flatten(2)
-        own = getattr(self, layer.name)
-        return own(x, self.quantise, share, steps) if isinstance(own, GRU) else own(x, self.quantise, share)
+        return getattr(self, layer.name)(x, self.quantise, share)
 
     def heads_on(self, body: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """What this network's heads answer to another's layers, which fit (`check_heads`); see `answers`."""

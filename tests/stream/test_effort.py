@@ -12,7 +12,7 @@ from pyenhance.audio import read_audio
 from pyenhance.cli import main
 from pyenhance.dsp import SignalSpec
 from pyenhance.live import LiveEngine
-from pyenhance.model import Model, read_weights, with_hold, write_weights
+from pyenhance.model import Model, read_weights, write_weights
 
 from ..conftest import noisy_voice
 from ..networks import small_weights
@@ -107,30 +107,6 @@ def test_models_without_a_lean_part_run_full(kernel: str) -> None:
         out, found = _run(model, 2, **choice)
         np.testing.assert_array_equal(out, plain)
         assert found["full_share"] == stats["full_share"] == 1
-
-
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_layers_that_hold_on_a_stream(kernel: str, tmp_path: Path) -> None:
-    """Held once where nothing waits, twice where hops do; any split, live, and between streams of one model."""
-    path = tmp_path / "held.safetensors"
-    plain = load_model("tiny", kernel)
-    path.write_bytes(write_weights(plain.signal, with_hold(plain.network.spec, 6), plain.tensors))
-    model = load_model(str(path), kernel)
-    full, stats = _run(model, 3)
-    np.testing.assert_array_equal(full, _run(plain, 3)[0])
-    once, twice = _run(model, 3, backlog=0), _run(model, 3, backlog=1)
-    assert stats["full_share"] == once[1]["full_share"] == 1 and twice[1]["full_share"] == 0
-    assert (once[0] != full).any() and (twice[0] != once[0]).any()
-    np.testing.assert_array_equal(_run(model, 7, backlog=1)[0], twice[0])
-    np.testing.assert_array_equal(_run(model, 1, lean=True)[0], twice[0])
-    engines, outs = [LiveEngine(str(path), 2, kernel) for _ in range(2)], ([], [])
-    for k in range(0, len(HOPS), 2):  # in turn, so that what is kept of sums is the other's
-        for engine, out, waiting in zip(engines, outs, (0, 1), strict=True):
-            engine.input[:960] = HOPS[k : k + 2].ravel()
-            assert engine.run(2, backlog=waiting) == 2 * waiting
-            out.append(engine.output[:960].copy())
-    for out, expected in zip(outs, (once[0], twice[0]), strict=True):
-        np.testing.assert_array_equal(np.concatenate(out), expected.ravel())
 
 
 def test_a_weights_file_says_which_units_are_lean() -> None:

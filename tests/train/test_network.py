@@ -89,10 +89,9 @@ def _simulated(
     features: np.ndarray,
     backlog: torch.Tensor | None = None,
     choose: Callable[[torch.Tensor], torch.Tensor] | None = None,
-    held: torch.Tensor | None = None,
 ) -> dict[str, np.ndarray]:
     """Outputs of all layers as numpy's network has them, shape (K, units)."""
-    outputs = network.run(torch.from_numpy(features)[None], backlog, choose, held=held)
+    outputs = network.run(torch.from_numpy(features)[None], backlog, choose)
     found = {}
     for layer in network.spec.layers:
         x = outputs[layer.name][:, 0]
@@ -119,8 +118,7 @@ def test_any_list_of_layers_is_simulated_as_numpy_computes_it(spec: NetworkSpec,
     features = random_features(spec, np.random.default_rng(seed))
     numpy = nn.Network(spec, export.int8_tensors(network))
     expected = numpy(features, numpy.new_memory(), effort="auto")
-    once = torch.ones(len(features), 1)
-    assert_agree(spec, expected, _simulated(network, features, choose=chosen, held=once))
+    assert_agree(spec, expected, _simulated(network, features, choose=chosen))
 
 
 def _slow_gru(layer: GRU, x: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
@@ -154,22 +152,6 @@ def test_a_blend_of_full_and_lean_steps_has_its_gradient() -> None:
         torch.testing.assert_close(own, reference, atol=1e-5, rtol=1e-4)
 
 
-def test_held_outputs_have_the_gradient_of_what_they_stand_for() -> None:
-    """Of no steps the same as without; of some, about the same."""
-    torch.manual_seed(0)
-    layer = GRU(LayerSpec("y", "gru", ("x",), 24, "tanh", hold=4), 15)
-    x, weight = torch.randn(11, 3, 15, requires_grad=True), torch.randn(11, 3, 24)
-    found = []
-    for steps in (None, torch.zeros(11, 3), torch.full((11, 3), 4.0)):
-        y = layer(x, True, None, steps)
-        gradient = torch.autograd.grad((y * weight).sum(), (x, *layer.parameters()))
-        found.append((torch.round(127 * y.detach()) / 127, torch.cat([part.flatten() for part in gradient])))
-    torch.testing.assert_close(found[0], found[1], atol=1e-6, rtol=1e-5)
-    assert 0 < (found[2][0] - found[0][0]).abs().max() < 0.2
-    plain, held = found[0][1], found[2][1]
-    assert 1e-4 < (held - plain).norm() / plain.norm() < 0.1
-
-
 @given(network_specs(), st.integers(0, 2**31), st.lists(st.booleans(), min_size=8, max_size=24))
 @example(every_layer(), 1, [True, False, False, True, False, True, True, False])
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -184,7 +166,7 @@ def test_any_sequence_of_choices_is_simulated_as_numpy_computes_it(
         frames.append(numpy(frame[None], memory, 2.5, "full" if full else "lean"))
     expected = {name: np.concatenate([frame[name] for frame in frames]) for name in numpy.layers}
     share = torch.tensor(choices, dtype=torch.float32)[:, None]
-    found = _simulated(network, features, torch.full((1, len(choices)), 2.5), lambda _: share, 2 * (1 - share))
+    found = _simulated(network, features, torch.full((1, len(choices)), 2.5), lambda _: share)
     if spec.has_lean:  # numpy's says what was done, torch's what it would have chosen
         found[ARBITRATOR] = expected[ARBITRATOR]
     assert_agree(spec, expected, found)

@@ -81,8 +81,7 @@ def test_any_change_of_the_fields_changes_the_layout(monkeypatch: pytest.MonkeyP
 
 def _affine(**changes: object) -> dict:
     weight, scale, bias = np.zeros((4, 16), np.int8), np.zeros(4, np.float32), np.zeros(4, np.float32)
-    values = {"weight": weight, "scale": scale, "bias": bias, "rows": 4, "columns": 16}
-    values |= dict.fromkeys(("strips", "last", "sums", "known")) | changes
+    values = {"weight": weight, "scale": scale, "bias": bias, "rows": 4, "columns": 16} | changes
     return {name: value for name, value in values.items() if value is not ...}
 
 
@@ -95,8 +94,8 @@ def test_a_structure_is_filled_by_name() -> None:
     backwards = fill("affine", **dict(reversed(values.items())))
     assert bytes(backwards) == bytes(affine)
     assert fill("affine", **_affine(bias=None)).bias is None
-    pointers = dict.fromkeys(("layers", "seen", "second", "sums", "gates", "backlog", "changed"))
-    network = fill("network", num_layers=0, arbitrator=-1, holds=False, **pointers)
+    pointers = dict.fromkeys(("layers", "seen", "second", "sums", "gates", "backlog"))
+    network = fill("network", num_layers=0, arbitrator=-1, **pointers)
     assert network.size == ctypes.sizeof(network)
 
 
@@ -127,10 +126,10 @@ def test_what_a_field_cannot_take_is_refused(changes: dict, message: str) -> Non
 def test_structures_of_another_name_are_refused() -> None:
     affine = fill("affine", **_affine())
     source = fill("source", **{"from": np.zeros((1, 4), np.float32), "width": 4, "stride": 4})
-    nothing = dict.fromkeys(("layers", "seen", "second", "sums", "gates", "backlog", "changed"))
+    nothing = dict.fromkeys(("layers", "seen", "second", "sums", "gates", "backlog"))
     for wrong in (affine, array("affine", [affine]), np.zeros(4, np.float32)):
         with pytest.raises(TypeError, match="network: layers is"):
-            fill("network", num_layers=1, arbitrator=-1, holds=False, **nothing | {"layers": wrong})
+            fill("network", num_layers=1, arbitrator=-1, **nothing | {"layers": wrong})
     with pytest.raises(TypeError):
         array("affine", [source])
 

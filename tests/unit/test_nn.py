@@ -2,8 +2,6 @@
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -287,73 +285,6 @@ def test_any_sequence_of_choices_is_the_same_compiled_and_in_any_split(
             assert (joined[0][ARBITRATOR][forced == effort] == (effort == "full")).all()
 
 
-def test_sums_are_exact_whatever_changes(native_library: ctypes.CDLL) -> None:
-    """The largest weights, and inputs that jump from one end of int8 to the other: some, most, all or none of them."""
-    layers = (
-        LayerSpec("a", "dense", (INPUT,), 300, "tanh", hold=1),
-        LayerSpec("b", "conv", ("a",), 70, "none", frames=2),
-        LayerSpec("c", "dense", ("a",), 33, "none"),
-    )
-    spec, rng = NetworkSpec(300, layers), np.random.default_rng(0)
-    tensors = {name: np.zeros(shape, np.float32) for name, (kind, shape) in spec.tensors.items() if kind == "F32"}
-    tensors |= {name: np.full(shape, 127, np.int8) for name, (kind, shape) in spec.tensors.items() if kind == "I8"}
-    tensors |= {f"{name}.weight_scale": np.full(units, 127, np.float32) for name, units in (("b", 70), ("c", 33))}
-    tensors["a.weight"], tensors["a.weight_scale"] = np.eye(300, dtype=np.int8), np.ones(300, np.float32)
-    features = np.full((40, 300), -9, np.float32)
-    for before, now in pairwise(features):
-        now[:] = np.where(rng.random(300) < rng.choice([0, 0.02, 0.5, 1]), -before, before)
-    network, program = Network(spec, tensors), Program(Network(spec, tensors), native_library, turns=False)
-    memory = network.new_memory()
-    for k, effort in enumerate(rng.choice(EFFORTS, 40, p=[0.1, 0.4, 0.5])):
-        found = program(features[k : k + 1], memory, ["b", "c"], 0, str(effort))
-        seen = 127.0 * np.sign(features[[max(k - 1, 0), k]]) * ([[k > 0], [1]])
-        np.testing.assert_array_equal(found["b"], np.full((1, 70), 127 * seen.sum()))
-        np.testing.assert_array_equal(found["c"], np.full((1, 33), 127 * seen[1].sum()))
-
-
-def test_outputs_are_held_until_they_are_further_off() -> None:
-    spec = NetworkSpec(
-        1, (LayerSpec("a", "dense", (INPUT,), 1, "tanh", hold=5), LayerSpec("b", "gru", ("a",), 1, "tanh"))
-    )
-    tensors = random_tensors(spec, np.random.default_rng(0)) | {
-        "a.weight": np.array([[1]], np.int8),
-        "a.weight_scale": np.ones(1, np.float32),
-        "a.bias": np.zeros(1, np.float32),
-    }
-    steps = [3, 5, 6, 9, 11, 12, 1, 0, -12, -11]
-    features, network = np.arctanh(np.array(steps, np.float32) / 127)[:, None], Network(spec, tensors)
-    for effort, backlog, expected in (
-        ("full", 0, steps),
-        ("auto", 0.9, [0, 0, 6, 6, 6, 12, 1, 1, -12, -12]),
-        ("auto", 1, [0, 0, 0, 0, 11, 11, 11, 0, -12, -12]),
-        ("lean", 0, [0, 0, 0, 0, 11, 11, 11, 0, -12, -12]),
-    ):
-        found = network(features, network.new_memory(), backlog, effort)
-        assert found["a"][:, 0].tolist() == expected
-    assert spec.saves_effort and not spec.has_lean and spec.memory_size == 1 + 1
-
-
-def test_a_gru_sees_of_its_state_what_it_passes_on(native_library: ctypes.CDLL) -> None:
-    """At no effort but the full one its state would go another way."""
-    layers = (LayerSpec("a", "dense", (INPUT,), 8, "tanh"), LayerSpec("b", "gru", ("a",), 12, "tanh", hold=20))
-    spec, rng = NetworkSpec(5, layers), np.random.default_rng(0)
-    tensors = random_tensors(spec, rng)
-    network = Network(spec, tensors)
-    plain = Network(NetworkSpec(5, (layers[0], replace(layers[1], hold=0))), tensors)
-    features = random_features(spec, rng, 20)
-    states = {}
-    for effort in EFFORTS:
-        memory = network.new_memory()
-        found = network(features, memory, effort=effort)["b"]
-        states[effort] = memory[:12]
-        np.testing.assert_array_equal(memory[12:], found[-1])
-    memory = plain.new_memory()
-    np.testing.assert_array_equal(plain(features, memory)["b"], network(features, network.new_memory())["b"])
-    np.testing.assert_array_equal(states["full"], memory)
-    for one, other in (("full", "auto"), ("auto", "lean")):
-        assert np.abs(states[one] - states[other]).max() > 0.01
-
-
 def test_a_lean_frame_updates_the_first_units_as_a_full_one_would_and_holds_the_others() -> None:
     rng = np.random.default_rng(0)
     spec = every_layer()
@@ -514,10 +445,6 @@ def test_an_arbitrator_that_cannot_choose_is_refused(units: int, activation: str
         ({"kind": "dense", "frames": 1, "sources": (INPUT, "a")}, "source is 'features'"),
         ({"name": "backlog"}, "'backlog'"),
         ({"lean": 2}, "lean is 2; accepted: 0 for all but GRUs"),
-        ({"hold": -1}, "hold is -1; accepted: 0 to 63"),
-        ({"hold": 64}, "hold is 64; accepted: 0 to 63"),
-        ({"hold": True}, "hold is True; accepted: 0 to 63"),
-        ({"hold": 2, "activation": "none"}, "hold is 2; accepted: 0 to 63 for outputs that other layers see"),
         ({"bands": 2}, "bands is 2; accepted: a divisor of 4 units, and 1 for kinds that know no bands"),
         (OVER_BANDS | {"bands": 3}, "bands is 3; accepted: a divisor of 4 units"),
         (OVER_BANDS | {"bands": 0}, "bands is 0; accepted: a divisor of 4 units"),
@@ -534,7 +461,6 @@ def test_an_arbitrator_that_cannot_choose_is_refused(units: int, activation: str
         (GRU_OF_4 | {"lean": -1}, "lean is -1; accepted: 0 to 3"),
         (GRU_OF_4 | {"lean": True}, "lean is True; accepted: 0 to 3"),
         (GRU_OF_4 | {"lean": 1.0}, r"lean is 1\.0; accepted: 0 to 3"),
-        (GRU_OF_4 | {"lean": 2, "hold": 3}, "hold is 3; accepted: 0 for a layer with a lean part"),
         (GRU_OF_4 | {"lean": 2}, "lean is 2; accepted: 0, or a layer 'arbitrator' before it, of 1 unit and 'sigmoid'"),
     ],
 )

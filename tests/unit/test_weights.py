@@ -301,13 +301,10 @@ def _layers(change: Callable[[list], Any]) -> Callable[[dict], None]:
         (lambda ls: '[{"units": ' + "9" * 5000 + "}]", "layers are no JSON"),  # too many digits
         (lambda ls: "{}", "accepted: a list of objects"),
         (lambda ls: "[]", "0 of them; accepted: 1 to 64"),
-        (lambda ls: "[1]", "accepted: an object with activation, backward, bands, frames, hold, kind"),
+        (lambda ls: "[1]", "accepted: an object with activation, backward, bands, frames, kind"),
         (lambda ls: ls.extend(ls * 10), "of them; accepted: 1 to 64"),
-        (
-            lambda ls: ls[3].pop("frames") and None,
-            "accepted: an object with activation, backward, bands, frames, hold, kind",
-        ),
-        (lambda ls: ls[3].update(bias=1), "accepted: an object with activation, backward, bands, frames, hold, kind"),
+        (lambda ls: ls[3].pop("frames") and None, "accepted: an object with activation, backward, bands, frames, kind"),
+        (lambda ls: ls[3].update(bias=1), "accepted: an object with activation, backward, bands, frames, kind"),
         (lambda ls: ls[3].update(kind="lstm"), "layer 'gru1': kind is 'lstm'; accepted: dense, conv, gru"),
         (lambda ls: ls[3].update(kind=None), "layer 'gru1': kind is None"),
         (lambda ls: ls[3].update(kind={}), "layer 'gru1': kind is {}"),

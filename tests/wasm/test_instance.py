@@ -11,7 +11,7 @@ import pytest
 from pyenhance import Enhancer, load_model
 from pyenhance.backend.structures import FIELDS, layout
 from pyenhance.dsp import HOP, SignalSpec
-from pyenhance.model import Model, with_hold, write_weights
+from pyenhance.model import Model
 from pyenhance.model.image import BASE, field_offsets, write_image
 
 from ..conftest import PATIENCE_S, ROOT, noisy_voice
@@ -68,21 +68,6 @@ def test_a_lean_part_in_an_instance(site: Path, node: str, tmp_path: Path) -> No
         found = np.fromfile(tmp_path / f"out-{name}", np.float32)
         assert np.std(found - expected) < 1e-3 * np.std(expected), name
     assert 0 < lean["2"] < len(hops) == lean["lean"]
-
-
-def test_layers_that_hold_in_an_instance(site: Path, node: str, tmp_path: Path) -> None:
-    """Close to numpy's: what lies on the edge of being passed on may go either way."""
-    tiny = load_model("tiny", "numpy")
-    weights = write_weights(tiny.signal, with_hold(tiny.network.spec, 6), tiny.tensors)
-    lean, model, hops = _heard(weights, site, node, tmp_path)
-    assert lean == {"0": 0, "2": len(hops), "lean": len(hops)}
-    sounds = {name: np.fromfile(tmp_path / f"out-{name}", np.float32) for name in lean}
-    np.testing.assert_array_equal(sounds["2"], sounds["lean"])
-    for name, backlog in (("0", 0), ("2", 2)):
-        enhancer = Enhancer(model)
-        expected = np.concatenate([enhancer.process_hops(hop[None], backlog=backlog) for hop in hops]).ravel()
-        assert np.std(sounds[name] - expected) < 0.03 * np.std(expected), name
-    assert np.std(sounds["0"] - sounds["2"]) > 0.03 * np.std(sounds["0"])
 
 
 def test_layers_over_bands_in_an_instance(site: Path, node: str, tmp_path: Path) -> None:
