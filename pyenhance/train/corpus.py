@@ -1,7 +1,7 @@
 """Speech, noise and rooms on disk, named by three CSV manifests.
 
-A corpus is one or more directories with ``manifest_speech.csv`` (columns file, speaker, eff_bw, group, split, ...),
-``manifest_noise.csv`` and ``manifest_rir.csv`` (file, group, split, ...); `file` is relative to the directory.
+A corpus is one or more directories with ``manifest_speech.csv`` (columns file, speaker, eff_bw, group, split, sex,
+...), ``manifest_noise.csv`` and ``manifest_rir.csv`` (file, group, split, ...); `file` is relative to the directory.
 """
 
 import csv
@@ -32,6 +32,7 @@ class Clip:
     length: int
     speaker: str
     bandwidth_hz: float
+    sex: str = ""
 
 
 class Corpus:
@@ -95,7 +96,13 @@ class Corpus:
         ends = np.load(index)
         starts = np.concatenate(([0], ends[:-1]))
         return [
-            Clip(int(start), int(end - start), row.get("speaker", ""), float(row.get("eff_bw") or SAMPLE_RATE / 2))
+            Clip(
+                int(start),
+                int(end - start),
+                row.get("speaker", ""),
+                float(row.get("eff_bw") or SAMPLE_RATE / 2),
+                (row.get("sex") or "").removesuffix("?"),  # one that is guessed counts as if it were told
+            )
             for row, start, end in zip(rows, starts, ends, strict=True)
             if end > start
         ]

@@ -20,6 +20,7 @@ from .. import dsp
 from ..dsp import SignalSpec
 from ..samples import active_rms
 from .corpus import GROUPS, SPLITS, Corpus
+from .counterfactual import check_share
 from .mixing import Mixer
 
 SEQUENCES_PER_SHARD = 48
@@ -80,9 +81,9 @@ def speakers_heard(directory: Path) -> dict[str, int]:
 _worker: tuple[SignalSpec, Mixer]
 
 
-def _start_worker(signal: SignalSpec, corpus_arguments: tuple, seconds: float) -> None:
+def _start_worker(signal: SignalSpec, corpus_arguments: tuple, *mixer_arguments: float) -> None:
     global _worker
-    _worker = signal, Mixer(Corpus(*corpus_arguments), seconds)
+    _worker = signal, Mixer(Corpus(*corpus_arguments), *mixer_arguments)
 
 
 def _write_shard(path: Path, seed: int, index: int) -> Path:
@@ -263,12 +264,20 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--part", type=_part, default=(1, 1), metavar="K/N", help="the K-th of N parts, which share no speaker or noise"
     )
+    parser.add_argument(
+        "--counterfactual",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of the talkers of known sex who speak with pitch and formants of the other one",
+    )
     parser.add_argument("--num-bands", type=int, default=SignalSpec.num_bands)
     parser.add_argument("--lookahead-frames", type=int, default=SignalSpec.lookahead_frames)
     parser.add_argument("--cache", type=Path, help="decoded audio (default: OUT/audio)")
     arguments = parser.parse_args(argv)
     try:
         signal = SignalSpec(arguments.num_bands, arguments.lookahead_frames)
+        check_share(arguments.counterfactual)
         if any(arguments.out.glob("shard-*.npz")) and read_signal(arguments.out) != signal:
             raise ValueError(f"{arguments.out} holds shards of {read_signal(arguments.out)}; asked for: {signal}")
     except ValueError as error:
@@ -284,11 +293,12 @@ def main(argv: list[str] | None = None) -> None:
         arguments.workers,
         arguments.part,
     )
-    Corpus(*corpus_arguments)  # decode once, before the workers share it
+    mixer_arguments = (arguments.seconds, arguments.counterfactual)
+    Mixer(Corpus(*corpus_arguments), *mixer_arguments)  # decode once, before the workers share it; errors show here
     count = max(1, round(arguments.hours * 3600 / arguments.seconds / SEQUENCES_PER_SHARD))
     missing = [i for i in range(count) if not (arguments.out / f"shard-{i:05d}.npz").exists()]
     begin, hours = time.monotonic(), SEQUENCES_PER_SHARD * arguments.seconds / 3600
-    start = (signal, corpus_arguments, arguments.seconds)
+    start = (signal, corpus_arguments, *mixer_arguments)
     with ProcessPoolExecutor(arguments.workers, None, _start_worker, start) as pool:
         jobs = [pool.submit(_write_shard, arguments.out / f"shard-{i:05d}.npz", arguments.seed, i) for i in missing]
         for done, job in enumerate(as_completed(jobs), 1):

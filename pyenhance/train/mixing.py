@@ -10,6 +10,7 @@ from scipy.signal import butter, lfilter, oaconvolve, sosfilt
 from ..dsp import HOP, SAMPLE_RATE
 from ..samples import active_rms
 from .corpus import Corpus
+from .counterfactual import SEXES, check_share, other_voice
 
 _CODECS = (("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"))
 
@@ -50,10 +51,27 @@ class Mixer:
     corpus : Corpus
     seconds : float
         Length of each mix.
+    counterfactual : float
+        Share of the talkers who speak with a voice of the other sex, of those whose sex the corpus tells. All else of a
+        mix is the same whatever the share.
+
+    Raises
+    ------
+    ValueError
+        A share outside 0 to 1, or one above 0 where the corpus tells nobody's sex.
+    ImportError
+        A share above 0, and pyworld is not installed.
     """
 
-    def __init__(self, corpus: Corpus, seconds: float = 10.0) -> None:
+    def __init__(self, corpus: Corpus, seconds: float = 10.0, counterfactual: float = 0.0) -> None:
+        check_share(counterfactual)
+        if counterfactual and not any(clip.sex in SEXES for clips in corpus.speakers.values() for clip in clips):
+            raise ValueError(
+                f"counterfactual share is {counterfactual}, but no voice's sex is known; accepted: a "
+                f"manifest_speech.csv with the column sex ({', '.join(SEXES)})"
+            )
         self.corpus = corpus
+        self.counterfactual = counterfactual
         self.length = int(seconds * SAMPLE_RATE) // HOP * HOP
         self._names = sorted(corpus.speakers)
         seconds_of = np.array([sum(c.length for c in corpus.speakers[n]) for n in self._names], float)
@@ -103,11 +121,16 @@ class Mixer:
         return x, bandwidth, speaker
 
     def _talker(self, rng: np.random.Generator, vary: bool = True) -> tuple[np.ndarray, float, str]:
-        """One speaker's utterances; `vary`: often at another pitch and tempo, which makes many speakers of few."""
+        """One speaker's utterances; `vary`: often at another pitch and tempo, which makes many speakers of few.
+
+        With `vary`, too, a share of the speakers is of the other sex.
+        """
         speaker = self._names[rng.choice(len(self._names), p=self._weights)]
         clips = self.corpus.speakers[speaker]
         speed = rng.uniform(0.85, 1.18) if rng.random() < 0.6 else 1.0
         voice = (rng.uniform(-4, 4), rng.uniform(0.85, 1.2)) if vary and rng.random() < 0.4 else None
+        # A coin that takes nothing from the generator: what is drawn after it is the same at every share.
+        swap = vary and np.random.Generator(rng.bit_generator.jumped()).random() < self.counterfactual
         out = np.zeros(self.length, np.float32)
         position = 0 if rng.random() < 0.5 else int(rng.exponential(0.7) * SAMPLE_RATE)
         bandwidth = SAMPLE_RATE / 2
@@ -116,14 +139,17 @@ class Mixer:
             x = self.corpus.read("speech", clip)
             if position == 0:  # in the middle of a word
                 x = x[rng.integers(max(1, len(x) - _LEAST)) :]
-            # No more than is heard: the next two lines are the dear ones.
+            # No more than is heard: the next lines are the dear ones.
             x = x[: int((self.length - position) * speed * (voice[1] if voice else 1)) + _LEAST]
+            clip_bandwidth = clip.bandwidth_hz
+            if swap and clip.sex in SEXES:
+                x, clip_bandwidth = other_voice(x, clip.sex, clip_bandwidth)
             x = _change_speed(x, speed)
             if voice:
-                x = _change_voice(x, *voice, clip.bandwidth_hz * speed)
+                x = _change_voice(x, *voice, clip_bandwidth * speed)
             n = min(len(x), self.length - position)
             out[position : position + n] = x[:n]
-            bandwidth = min(bandwidth, clip.bandwidth_hz * speed)
+            bandwidth = min(bandwidth, clip_bandwidth * speed)
             position += n + int(rng.exponential(0.6) * SAMPLE_RATE)
         return out, bandwidth, speaker
 

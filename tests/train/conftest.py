@@ -28,14 +28,14 @@ def corpus_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for kind, clips in sounds.items():
         (folder / kind).mkdir()
         with open(folder / f"manifest_{kind}.csv", "w", newline="") as file:
-            writer = csv.DictWriter(file, ["file", "group", "split", "speaker", "eff_bw"])
+            writer = csv.DictWriter(file, ["file", "group", "split", "speaker", "eff_bw", "sex"])
             writer.writeheader()
             for name, samples in clips.items():
                 path = f"{kind}/{name}.flac"
                 soundfile.write(folder / path, np.clip(samples, -1, 1), 48_000)
                 bandwidth = {"anna": 20_000, "bert": 8000}.get(name, "")
                 split = "valid" if name == "carl" else "train"
-                writer.writerow(
-                    {"file": path, "group": "permissive", "split": split, "speaker": name, "eff_bw": bandwidth}
-                )
+                sex = {"anna": "F?", "bert": "M"}.get(name, "")
+                row = {"file": path, "group": "permissive", "split": split, "speaker": name, "eff_bw": bandwidth}
+                writer.writerow(row | {"sex": sex})
     return folder
