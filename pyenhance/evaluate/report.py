@@ -218,7 +218,7 @@ def spectrograms(name: str, signals: dict[str, np.ndarray]) -> str:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("the HTML page needs matplotlib: pip install 'pyenhance[eval]'") from error
-    figure = Figure(figsize=(10, 7), layout="constrained")
+    figure = Figure(figsize=(10, 1 + 2 * len(signals)), layout="constrained")
     axes = figure.subplots(len(signals), 1, sharex=True)
     for axis, (name, x) in zip(axes, signals.items(), strict=True):
         frames = np.lib.stride_tricks.sliding_window_view(np.pad(x, (0, 1024)), 1024)[::480] * np.hanning(1024)
