@@ -93,7 +93,8 @@ EXCERPTS = (
     Excerpt(
         *("proverb-hiss", _AUDITOK),
         "tests/data/was_der_mensch_saet_das_wird_er_vielfach_ernten_44100Hz_mono_lead_trail_silence.wav",
-        *("de", "de", "hiss, soft voice", 5),
+        *("de", "de", "hiss, soft voice"),
+        start_s=5,
     ),
     Excerpt(
         "words-traffic", _WORDS, "pyAudioAnalysis/data/3WORDS.wav", "w", "el", "hollow room, rumble, clipped", 0, 5

@@ -92,8 +92,9 @@ def _judge(recording: Recording) -> dict[str, Any]:
         noisy = read_audio(recording.path)
         scores = {}
         for name, run in _systems.items():
-            heard = soxr.resample(run(noisy, noisy), SAMPLE_RATE, RATE) if _opinion else ()
-            scores[name] = dict.fromkeys(OPINIONS, math.nan) | (_opinion(heard) if _opinion else {})
+            scores[name] = dict.fromkeys(OPINIONS, math.nan)
+            if _opinion:
+                scores[name] |= _opinion(soxr.resample(run(noisy, noisy), SAMPLE_RATE, RATE))
     seconds = len(noisy) / SAMPLE_RATE
     return {"name": recording.name, "facts": recording.facts, "seconds": seconds, "scores": scores}
 

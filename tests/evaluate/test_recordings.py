@@ -43,7 +43,7 @@ def test_a_folder_becomes_a_page(folder: Path, capsys: pytest.CaptureFixture[str
     assert main(["evaluate", "--real", str(folder), *arguments]) == 0
     assert capsys.readouterr().out.startswith("2 recordings ")
     text = page.read_text()
-    assert text.count("data:audio/mpeg") == 4 and text.count("data:image/png") == 2 and "http" not in text
+    assert text.count("data:audio/mpeg") == 4 and text.count("data:image/png") == 2 and "://" not in text
     assert "street &lt;3&gt;.flac" in text and "<3>" not in text
     assert "| kitchen.wav | - / - / - | - / - / - |" in table.read_text()
     result = json.loads(figures.read_text())
