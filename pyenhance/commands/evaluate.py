@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 def add(commands: Any) -> None:
     """Add it to the command line."""
     scoring = commands.add_parser("evaluate", help="score models, peers and the oracle on pairs of files")
-    scoring.add_argument("--pairs", type=Path, required=True, help="folder with manifest.csv, or clean/ and noisy/")
+    scored = scoring.add_mutually_exclusive_group(required=True)
+    scored.add_argument("--pairs", type=Path, help="folder with manifest.csv, or clean/ and noisy/")
+    scored.add_argument(
+        "--real", type=Path, metavar="FOLDER", help="noisy recordings alone: DNSMOS, sounds, spectrograms"
+    )
+    scoring.add_argument("--fetch", action="store_true", help="with --real: make it of public ones where none is")
+    scoring.add_argument(
+        "--clone", nargs="+", type=_clone, default=[], metavar="NAME=PATH", help="with --fetch: what is here already"
+    )
     scoring.add_argument("--groups", action="store_true", help="only compare groups of clips, by PESQ and SI-SDR")
     scoring.add_argument("--data", type=Path, metavar="CORPUS", help="with --groups: make the pairs where none are")
     scoring.add_argument("--clips", type=int, default=CLIPS, help=f"pairs to make of it ({CLIPS})")
@@ -47,10 +55,12 @@ def _run(arguments: argparse.Namespace) -> int:
         if path.suffix not in SUFFIXES:
             print(f"pyenhance evaluate: {path}: accepted: a name that ends in {', '.join(SUFFIXES)}", file=sys.stderr)
             return EXIT_USAGE
-    for option in ("data", "record", "sensitivity"):
-        if getattr(arguments, option) and not arguments.groups:
-            print(f"pyenhance evaluate: --{option} belongs to --groups", file=sys.stderr)
+    for option, whole in _BELONGS.items():
+        if getattr(arguments, option) and not getattr(arguments, whole):
+            print(f"pyenhance evaluate: --{option} belongs to --{whole}", file=sys.stderr)
             return EXIT_USAGE
+    if arguments.real:
+        return _run_real(arguments)
     if arguments.record:
         read_trust(arguments.record)  # what cannot be written is told before an hour of scoring
     if arguments.data and not arguments.pairs.exists():
@@ -79,6 +89,38 @@ def _run(arguments: argparse.Namespace) -> int:
         print(as_text(result), end="")
     for path in arguments.output:
         write(result, pairs, path)
+    return EXIT_OK
+
+
+_BELONGS = dict.fromkeys(("data", "record", "sensitivity"), "groups")
+_BELONGS |= dict.fromkeys(("groups", "recordings"), "pairs") | {"fetch": "real", "clone": "fetch"}
+
+
+def _clone(text: str) -> tuple[str, Path]:
+    from ..train.sources import clone
+
+    return clone(text)
+
+
+def _run_real(arguments: argparse.Namespace) -> int:
+    from ..evaluate.real import make_recordings
+    from ..evaluate.recordings import evaluate_recordings, load_recordings
+    from ..evaluate.recordings_report import as_text, write
+    from ..evaluate.systems import PEERS, RECORDING
+
+    if arguments.fetch and not arguments.real.exists():
+        with Signals() as signals, Progress("fetch", quiet=False, unit="recording") as progress:
+            make_recordings(arguments.real, dict(arguments.clone), on_progress=signals.checked(progress.update))
+            signals.check()
+    recordings = load_recordings(arguments.real)[: arguments.limit]
+    systems = ["noisy", *(RECORDING + name for name in arguments.model), *(PEERS if arguments.peers else ())]
+    with Progress("evaluate", quiet=False, unit="recording") as progress:
+        result = evaluate_recordings(
+            recordings, systems, dnsmos=arguments.dnsmos, workers=arguments.workers, on_progress=progress.update
+        )
+    print(as_text(result), end="")
+    for path in arguments.output:
+        write(result, recordings, path)
     return EXIT_OK
 
 

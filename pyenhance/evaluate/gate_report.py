@@ -1,21 +1,18 @@
 """The gate's report: one HTML page with its pictures and sounds inside, or JSON."""
 
-import base64
 import html
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..dsp import SAMPLE_RATE
 from ..threads import one_thread
 from .gate import DECIDING, MARGINS, NAMES, PESQ_STARTS, worst_clips
 from .groups import MIN_CLIPS
 from .heads import in_words
 from .pairs import Pair, read_pair
-from .report import as_json, page, spectrograms
+from .report import as_json, page, seen_and_heard, table_of
 from .systems import system
 
 SUFFIXES = (".json", ".html")
@@ -72,12 +69,6 @@ def _list(lines: Sequence[str]) -> str:
     return "<ul>" + "".join(f"<li>{_text(line)}</li>" for line in lines) + "</ul>"
 
 
-def _table(rows: Sequence[Sequence[object]]) -> str:
-    head = "".join(f"<th>{_text(cell)}</th>" for cell in rows[0])
-    body = ("".join(f"<td>{_text(cell)}</td>" for cell in row) for row in rows[1:])
-    return f"<table><tr>{head}</tr>" + "".join(f"<tr>{row}</tr>" for row in body) + "</table>"
-
-
 def _measures(result: Mapping[str, Any]) -> str:
     rows: list[Sequence[object]] = [
         ("", "clips", "old", "new", "mean gain", "95 % interval", "margin", "negative flips", "NFR", "positive flips")
@@ -86,7 +77,7 @@ def _measures(result: Mapping[str, Any]) -> str:
         figures = (f"{facts['old']:.2f}", f"{facts['new']:.2f}", f"{facts['gain']:+.3f}", _span(facts))
         flips = (f"{facts['margin']:g}", facts["negative_flips"], f"{facts['nfr']:.1%}", facts["positive_flips"])
         rows.append((NAMES[name], facts["clips"], *figures, *flips))
-    return _table(rows)
+    return table_of(rows)
 
 
 def _rules(limits: Mapping[str, Any]) -> str:
@@ -114,7 +105,7 @@ def _groups(groups: Mapping[str, Any]) -> str:
                 f"{kind}: {gap['best']} gains {gap['gap']:.3f} more than {gap['worst']} ({_span(gap)}); "
                 f"by chance alone groups of these sizes lie up to {gap['chance']:.3f} apart"
             )
-    return _table(rows) + _list(lines)
+    return table_of(rows) + _list(lines)
 
 
 def _span(facts: Mapping[str, float]) -> str:
@@ -129,20 +120,8 @@ def _clip(row: Mapping[str, Any], sounds: Mapping[str, np.ndarray]) -> str:
         if measure in row["gain"]:
             values = (row["old"][measure], row["new"][measure])
             figures.append((NAMES[measure], *(f"{v:.2f}" for v in values), f"{row['gain'][measure]:+.2f}"))
-    parts = [f"<h3>{_text(row['name'])}</h3><p>{_text(kinds)}</p>", _table(figures)]
-    for name, x in sounds.items():
-        label = f'aria-label="{_text(name)}"'
-        parts.append(f"<p>{_text(name)} <audio controls preload=none {label} src={_sound(x)!r}></audio></p>")
-    return "\n".join([*parts, spectrograms(row["name"], dict(sounds))])
-
-
-def _sound(x: np.ndarray) -> str:
-    """FLAC as a data URI."""
-    import soundfile
-
-    buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(x, -1, 1), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
-    return f"data:audio/flac;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    parts = [f"<h3>{_text(row['name'])}</h3><p>{_text(kinds)}</p>", table_of(figures)]
+    return "\n".join([*parts, seen_and_heard(row["name"], dict(sounds))])
 
 
 def write(result: Mapping[str, Any], pairs: Sequence[Pair], path: Path) -> None:

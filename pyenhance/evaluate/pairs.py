@@ -104,6 +104,34 @@ class Keep(Protocol):
 
 
 @contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Make a folder: what is written to the one that is yielded appears at `folder` at the end, or not at all.
+
+    Raises
+    ------
+    FileExistsError
+        There is something of that name.
+    """
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists; accepted: a folder that is to be made")
+    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield part
+        part.chmod(0o755)
+        os.replace(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def write_manifest(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """Write `manifest.csv`, of rows with the same columns, at least one."""
+    with open(folder / "manifest.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@contextmanager
 def new_pairs(folder: Path) -> Iterator[Keep]:
     """Make a folder of pairs, which appears once all are written, or not at all.
 
@@ -118,31 +146,21 @@ def new_pairs(folder: Path) -> Iterator[Keep]:
     """
     import soundfile
 
-    if folder.exists():
-        raise FileExistsError(f"{folder} exists; accepted: a folder that is to be made")
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    rows: list[dict[str, Any]] = []
+    with new_folder(folder) as part:
+        rows: list[dict[str, Any]] = []
 
-    def keep(name: str, clean: np.ndarray, noisy: np.ndarray, **columns: Any) -> None:
-        row = {"id": name}
-        for side, x in (("clean", clean), ("noisy", noisy)):
-            (part / side).mkdir(exist_ok=True)
-            row[side] = f"{side}/{name}.flac"
-            soundfile.write(part / row[side], x, SAMPLE_RATE, subtype="PCM_16")
-        rows.append(row | columns)
+        def keep(name: str, clean: np.ndarray, noisy: np.ndarray, **columns: Any) -> None:
+            row = {"id": name}
+            for side, x in (("clean", clean), ("noisy", noisy)):
+                (part / side).mkdir(exist_ok=True)
+                row[side] = f"{side}/{name}.flac"
+                soundfile.write(part / row[side], x, SAMPLE_RATE, subtype="PCM_16")
+            rows.append(row | columns)
 
-    try:
         yield keep
         if not rows:
             raise ValueError(f"{folder}: there are no pairs to write; accepted: at least one")
-        with open(part / "manifest.csv", "w", newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-        part.chmod(0o755)
-        os.replace(part, folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        write_manifest(part, rows)
 
 
 def _groups(row: dict[str, str], place: Path) -> dict[str, str]:

@@ -31,6 +31,7 @@ _HEADS = {
     "bak": "BAK",
     "ovrl": "OVRL",
 }
+_CONTAINERS = {"FLAC": ("PCM_16", "audio/flac"), "MP3": ("MPEG_LAYER_III", "audio/mpeg")}
 _STYLE = """body{max-width:70rem;margin:2rem auto;padding:0 1rem;font:1rem/1.5 system-ui,sans-serif}
 table{border-collapse:collapse;margin:1rem 0}th,td{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #ccc}
 th:first-child,td:first-child{text-align:left}img{max-width:100%}"""
@@ -63,7 +64,7 @@ def as_text(result: dict[str, Any]) -> str:
         for row in [heads, *_rows(means, systems)]:
             lines.append(f"  {row[0]:{width}}" + "".join(f"{cell:>11}" for cell in row[1:]))
         lines.append("")
-    lines += [*group_lines(result, _subject(systems)), ""]
+    lines += [*group_lines(result, subject_of(systems)), ""]
     return "\n".join(lines)
 
 
@@ -104,11 +105,11 @@ def as_markdown(result: dict[str, Any]) -> str:
     Languages with fewer than ten clips are left out: so few say nothing.
     """
     systems = list(result["means"])
-    subject = _subject(systems)
+    subject = subject_of(systems)
     shown = ("pesq_wb", "stoi", "si_sdr", "covl", "sig", "bak", "ovrl")
-    lines = [_markdown_row(["", *(_HEADS[metric] for metric in shown)]), _markdown_row(["---"] * (1 + len(shown)))]
+    lines = [markdown_row(["", *(_HEADS[metric] for metric in shown)]), markdown_row(["---"] * (1 + len(shown)))]
     for name in systems:
-        lines.append(_markdown_row([name, *(_cell(metric, result["means"][name][metric]) for metric in shown)]))
+        lines.append(markdown_row([name, *(_cell(metric, result["means"][name][metric]) for metric in shown)]))
     heads = [
         f"{subject}, by",
         "clips",
@@ -120,7 +121,7 @@ def as_markdown(result: dict[str, Any]) -> str:
         "OVRL, noisy",
         "enhanced",
     ]
-    lines += ["", _markdown_row(heads), _markdown_row(["---"] * len(heads))]
+    lines += ["", markdown_row(heads), markdown_row(["---"] * len(heads))]
     for kind, values in result["groups"].items():
         for value, means in values.items():
             if kind == "language" and means["clips"] < 10:
@@ -130,16 +131,17 @@ def as_markdown(result: dict[str, Any]) -> str:
             cells = [_cell("pesq_wb", v) for v in (before["pesq_wb"], after["pesq_wb"], gain)]
             cells += [_cell(metric, after[metric]) for metric in ("stoi", "si_sdr")]
             cells += [_cell("ovrl", v["ovrl"]) for v in (before, after)]
-            lines.append(_markdown_row([f"{kind}: {value}", str(means["clips"]), *cells]))
+            lines.append(markdown_row([f"{kind}: {value}", str(means["clips"]), *cells]))
     lines += ["", *(f"- {line}" for line in group_lines(result, subject))]
     return "\n".join(lines) + "\n"
 
 
-def _markdown_row(cells: Sequence[str]) -> str:
+def markdown_row(cells: Sequence[str]) -> str:
+    """A row of a table."""
     return f"| {' | '.join(cells)} |"
 
 
-def _subject(systems: Sequence[str]) -> str:
+def subject_of(systems: Sequence[str]) -> str:
     """The system that a report is about: the first that is neither the input nor the oracle."""
     return next((name for name in systems if name not in ("noisy", "oracle")), systems[-1])
 
@@ -172,7 +174,7 @@ def as_html(result: dict[str, Any], pairs: Sequence[Pair]) -> str:
         parts.append(f"<h2>By {html.escape(kind)}</h2>")
         for value, means in values.items():
             parts.append(f"<h3>{html.escape(value)} ({means['clips']} clips)</h3>{_table(means, systems)}")
-    subject = _subject(systems)
+    subject = subject_of(systems)
     gaps = "".join(f"<li>{html.escape(line)}</li>" for line in group_lines(result, subject))
     parts.append(f"<h2>How equally {html.escape(subject)} serves them</h2><ul>{gaps}</ul>")
     parts.append(f"<h2>Best, median and worst of {html.escape(subject)}, by gain in PESQ</h2>")
@@ -200,9 +202,14 @@ def page(title: str, parts: Sequence[str]) -> str:
 
 
 def _table(means: dict[str, Any], systems: Sequence[str]) -> str:
-    head = "".join(f"<th>{text}</th>" for text in ("", *_HEADS.values()))
-    rows = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in _rows(means, systems))
-    return f"<table><tr>{head}</tr>" + "".join(f"<tr>{row}</tr>" for row in rows) + "</table>"
+    return table_of([["", *_HEADS.values()], *_rows(means, systems)])
+
+
+def table_of(rows: Sequence[Sequence[object]]) -> str:
+    """A table, its heads in the first row."""
+    head = "".join(f"<th>{html.escape(str(cell))}</th>" for cell in rows[0])
+    body = ("".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) for row in rows[1:])
+    return f"<table><tr>{head}</tr>" + "".join(f"<tr>{row}</tr>" for row in body) + "</table>"
 
 
 def spectrograms(name: str, signals: dict[str, np.ndarray]) -> str:
@@ -211,7 +218,7 @@ def spectrograms(name: str, signals: dict[str, np.ndarray]) -> str:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("the HTML page needs matplotlib: pip install 'pyenhance[eval]'") from error
-    figure = Figure(figsize=(10, 7), layout="constrained")
+    figure = Figure(figsize=(10, 1 + 2 * len(signals)), layout="constrained")
     axes = figure.subplots(len(signals), 1, sharex=True)
     for axis, (name, x) in zip(axes, signals.items(), strict=True):
         frames = np.lib.stride_tricks.sliding_window_view(np.pad(x, (0, 1024)), 1024)[::480] * np.hanning(1024)
@@ -224,6 +231,26 @@ def spectrograms(name: str, signals: dict[str, np.ndarray]) -> str:
     figure.savefig(buffer, format="png", dpi=80)
     data = base64.b64encode(buffer.getvalue()).decode()
     return f'<img alt="Spectrograms of {html.escape(name)}" src="data:image/png;base64,{data}">'
+
+
+def seen_and_heard(name: str, sounds: dict[str, np.ndarray], container: str = "FLAC") -> str:
+    """Elements that play sounds, in a container of `_CONTAINERS`, and an image of their spectrograms."""
+    parts = []
+    for label, x in sounds.items():
+        text = html.escape(label)
+        player = f'<audio controls preload=none aria-label="{text}" src={_sound(x, container)!r}></audio>'
+        parts.append(f"<p>{text} {player}</p>")
+    return "\n".join([*parts, spectrograms(name, sounds)])
+
+
+def _sound(x: np.ndarray, container: str) -> str:
+    """A data URI."""
+    import soundfile
+
+    subtype, kind = _CONTAINERS[container]
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.clip(x, -1, 1), SAMPLE_RATE, format=container, subtype=subtype)
+    return f"data:{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def write(result: dict[str, Any], pairs: Sequence[Pair], path: Path) -> None:

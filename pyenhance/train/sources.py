@@ -388,7 +388,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="pyenhance train corpus", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for the corpus; sources already in it are kept")
     parser.add_argument("--sources", nargs="+", default=[s.name for s in SOURCES], help="some of them only")
-    parser.add_argument("--clone", nargs="+", type=_clone, default=[], metavar="NAME=PATH", help="what is here already")
+    parser.add_argument("--clone", nargs="+", type=clone, default=[], metavar="NAME=PATH", help="what is here already")
     parser.add_argument("--beside", type=Path, nargs="+", default=[], help="corpora whose validation speakers stay out")
     parser.add_argument("--per-speaker", type=int, default=0, help="most recordings of a speaker (0: all)")
     parser.add_argument("--dnsmos", type=Path, metavar="FILE", help="the DNS challenge's sig_bak_ovr.onnx")
@@ -448,7 +448,8 @@ def _write(manifest: Path, rows: Sequence[dict[str, str]]) -> None:
     os.replace(part, manifest)
 
 
-def _clone(text: str) -> tuple[str, Path]:
+def clone(text: str) -> tuple[str, Path]:
+    """A command line's NAME=PATH: the name of a source, and where it is already."""
     name, _, path = text.partition("=")
     if not Path(path).is_dir() or not path:
         raise argparse.ArgumentTypeError(f"{text!r}; accepted: NAME=PATH, where PATH is a folder")

@@ -204,7 +204,7 @@ def test_command_and_reports(few: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert result["new"]["sha256"] == hashlib.sha256(weights_bytes("tiny")).hexdigest()
     assert result["measures"]["pesq_wb"]["clips"] == 5 and "ovrl" not in result["measures"]
     text = page.read_text()
-    assert text.count("data:image/png") == 5 and text.count("data:audio/flac") == 20 and "http" not in text
+    assert text.count("data:image/png") == 5 and text.count("data:audio/flac") == 20 and "://" not in text
     assert "Passes: tiny in place of noisy" in text and "pitch: " in text
     assert main([*argv[:2], "tiny", "noisy", *argv[4:8], "--json", "--record", str(history)]) == 1
     worse = json.loads(capsys.readouterr().out)
