@@ -283,7 +283,7 @@ def attacks_as_text(facts: dict[str, Any]) -> str:
         if "epsilon" in found:
             lines.append(f"  epsilon {found['epsilon']:.3g}, noise multiplier {found['noise_multiplier']:.3g}")
         lines.append(
-            f"  by chance: shadow models {span(found['chance'], 'auc')}, exposure {found['exposure']['chance']:.2f} bits"
+            f"  by chance: shadow models {span(found['chance'], 'auc')}; exposure {found['exposure']['chance']:.2f}"
         )
     if "updates" not in facts:
         return "\n".join(lines)
