@@ -248,13 +248,13 @@ def _attack(arguments: argparse.Namespace) -> int:
         kinds["private"] = replace(kinds["plain"], **{k: v for k, v in given.items() if k in _PRIVATE})
     facts: dict[str, Any] = {}
     with Signals(), Progress("attack", quiet=False, unit="run") as progress:
-        for kind, settings in kinds.items():
-            options = {"runs": arguments.runs, "canaries": arguments.canaries}
-            facts[kind] = attack_rounds(arguments.population, settings, **options, on_progress=progress.update)
-        if arguments.noise:
+        if arguments.noise:  # first, as it is soon told where a population cannot be used
             facts["updates"] = attack_updates(
                 arguments.population, clip=arguments.update_clip, noises=arguments.noise, seed=kinds["plain"].seed
             )
+        for kind, settings in kinds.items():
+            options = {"runs": arguments.runs, "canaries": arguments.canaries}
+            facts[kind] = attack_rounds(arguments.population, settings, **options, on_progress=progress.update)
     print(attacks_as_text(facts))
     if arguments.output:
         write_whole(arguments.output, (json.dumps(facts, indent=1) + "\n").encode(), force=arguments.force)
@@ -270,19 +270,21 @@ def attacks_as_text(facts: dict[str, Any]) -> str:
     def span(found: dict[str, float], key: str) -> str:
         return f"{found[key]:.3f} ({found['low']:.3f} to {found['high']:.3f})"
 
-    heads = ("by loss, AUC", "by fall of loss", "by shadow models", "exposure, bits", "gain loss")
+    heads = ("by loss, AUC", "by fall of loss", "by shadow models", "white box", "exposure, bits", "gain loss")
     lines = [f"{'rounds':10}" + "".join(f"{head:>26}" for head in heads)]
     for kind, found in facts.items():
         if kind == "updates":
             continue
-        cells = [span(found[name], "auc") for name in ("loss", "calibrated", "shadow")] + [
+        cells = [span(found[name], "auc") for name in ("loss", "calibrated", "shadow", "white_box")] + [
             span(found["exposure"], "bits"),
             "{before:.4f} -> {after:.4f}".format(**found["gain_loss"]),
         ]
         lines.append(f"{kind:10}" + "".join(f"{cell:>26}" for cell in cells))
         if "epsilon" in found:
             lines.append(f"  epsilon {found['epsilon']:.3g}, noise multiplier {found['noise_multiplier']:.3g}")
-        lines.append(f"  exposure by chance {found['exposure']['chance']:.2f} bits")
+        lines.append(
+            f"  by chance: shadow models {span(found['chance'], 'auc')}; exposure {found['exposure']['chance']:.2f}"
+        )
     if "updates" not in facts:
         return "\n".join(lines)
     heads = ("named", "by chance", "a frame, r", "a clip's mean, r", "another's, r")

@@ -27,6 +27,8 @@ CANDIDATES = 256
 
 _CANARY_RANGE = (0.05, 0.95)  # of its gains
 _LEAST_SPREAD = 1e-6
+_NULL_DRAWS = 100
+_LEAST_RIDGE = 1e-3  # of the mean scatter of speakers' updates, where there is no noise
 _TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 
 
@@ -41,10 +43,11 @@ def attack_rounds(
     """Attack models of federated rounds: who took part, and what of planted secrets is left in them.
 
     In each run a random half of the speakers takes part; each run is a target in turn, and the others are the shadow
-    models that its attacker has (Carlini et al., S&P 2022, the online attack with normal distributions). Some of those
-    who take part are canaries: what is right for their recordings is one of `CANDIDATES` random gain curves, and
-    exposure tells how far up its list of guesses an attacker finds the right one (Carlini et al., USENIX Security
-    2019).
+    models that its attacker has, with and without the same speaker (Carlini et al., S&P 2022, the online attack with
+    normal distributions of one spread). What is scored is the fall of a speaker's loss, and, where the attacker looks
+    into the model (white box), what its change has in common with the speaker's own update. Some of those who take part
+    are canaries: what is right for their recordings is one of `CANDIDATES` random gain curves, and exposure tells how
+    far up its list of guesses an attacker finds the right one (Carlini et al., USENIX Security 2019).
 
     Parameters
     ----------
@@ -61,10 +64,11 @@ def attack_rounds(
     Returns
     -------
     dict
-        speakers, runs, canaries; loss, calibrated, shadow: {"auc", "low", "high"} of membership inference by the loss,
-        by how much it fell from the base's, and by shadow models, intervals over speakers; exposure: {"bits", "low",
-        "high", "chance"}; gain_loss: {"before", "after"} of those held out, the mean of the runs; epsilon and
-        noise_multiplier, with a budget.
+        speakers, runs, canaries; loss, calibrated, shadow, white_box: {"auc", "low", "high"} of membership inference by
+        the loss, by how much it fell from the base's, and by shadow models of either kind, intervals over speakers;
+        chance: the same of the shadow attack on memberships that were drawn and not used, the interval over draws;
+        exposure: {"bits", "low", "high", "chance"}; gain_loss: {"before", "after"} of those held out, the mean of the
+        runs; epsilon and noise_multiplier, with a budget.
 
     Raises
     ------
@@ -82,9 +86,10 @@ def attack_rounds(
     planted, after = np.zeros_like(member), np.zeros(member.shape)
     exposures: list[float] = []
     ends: list[dict[str, Any]] = []
+    changes: list[np.ndarray] = []
     with tempfile.TemporaryDirectory() as folder:
         for run in range(runs):
-            chosen = rng.permutation(len(speakers))[: len(speakers) // 2]
+            chosen = _half(len(speakers), rng)
             member[run, chosen] = planted[run, chosen[:canaries]] = True
             secrets = rng.uniform(*_CANARY_RANGE, (canaries, CANDIDATES, population.heads["gain"].target.shape[1]))
             kept = {speakers[i] for i in chosen}
@@ -94,15 +99,19 @@ def attack_rounds(
             facts, change = simulate(file, replace(settings, seed=settings.seed + run))
             file.unlink()
             ends.append(facts)
+            changes.append(_flat(change))
             after[run] = [losses(heads, change)["gain"] for heads in own]
             for speaker, own_secrets in zip(chosen[:canaries], secrets, strict=True):
                 exposures.append(_exposure(own[speaker]["gain"], change["gain"], own_secrets))
             if on_progress:
                 on_progress(run + 1, runs)
-    judged = ~planted
-    scores = {"loss": -after, "calibrated": before - after, "shadow": _shadow(before - after, member, judged)}
+    judged, fall = ~planted, before - after
+    seen = np.array(changes) @ _sought(own, settings, ends[0]["rounds"]).T
+    scores = {"loss": -after, "calibrated": fall}
+    scores |= {"shadow": _shadow(fall, member, judged), "white_box": _shadow(seen, member, judged)}
     found: dict[str, Any] = {"speakers": len(speakers), "runs": runs, "canaries": canaries}
     found |= {name: area(score, member, judged) for name, score in scores.items()}
+    found["chance"] = _by_chance(fall, judged, rng)
     low, high = interval(np.array(exposures))
     ranks = np.arange(1, CANDIDATES + 1)
     chance = float(np.mean(np.log2(CANDIDATES) - np.log2(ranks)))
@@ -143,52 +152,98 @@ def _exposure(examples: Examples, change: np.ndarray, secrets: np.ndarray) -> fl
     return float(np.log2(len(found)) - np.log2(1 + (found < found[0]).sum()))
 
 
-def _shadow(score: np.ndarray, member: np.ndarray, judged: np.ndarray) -> np.ndarray:
-    """Log likelihood ratio of each speaker's score in a run, under the other runs with and without that speaker.
+def _half(speakers: int, rng: np.random.Generator) -> np.ndarray:
+    return rng.permutation(speakers)[: speakers // 2]
 
-    The spread is that of all speakers together: runs are too few for one of each speaker's own.
+
+def _flat(change: Mapping[str, np.ndarray]) -> np.ndarray:
+    return np.concatenate([change[name].ravel() for name in sorted(change)])
+
+
+def _sought(own: Sequence[Mapping[str, Examples]], settings: Settings, rounds: int) -> np.ndarray:
+    """Directions in which a change tells of each speaker; shape (speakers, numbers).
+
+    Each speaker's own update, less the mean, over how changes of such runs scatter (Fisher's discriminant). Half of the
+    speakers take part, each with `rounds` / clients of an update in all, so that they scatter by (rounds / clients)^2
+    U'U / 4; noise adds rounds (z C / (rate clients))^2 in each number. U (r I + U'U)^-1, with r the ratio of the two,
+    is (r I + U U')^-1 U, in which there are as many rows as speakers.
     """
-    sides = []
-    for inside in (True, False):
-        others = judged & (member == inside)
-        total, count = np.where(others, score, 0).sum(0), others.sum(0)
-        left, number = total - np.where(others, score, 0), count - others
-        mean = np.where(number > 0, left / np.maximum(number, 1), np.nan)
-        spread = float(np.nanstd(np.where(others, score - total / np.maximum(count, 1), np.nan)))
-        sides.append(-(((score - mean) / max(spread, _LEAST_SPREAD)) ** 2) / 2 - np.log(max(spread, _LEAST_SPREAD)))
-    return np.asarray(sides[0] - sides[1])
+    start, taught = no_change(own[0]), []
+    for place, heads in enumerate(own):
+        rng = np.random.default_rng([settings.seed, 5, place])
+        new = learn(heads, start, rate=settings.rate, epochs=settings.epochs, batch=settings.batch, rng=rng)
+        taught.append(_flat(new if settings.clip is None else clipped(new, settings.clip)))
+    updates = np.array(taught, np.float64)
+    updates -= updates.mean(0)
+    shared = updates @ updates.T
+    ridge = _LEAST_RIDGE * float(np.trace(shared)) / len(shared) + _LEAST_SPREAD**2
+    if budget := settings.budget(len(own) // 2):
+        ridge += 4 * (budget.noise_multiplier * budget.clip / budget.rate) ** 2 / rounds
+    return np.asarray(np.linalg.solve(shared + ridge * np.eye(len(shared)), updates))
+
+
+def _shadow(score: np.ndarray, member: np.ndarray, judged: np.ndarray) -> np.ndarray:
+    """How much higher a speaker's score is in a run than the other runs let expect of that speaker outside.
+
+    Of normal distributions with one spread for all, and one shift for those who take part, this is the log likelihood
+    ratio but for a scale and an offset. Nothing of it knows who takes part in the run itself. A spread, or a shift, of
+    each speaker's own would need more runs than there are.
+    """
+    told = np.zeros(score.shape)
+    level = score - np.nanmean(np.where(judged, score, np.nan), 1, keepdims=True)  # what a run does to everyone
+    for run in range(len(score)):
+        others = judged & (np.arange(len(score)) != run)[:, None]
+        inside = np.where(others, member - _mean_within(member, others), 0)
+        shift = (level * inside).sum() / max((inside**2).sum(), _LEAST_SPREAD)
+        told[run] = level[run] - _mean_within(level - shift * member, others)
+    return told
+
+
+def _mean_within(x: np.ndarray, within: np.ndarray) -> np.ndarray:
+    return np.asarray(np.where(within, x, 0).sum(0) / np.maximum(within.sum(0), 1))
+
+
+def _by_chance(score: np.ndarray, judged: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
+    """The shadow attack's area where it is told of memberships that no rounds knew, over draws of those."""
+    found = []
+    for _ in range(_NULL_DRAWS):
+        member = np.zeros(score.shape, bool)
+        for row in member:
+            row[_half(len(row), rng)] = True
+        found.append(_auc(_shadow(score, member, judged), member, judged))
+    low, high = np.quantile(found, _TAILS)
+    return {"auc": float(np.mean(found)), "low": float(low), "high": float(high)}
 
 
 def area(
-    score: np.ndarray, member: np.ndarray, judged: np.ndarray, *, resamples: int = RESAMPLES // 4, seed: int = 0
+    score: np.ndarray, member: np.ndarray, judged: np.ndarray, *, resamples: int = RESAMPLES // 8, seed: int = 0
 ) -> dict[str, float]:
     """Area under the ROC curve of scores that are to be higher for members, and its interval over speakers.
 
     Parameters
     ----------
-    score : ndarray, shape (runs, speakers); NaN where there is none
+    score : ndarray, shape (runs, speakers)
     member, judged : ndarray, shape (runs, speakers), bool
 
     Returns
     -------
     dict: auc, low, high
     """
+    rng = np.random.default_rng(seed)
+    speakers = score.shape[1]
+    picked = (rng.integers(speakers, size=speakers) for _ in range(resamples))
+    drawn = [_auc(score[:, some], member[:, some], judged[:, some]) for some in picked]
+    low, high = np.quantile(drawn, _TAILS)
+    return {"auc": _auc(score, member, judged), "low": float(low), "high": float(high)}
+
+
+def _auc(score: np.ndarray, member: np.ndarray, judged: np.ndarray) -> float:
     try:
         from sklearn.metrics import roc_auc_score
     except ImportError as error:
         raise ImportError(f"attacks need {error.name}: pip install 'pyenhance[federated]'") from error
-    usable = judged & np.isfinite(score)
-    rng = np.random.default_rng(seed)
-
-    def of(columns: np.ndarray) -> float:
-        rows = usable[:, columns]
-        truth = member[:, columns][rows]
-        return float(roc_auc_score(truth, score[:, columns][rows])) if 0 < truth.sum() < truth.size else 0.5
-
-    every = np.arange(score.shape[1])
-    drawn = [of(rng.integers(len(every), size=len(every))) for _ in range(resamples)]
-    low, high = np.quantile(drawn, _TAILS)
-    return {"auc": of(every), "low": float(low), "high": float(high)}
+    truth = member[judged]
+    return float(roc_auc_score(truth, score[judged])) if 0 < truth.sum() < truth.size else 0.5
 
 
 def attack_updates(

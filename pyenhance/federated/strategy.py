@@ -1,5 +1,6 @@
 """The server's side of rounds: Flower's strategies, with a choice of whom to ask, and with differential privacy."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -105,16 +106,17 @@ class Selecting(FedAvg):
         if self.plan.budget is None:
             return super().aggregate_train(server_round, replies) if good else (None, None)
         expected = self.plan.budget.rate * len(self._known)  # fixed, as the number that came would tell of one more
-        total = {key: np.zeros(array.numpy().shape) for key, array in self._sent.items()}
+        sent = {key: array.numpy() for key, array in self._sent.items()}
+        total = {key: np.zeros(value.shape) for key, value in sent.items()}
         for reply in good:
-            change = {key: array.numpy() - self._sent[key].numpy() for key, array in _arrays(reply).items()}
+            change = {key: array.numpy() - sent[key] for key, array in _arrays(reply).items()}
             for key, value in clipped(change, self.plan.budget.clip).items():
                 total[key] += value
         scale = self.plan.budget.noise_multiplier * self.plan.budget.clip
         new = {}
         for key, value in total.items():
             noised = (value + self._noise.normal(0, scale, value.shape)) / expected
-            new[key] = Array((self._sent[key].numpy() + noised).astype(np.float32))
+            new[key] = Array((sent[key] + noised).astype(np.float32))
         return ArrayRecord(new), MetricRecord({"clients": len(good)})
 
 
@@ -127,7 +129,7 @@ def _single(arrays: ArrayRecord) -> ArrayRecord:
 
 
 def _bytes(arrays: ArrayRecord) -> int:
-    return sum(array.numpy().nbytes for array in arrays.values())
+    return sum(math.prod(array.shape) * np.dtype(array.dtype).itemsize for array in arrays.values())
 
 
 class Average(Selecting):

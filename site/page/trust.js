@@ -9,7 +9,7 @@ import { $ } from "./page.js";
 /** @typedef {{ ratio: number, chance: number, agrees: boolean }} Sensitivity */
 /** @typedef {{ epsilon: number, kept: number }} Point */
 /** @typedef {{ auc: number, low: number, high: number }} Area */
-/** @typedef {{ shadow: Area, exposure: { bits: number, chance: number }, epsilon?: number }} Attacked */
+/** @typedef {{ white_box: Area, exposure: { bits: number, chance: number }, epsilon?: number }} Attacked */
 /** @typedef {{ groups?: Record<string, Groups>, sensitivity?: Record<string, Sensitivity>, privacy?: Record<string, { clients: number, delta: number, rows: Point[] }>, leakage?: { plain: Attacked, private?: Attacked } }} Trust */
 /** @typedef {{ clips: number, gain: number, low: number, high: number, nfr: number }} Measure */
 /** @typedef {{ old: { name: string, sha256: string }, new: { name: string, sha256: string }, passed: boolean, measures: { pesq_wb: Measure }, clips: Record<string, [number, number]> }} Verdict */
@@ -118,7 +118,7 @@ function showPrivacy({ privacy = {}, leakage }) {
   if (!leakage) return;
   const { plain, private: noised } = leakage;
   $("leakage").replaceChildren(
-    said("li", TRUST.members(plain.shadow.auc, noised?.shadow.auc, Number(noised?.epsilon?.toPrecision(2)))),
+    said("li", TRUST.members(plain.white_box.auc, noised?.white_box.auc, Number(noised?.epsilon?.toPrecision(2)))),
     said("li", TRUST.secrets(plain.exposure.bits, noised?.exposure.bits, plain.exposure.chance)),
   );
 }

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from .conftest import FRAMES, make_population
 
 pytest.importorskip("flwr", reason="the extra federated is not installed: pip install 'pyenhance[federated]'")
 
-from pyenhance.federated.attack import area, attack_rounds, attack_updates
+from pyenhance.federated.attack import _auc, _by_chance, _shadow, area, attack_rounds, attack_updates
 from pyenhance.federated.simulate import Settings
 
 LOUD = Settings(rounds=6, per_round=5, rate=2.0, epochs=3, batch=8, weighted=False)
@@ -55,9 +56,27 @@ def test_area_by_hand() -> None:
     assert found["low"] < 0.5 < found["high"]
 
 
+@pytest.mark.parametrize("runs", [4, 12])
+def test_shadows_take_away_whose_voice_is_easy(runs: int) -> None:
+    """Scores of known distributions: what the best attacker reaches, nearly, and nothing where nobody took part."""
+    rng = np.random.default_rng(runs)
+    member = rng.random((runs, 2000)) < 0.5
+    easy, of_run = 20 * rng.normal(size=2000), 5 * rng.normal(size=(runs, 1))
+    alone = easy + of_run + rng.normal(size=member.shape)
+    score, every = alone + member, np.ones_like(member)
+    spread = np.sqrt(1 + 1 / (runs - 1))  # of a run less the mean of the others
+    best = NormalDist().cdf(1 / spread / np.sqrt(2))
+    assert _auc(_shadow(score, member, every), member, every) == pytest.approx(best, abs=0.015)
+    assert abs(_auc(score, member, every) - 0.5) < 0.03, "whose voice is easy hides it where the score is all"
+    assert abs(_auc(_shadow(alone, member, every), member, every) - 0.5) < 0.02
+    chance = _by_chance(score[:, :200], every[:, :200], rng)
+    assert chance["low"] < 0.5 < chance["high"] and abs(chance["auc"] - 0.5) < 0.01
+
+
 def test_members_and_secrets_are_found_where_rounds_learn_by_heart(strangers: Path) -> None:
     plain = attack_rounds(strangers, LOUD, runs=4, canaries=1)
-    assert plain["calibrated"]["auc"] > 0.9 and plain["shadow"]["auc"] > 0.9, plain
+    assert all(plain[name]["auc"] > 0.9 for name in ("calibrated", "shadow", "white_box")), plain
+    assert plain["chance"]["low"] < 0.5 < plain["chance"]["high"] and plain["chance"]["auc"] < 0.6
     assert plain["exposure"]["bits"] > 5 > 1.5 > plain["exposure"]["chance"] > 1.4
     assert "epsilon" not in plain
 
@@ -66,7 +85,7 @@ def test_a_budget_hides_both(strangers: Path) -> None:
     private = replace(LOUD, dp_epsilon=1.0, clip=0.1, rounds=3)
     found = attack_rounds(strangers, private, runs=4, canaries=1)
     assert found["epsilon"] <= 1 and found["noise_multiplier"] > 1
-    assert found["calibrated"]["low"] < 0.6 and found["shadow"]["low"] < 0.6, found
+    assert all(found[name]["low"] < 0.6 for name in ("calibrated", "shadow", "white_box")), found
     assert found["exposure"]["low"] < found["exposure"]["chance"] + 1
 
 
@@ -119,7 +138,7 @@ def test_the_command(strangers: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     arguments = [*command, "--dp-epsilon", "5", "--clip", "0.1", "-o", str(out), "--record", str(trust)]
     assert main(arguments) == 0
     said = capsys.readouterr().out
-    assert "by shadow models" in said and "noise multiplier" in said and "exposure by chance" in said
+    assert all(words in said for words in ("white box", "noise multiplier", "by chance: shadow models", "exposure"))
     facts = json.loads(out.read_text())
     assert set(facts) == {"plain", "private", "updates"} and len(facts["updates"]) == 3
     assert set(read_trust(trust)["leakage"]) == set(facts)
