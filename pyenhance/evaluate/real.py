@@ -1,6 +1,6 @@
 """Public noisy recordings, made into a folder for ``pyenhance evaluate --real``.
 
-`EXCERPTS` names them: no mixes, but rooms, streets, showers, children, fans, cheap microphones, as somebody recorded
+`EXCERPTS` names them: no mixes, but rooms, showers, children, fans, cheap microphones, as somebody recorded
 them and published them under a licence that allows this. They are not part of the project; `make_recordings` takes
 them from clones that are here already, or fetches them as ``pyenhance train corpus`` does. What the shipped
 models were trained on is left out, as far as it can be told.
