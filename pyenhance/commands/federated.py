@@ -287,8 +287,8 @@ def attacks_as_text(facts: dict[str, Any]) -> str:
         )
     if "updates" not in facts:
         return "\n".join(lines)
-    heads = ("named", "by chance", "a frame, r", "a clip's mean, r", "another's, r")
-    lines.append(f"{'noise':10}" + "".join(f"{head:>26}" for head in heads))
+    of_updates = ("named", "by chance", "a frame, r", "a clip's mean, r", "another's, r")
+    lines.append(f"{'noise':10}" + "".join(f"{head:>26}" for head in of_updates))
     for row in facts["updates"]:
         cells = [f"{row['named']:.3f} ({row['named_low']:.3f} to {row['named_high']:.3f})"]
         cells += [f"{row['named_chance']:.3f}", f"{row['frame']:.3f}"]
