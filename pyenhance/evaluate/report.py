@@ -34,7 +34,7 @@ _HEADS = {
 _CONTAINERS = {"FLAC": ("PCM_16", "audio/flac"), "MP3": ("MPEG_LAYER_III", "audio/mpeg")}
 _STYLE = """body{max-width:70rem;margin:2rem auto;padding:0 1rem;font:1rem/1.5 system-ui,sans-serif}
 table{border-collapse:collapse;margin:1rem 0}th,td{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #ccc}
-th:first-child,td:first-child{text-align:left}img{max-width:100%}"""
+th:first-child,td:first-child{text-align:left}img{max-width:100%}audio{vertical-align:middle}"""
 
 
 def _cell(metric: str, value: float) -> str:
@@ -239,7 +239,7 @@ def seen_and_heard(name: str, sounds: dict[str, np.ndarray], container: str = "F
     for label, x in sounds.items():
         text = html.escape(label)
         player = f'<audio controls preload=none aria-label="{text}" src={_sound(x, container)!r}></audio>'
-        parts.append(f"<p>{text} {player}</p>")
+        parts.append(f"<p>{player} {text}</p>")
     return "\n".join([*parts, spectrograms(name, sounds)])
 
 
