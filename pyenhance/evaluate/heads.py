@@ -1,6 +1,5 @@
 """Whether a new model's body still serves the old model's heads: a row of the gate's report."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from ..model import Model, load_model
 from ..model.compatible import check_heads, heads_on
 from ..threads import one_thread
 from .pairs import Pair, read_pair
+from .processes import in_processes
 
 COMPATIBLE_WITHIN = 0.02
 """Most by which the old heads' gain loss may be larger on the new body than on their own, of the latter."""
@@ -65,8 +65,6 @@ def compare_heads(pairs: Sequence[Pair], old: str, new: str, *, workers: int | N
     ValueError
         A model that cannot be loaded, or a file that cannot be used.
     """
-    from concurrent.futures import ProcessPoolExecutor  # a browser has no processes, but uses the metrics
-
     _start(old, new)
     before, after = _models
     if before.signal != after.signal:
@@ -75,8 +73,7 @@ def compare_heads(pairs: Sequence[Pair], old: str, new: str, *, workers: int | N
         check_heads(before.network.spec, after.network.spec)
     except ValueError as error:
         return {"refused": str(error)}
-    with ProcessPoolExecutor(workers or os.cpu_count(), None, _start, (old, new)) as pool:
-        means = np.mean(list(pool.map(_losses, pairs)), 0)
+    means = np.mean(in_processes(_losses, pairs, _start, (old, new), workers=workers), 0)
     facts = dict(zip(("old", "new", "old_heads"), map(float, means), strict=True))
     loss = facts["old_heads"] / facts["old"] - 1
     return facts | {"loss": loss, "compatible": loss <= COMPATIBLE_WITHIN}

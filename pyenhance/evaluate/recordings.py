@@ -2,7 +2,6 @@
 
 import csv
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from ..files import SUFFIXES
 from ..threads import one_thread
 from .groups import interval
 from .metrics import RATE, Opinion
+from .processes import in_processes
 from .report import subject_of
 from .systems import System, system
 
@@ -134,15 +134,9 @@ def evaluate_recordings(
     ValueError, ImportError
         An unknown system, a file that cannot be used, or an extra that is not installed.
     """
-    from concurrent.futures import ProcessPoolExecutor  # a browser has no processes, but uses the metrics
-
-    _start(systems, dnsmos)  # what is wrong shows here, before any process starts
-    clips: list[dict[str, Any]] = []
-    with ProcessPoolExecutor(workers or os.cpu_count(), None, _start, (systems, dnsmos)) as pool:
-        for result in pool.map(_judge, recordings):
-            clips.append(result)
-            if on_progress:
-                on_progress(len(clips), len(recordings))
+    start = (systems, dnsmos)
+    _start(*start)  # what is wrong shows here, before any process starts
+    clips = in_processes(_judge, recordings, _start, start, workers=workers, on_progress=on_progress)
     return {"clips": clips} | compared(clips, systems)
 
 

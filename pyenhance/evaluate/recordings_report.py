@@ -9,7 +9,7 @@ from typing import Any
 from ..audio import read_audio
 from ..threads import one_thread
 from .recordings import OPINIONS, Recording
-from .report import SUFFIXES, as_json, markdown_row, page, seen_and_heard, subject_of, table_of
+from .report import as_json, markdown_row, page, seen_and_heard, subject_of, table_of, write_as
 from .systems import system
 
 _HEADS = ("DNSMOS SIG", "BAK", "OVRL")
@@ -44,12 +44,14 @@ def as_markdown(result: Mapping[str, Any]) -> str:
     systems = list(result["means"])
     lines = [["", *_HEADS], ["---"] * 4, *_rows(result)]
     clips = [["SIG / BAK / OVRL", *systems], ["---"] * (1 + len(systems))]
-    clips += [[clip["name"], *(_opinions(clip["scores"][name]) for name in systems)] for clip in result["clips"]]
+    clips += [
+        [clip["name"], *(" / ".join(_opinions(clip["scores"][name])) for name in systems)] for clip in result["clips"]
+    ]
     return "\n".join([*map(markdown_row, lines), "", *map(markdown_row, clips)]) + "\n"
 
 
-def _opinions(scores: Mapping[str, float]) -> str:
-    return " / ".join("-" if math.isnan(scores[opinion]) else f"{scores[opinion]:.2f}" for opinion in OPINIONS)
+def _opinions(scores: Mapping[str, float]) -> list[str]:
+    return ["-" if math.isnan(scores[opinion]) else f"{scores[opinion]:.2f}" for opinion in OPINIONS]
 
 
 def as_html(result: Mapping[str, Any], recordings: Sequence[Recording]) -> str:
@@ -69,7 +71,7 @@ def as_html(result: Mapping[str, Any], recordings: Sequence[Recording]) -> str:
             noisy = read_audio(recording.path)
             facts = "; ".join(f"{key}: {text}" for key, text in recording.facts.items())
             parts.append(f"<h2>{html.escape(recording.name)}</h2><p>{html.escape(facts)}</p>")
-            figures = [[name, *_opinions(clip["scores"][name]).split(" / ")] for name in names]
+            figures = [[name, *_opinions(clip["scores"][name])] for name in names]
             parts.append(table_of([["", *_HEADS], *figures]))
             sounds = {name: run(noisy, noisy) for name, run in systems.items()}
             parts.append(seen_and_heard(recording.name, sounds, "MP3"))
@@ -84,11 +86,4 @@ def write(result: Mapping[str, Any], recordings: Sequence[Recording], path: Path
     ValueError
         Another suffix.
     """
-    writers = {
-        ".json": lambda: as_json(dict(result)),
-        ".md": lambda: as_markdown(result),
-        ".html": lambda: as_html(result, recordings),
-    }
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path}: accepted: a name that ends in {', '.join(SUFFIXES)}")
-    path.write_text(writers[path.suffix]())
+    write_as(path, lambda: as_json(dict(result)), lambda: as_markdown(result), lambda: as_html(result, recordings))

@@ -5,7 +5,7 @@ import html
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -261,11 +261,17 @@ def write(result: dict[str, Any], pairs: Sequence[Pair], path: Path) -> None:
     ValueError
         Another suffix.
     """
-    writers = {
-        ".json": lambda: as_json(result),
-        ".md": lambda: as_markdown(result),
-        ".html": lambda: as_html(result, pairs),
-    }
+    write_as(path, lambda: as_json(result), lambda: as_markdown(result), lambda: as_html(result, pairs))
+
+
+def write_as(path: Path, *writers: Callable[[], str]) -> None:
+    """Write what the one of the writers gives that belongs to the path's suffix, as `SUFFIXES` has them.
+
+    Raises
+    ------
+    ValueError
+        Another suffix.
+    """
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path}: accepted: a name that ends in {', '.join(SUFFIXES)}")
-    path.write_text(writers[path.suffix]())
+    path.write_text(writers[SUFFIXES.index(path.suffix)]())

@@ -1,6 +1,5 @@
 """Score systems on pairs, in parallel."""
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from ..threads import one_thread
 from .groups import bucket_order, compare_all, measured_groups
 from .metrics import METRICS, Scorer
 from .pairs import Pair, read_pair
+from .processes import in_processes
 from .systems import System, system
 
 SPREAD = ("pesq_wb", "si_sdr", "ovrl")
@@ -72,17 +72,9 @@ def score_clips(
     ValueError, ImportError
         An unknown system, a file that cannot be used, or an extra that is not installed.
     """
-    from concurrent.futures import ProcessPoolExecutor  # a browser has no processes, but uses the metrics
-
     start = (systems, dnsmos, pesq_starts, quick)
     _start(*start)  # what is wrong shows here, before any process starts
-    clips: list[dict[str, Any]] = []
-    with ProcessPoolExecutor(workers or os.cpu_count(), None, _start, start) as pool:
-        for result in pool.map(_score, pairs):
-            clips.append(result)
-            if on_progress:
-                on_progress(len(clips), len(pairs))
-    return clips
+    return in_processes(_score, pairs, _start, start, workers=workers, on_progress=on_progress)
 
 
 def evaluate(pairs: Sequence[Pair], systems: Sequence[str], **options: Any) -> dict[str, Any]:
