@@ -20,6 +20,7 @@ import { Succession } from "./succession.js";
 const FADE = 1 / 240; // a sample: 5 ms from dry to enhanced
 const TURN = 1 / 480; // a sample: 10 ms from one latency to another
 const DECAY = 0.985; // a sample: what a sudden change leaves behind dies away in some milliseconds
+const INAUDIBLE = 1e-9; // of it
 const MAX_DELAY = 12 * HOP;
 const MAX_STEP = 4 * HOP; // one long pause of the machine must not cost delay for good
 const METER_SAMPLES = 4800;
@@ -47,6 +48,16 @@ const SLOW_MS = 3; // by a clock of whole milliseconds, the only one here: then 
 
 const REST_HOPS = 48; // then the worker is woken for so many at once: about half a second, which the ring holds well
 
+/** The highest of n samples. @param {Float32Array} samples @param {number} n */
+function peakOf(samples, n) {
+  let peak = 0;
+  for (let i = 0; i < n; i++) {
+    const size = Math.abs(samples[i]);
+    if (size > peak) peak = size;
+  }
+  return peak;
+}
+
 class DenoiserProcessor extends AudioWorkletProcessor {
   /** @param {{ processorOptions: { buffer?: SharedArrayBuffer, delay: number, latency: number } }} options */
   constructor(options) {
@@ -61,6 +72,7 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     this.mono = new Float32Array(4096);
     this.levels = new Float32Array(MOST_CHANNELS);
     this.weights = new Float32Array(MOST_CHANNELS).fill(1);
+    this.channels = 0; // heard in the block before
     this.played = new Float32Array(8192);
     this.dry = new Float32Array(8192);
     this.otherDry = new Float32Array(8192);
@@ -157,6 +169,7 @@ class DenoiserProcessor extends AudioWorkletProcessor {
   // Hops that are complete, and the next piece of what arrives.
   enhance() {
     const { arrival } = this;
+    if (!arrival && this.ring.waitingHops === 0) return;
     const begin = Date.now();
     let hops = 0;
     try {
@@ -221,43 +234,54 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     return this.alive && ring.get(H.QUIT) === 0;
   }
 
-  // The input channels that carry sound, mixed to one.
+  // The input channels that carry sound, mixed to one. This and `play` run for every block: one channel, which is what most have, and
+  // enhanced sound with nothing to pass over to are copied.
   /** @param {Float32Array[]} input @param {number} n */
   listen(input, n) {
     const { mono, levels, weights } = this;
-    mono.fill(0, 0, n);
     const count = Math.min(input.length, MOST_CHANNELS);
-    const keep = Math.exp(-n / (LEVEL_S * sampleRate));
+    for (let c = count; c < this.channels; c++) {
+      levels[c] = 0;
+      weights[c] = 1;
+    }
+    this.channels = count;
+    const keep = 1 - n / (LEVEL_S * sampleRate);
     let before = 0;
     let loudest = 0;
     for (let c = 0; c < count; c++) {
       before = Math.max(before, levels[c]);
-      let peak = 0;
-      const channel = input[c];
-      for (let i = 0; i < n; i++) peak = Math.max(peak, Math.abs(channel[i]));
-      levels[c] = Math.max(peak, keep * levels[c]);
+      levels[c] = Math.max(peakOf(input[c], n), keep * levels[c]);
       loudest = Math.max(loudest, levels[c]);
     }
-    for (let c = count; c < MOST_CHANNELS; c++) {
-      levels[c] = 0;
-      weights[c] = 1;
-    }
+    if (count === 1) {
+      mono.set(input[0]);
+      weights[0] = 1;
+    } else this.mix(input, count, n, before === 0, CARRIES * loudest);
+    this.peakIn = Math.max(this.peakIn, peakOf(mono, n));
+  }
+
+  // Channels of the level `least` or more count. atOnce: nothing was heard so far that could jump.
+  /** @param {Float32Array[]} input @param {number} count @param {number} n @param {boolean} atOnce @param {number} least */
+  mix(input, count, n, atOnce, least) {
+    const { mono, levels, weights } = this;
+    mono.fill(0, 0, n);
     let total = 0; // of the weights, at the block's beginning; and how it goes on
-    let slope = 0;
-    for (let c = 0; c < count; c++) {
-      const target = levels[c] >= CARRIES * loudest ? 1 : 0;
-      if (before === 0) weights[c] = target; // nothing was heard so far that could jump
-      total += weights[c];
-      slope += this.turn(c, target, n);
+    for (let c = 0; c < count; c++) total += weights[c];
+    if (atOnce || total === 0) {
+      for (let c = 0; c < count; c++) weights[c] = levels[c] >= least ? 1 : 0;
+      total = weights.subarray(0, count).reduce((a, b) => a + b, 0);
     }
+    let slope = 0;
+    for (let c = 0; c < count; c++) slope += this.turn(c, levels[c] >= least ? 1 : 0, n);
     for (let c = 0; c < count; c++) {
       const channel = input[c];
-      const target = levels[c] >= CARRIES * loudest ? 1 : 0;
+      const target = levels[c] >= least ? 1 : 0;
       const step = this.turn(c, target, n);
-      for (let i = 0; i < n; i++) mono[i] += ((weights[c] + step * i) * channel[i]) / (total + slope * i);
+      const share = weights[c] / total;
+      if (step === 0 && slope === 0) for (let i = 0; i < n; i++) mono[i] += share * channel[i];
+      else for (let i = 0; i < n; i++) mono[i] += ((weights[c] + step * i) * channel[i]) / (total + slope * i);
       weights[c] = Math.abs(target - weights[c] - step * n) < 1e-6 ? target : weights[c] + step * n;
     }
-    for (let i = 0; i < n; i++) this.peakIn = Math.max(this.peakIn, Math.abs(mono[i]));
   }
 
   // By how much a channel's weight changes with each sample of this block.
@@ -300,7 +324,23 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     const wet = (this.wet = grown(this.wet, 0, n));
     if (this.primed) ring.wet(wet, n);
     const skipped = running && ready === n && this.primed ? this.comeBack(dry, wet, bypass, n) : 0;
-    this.loudest *= Math.exp(-n / (LOUD_S * SAMPLE_RATE));
+    const steady = this.primed && ready === n && !bypass && this.wetGain === 1 && this.residual === 0;
+    const missed = steady ? 0 : this.passOver(out, dry, wet, ready, bypass, n);
+    if (steady) for (let i = 0; i < n; i++) this.lastOut = out[i] = wet[i];
+    const peak = peakOf(out, n);
+    this.peakOut = Math.max(this.peakOut, peak);
+    this.loudest = Math.max(peak, (1 - n / (LOUD_S * SAMPLE_RATE)) * this.loudest);
+    ring.played(n);
+    if (skipped) ring.playLater(-skipped);
+    if (missed) this.underrun(missed, n - ready);
+  }
+
+  // From the untouched sound to the enhanced, or back, and what is left of a jump. Returns the samples that are not there in time.
+  /**
+   * @param {Float32Array} out @param {Float32Array} dry @param {Float32Array} wet
+   * @param {number} ready @param {boolean} bypass @param {number} n
+   */
+  passOver(out, dry, wet, ready, bypass, n) {
     let missed = 0;
     for (let i = 0; i < n; i++) {
       let value = dry[i];
@@ -314,12 +354,9 @@ class DenoiserProcessor extends AudioWorkletProcessor {
       if (i >= ready && this.primed && !bypass) missed++;
       this.residual *= DECAY;
       this.lastOut = out[i] = value + this.residual;
-      this.peakOut = Math.max(this.peakOut, Math.abs(out[i]));
-      this.loudest = Math.max(this.loudest, Math.abs(out[i]));
     }
-    ring.played(n);
-    if (skipped) ring.playLater(-skipped);
-    if (missed) this.underrun(missed, n - ready);
+    if (Math.abs(this.residual) < INAUDIBLE) this.residual = 0;
+    return missed;
   }
 
   // The untouched sound of this block, as late as enhanced sound is. Where the model has another latency than the one before it, or

@@ -13,7 +13,7 @@ globalThis.registerProcessor = (name, made) => (Processor = made);
 await import("../../site/engine/processor.js");
 
 // What comes out of a node without a worker, from the block on in which sound is heard: the mixed input, as late as stated.
-function mixed(channels) {
+function mixed(channels, heard = (block) => block) {
   const ring = Ring.create({ shared: true, latency: 480 });
   const processor = new Processor({ processorOptions: { buffer: ring.buffer, delay: 2 * HOP, latency: 480 } });
   const { length } = channels[0];
@@ -24,7 +24,7 @@ function mixed(channels) {
       part.set(channel.subarray(at, at + QUANTUM));
       return part;
     });
-    processor.process([block], [[out.subarray(at, at + QUANTUM)]]);
+    processor.process([heard(block, at)], [[out.subarray(at, at + QUANTUM)]]);
   }
   assert.equal(ring.get(H.DELAY), 2 * HOP);
   return out.subarray(1440);
@@ -56,4 +56,13 @@ same(mixed([tone(0, n), tone(0.5, 10 * QUANTUM)]), tone(0.5, 10 * QUANTUM)); // 
 const late = mixed([tone(0.5), tone(0.5, 10 * QUANTUM + 80)]);
 for (let i = 1; i < n - 1600; i++) assert.ok(Math.abs(late[i] - late[i - 1]) < 0.04);
 same(late, tone(0.5), 10 * QUANTUM + 80 + 1100);
+
+// What alone carried sound has gone: what is left is heard from there on, as it is, and nothing that is no number.
+for (const left of [1, 2]) {
+  const at = 10 * QUANTUM;
+  const channels = [tone(0.005), tone(0.005), tone(0.5)].slice(2 - left);
+  const gone = mixed(channels, (block, from) => (from < at ? block : block.slice(0, left)));
+  assert.ok(gone.every(Number.isFinite));
+  same(gone, tone(0.005), at);
+}
 console.log("ok");
