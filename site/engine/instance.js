@@ -300,8 +300,9 @@ export class Arrival {
       throw new RangeError(`memory of ${this.#from.length} bytes; accepted: ${this.#to.length}`);
   }
 
-  /** One more piece. Returns whether that was the last. */
+  /** One more piece, as long as there is one. Returns whether all of it is here. */
   step() {
+    if (this.#at >= this.#to.length) return true;
     const end = this.#at + AT_ONCE;
     this.#to.set(this.#from.subarray(this.#at, end), this.#at);
     this.#at = end;

@@ -15,7 +15,7 @@ import {
 } from "./protocol.js";
 import { Resampler, SLACK, grown } from "./resampler.js";
 import { H, HOP, Ring, SAMPLE_RATE, STATE } from "./ring.js";
-import { Succession } from "./succession.js";
+import { FOLLOWED, Succession } from "./succession.js";
 
 const FADE = 1 / 240; // a sample: 5 ms from dry to enhanced
 const TURN = 1 / 480; // a sample: 10 ms from one latency to another
@@ -41,6 +41,7 @@ const SILENT = 1e-3; // -60 dB of full scale is quiet in any case
 const LOUD_S = 5; // in which the loudest sample is forgotten to 1/e
 
 const REST_AFTER = 10 * SAMPLE_RATE; // of digital silence
+const LEAD_IN = 64; // hops heard before the model came that it hears: what `Instance` itself remembers of the sound
 const SHOWN_HOPS = 5; // facts of the last hop are written down so often
 const JUDGED_HOPS = 200; // of these
 const SLOW_HOPS = 100; // no more may take
@@ -166,6 +167,20 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     send(this.port, FROM_PROCESSOR, "refused", { message });
   }
 
+  // The first model begins as one who has heard what was heard until it came, a few hops beside each block. Returns whether it has.
+  /** @param {import("./instance.js").Instance} instance */
+  catchUp(instance) {
+    const { ring } = this;
+    ring.taken(HOP * Math.max(0, ring.waitingHops - LEAD_IN));
+    const hops = Math.min(FOLLOWED, ring.waitingHops);
+    const input = instance.block("input");
+    ring.waiting(input, hops * HOP);
+    ring.taken(hops * HOP);
+    // What there is before a microphone opens tells nothing.
+    if (instance.heard || !silent(input, hops * HOP)) instance.run(hops, false);
+    return ring.waitingHops === 0;
+  }
+
   // Hops that are complete, and the next piece of what arrives.
   enhance() {
     const { arrival } = this;
@@ -173,7 +188,7 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     const begin = Date.now();
     let hops = 0;
     try {
-      if (arrival?.step()) {
+      if (arrival?.step() && (this.here || this.catchUp(arrival.instance))) {
         this.arrival = null;
         if (this.here) this.here.engine.change(arrival.instance);
         else {

@@ -3,7 +3,7 @@ import { HOP } from "./ring.js";
 
 /** @typedef {import("./instance.js").Instance} Instance */
 
-const FOLLOWED = 4; // hops of the past that the next one catches up with, beside each block: its sound must be there in time
+export const FOLLOWED = 4; // hops of the past that one catches up with, beside each block: its sound must be there in time
 const RISE = Float32Array.from({ length: HOP }, (_, i) => i / (HOP - 1));
 
 export class Succession {

@@ -144,5 +144,5 @@ def test_the_audio_thread_enhances(site: Path, node: str) -> None:
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert facts["shared"] == facts["messages"] > 100_000
-    for name in ("memory of 8 bytes", "structures", "hops is 1"):
+    for name in ("memory of 8 bytes", "structures", "hops is 4"):
         assert sum(name in message for message in facts["refused"]) == 2, facts["refused"]
