@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from pyenhance.dsp import SignalSpec
-from pyenhance.model import percepnet, with_lean_part, write_weights
+from pyenhance.model import load_model, percepnet, with_lean_part, write_weights
 from pyenhance.model.banded import banded
 from pyenhance.nn import ARBITRATOR, BACKLOG, BACKLOG_WIDTH, INPUT, KINDS, LayerSpec, NetworkSpec
 
@@ -154,3 +154,22 @@ def small_weights(signal: SignalSpec, seed: int = 0, lean: bool = False, bands: 
         tensors[f"{ARBITRATOR}.weight"] = np.array([[127, -127, 127, -127, *[-10] * BACKLOG_WIDTH]], np.int8)
         tensors[f"{ARBITRATOR}.weight_scale"], tensors[f"{ARBITRATOR}.bias"] = np.float32([[2 / 127], [-0.05]])
     return write_weights(signal, spec, tensors, metadata)
+
+
+def lean_while_waiting(name: str, share: float = 0.125) -> bytes:
+    """A shipped model's weights file with a lean part, which is chosen wherever a hop waits, whatever is heard.
+
+    Nothing of it is learnt: full frames are the shipped model's to the last bit, lean ones are no good.
+    """
+    model = load_model(name)
+    spec = with_lean_part(model.network.spec, share)
+    tensors = {}
+    for key, (kind, shape) in spec.tensors.items():
+        given = model.tensors.get(key)
+        tensors[key] = np.zeros(shape, np.int8 if kind == "I8" else np.float32) if given is None else given
+    tensors |= {key: model.tensors[key] for key in spec.initial if key in model.tensors}
+    # 1 where nothing waits, -1 from a hop on.
+    tensors[f"{ARBITRATOR}.weight"][0, -BACKLOG_WIDTH] = -127
+    tensors[f"{ARBITRATOR}.weight_scale"][:] = 2 / 127
+    tensors[f"{ARBITRATOR}.bias"][:] = 1
+    return write_weights(model.signal, spec, tensors, {})

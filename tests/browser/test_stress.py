@@ -1,5 +1,6 @@
 """Live sound on a busy machine or page: speech is never lost, and what was done instead is counted."""
 
+import base64
 import os
 import subprocess
 import sys
@@ -12,8 +13,9 @@ from playwright.sync_api import Page
 
 from pyenhance import enhance
 
+from ..networks import lean_while_waiting
 from . import tap
-from .conftest import until
+from .conftest import HOSTING, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.live, pytest.mark.alone]
 SECONDS = 6
@@ -91,12 +93,27 @@ def _lost(untouched: np.ndarray, ours: np.ndarray, delays: tuple[int, int]) -> f
     return float(np.mean(heard < 0.1 * speech[loud]))
 
 
-@pytest.mark.parametrize("stress", [cpu_hogs, slow_page, other_tab, blocked_page], ids=lambda stress: stress.__name__)
-def test_speech_goes_on(page: Page, stress: Callable) -> None:
-    """Beside ours the same sound is recorded untouched, in the same graph: what the machine loses is missing there."""
+def _play(page: Page) -> None:
+    """The bundled sample, in a loop, until the machine keeps up with it."""
     page.click("#sample")
     page.wait_for_selector("#ab:not([disabled])")
     until(page, "pyenhance.session.node.stats().hops > 100")
+
+
+def _undisturbed(page: Page) -> dict | None:
+    """What the node says after two seconds, if it was at full effort all the while."""
+    before = page.evaluate(tap.STATS)
+    page.wait_for_timeout(2000)
+    after = page.evaluate(tap.STATS)
+    instead = [after[name] - before[name] for name in ("lean_hops", "dropped_hops", "underruns")]
+    went_on = after["state"] == "running" and after["hops"] > before["hops"] + 100
+    return after if went_on and not any(instead) else None
+
+
+@pytest.mark.parametrize("stress", [cpu_hogs, slow_page, other_tab, blocked_page], ids=lambda stress: stress.__name__)
+def test_speech_goes_on(page: Page, stress: Callable) -> None:
+    """Beside ours the same sound is recorded untouched, in the same graph: what the machine loses is missing there."""
+    _play(page)
     tap.start(page)
     first = page.evaluate(tap.STATS)
     with stress(page):
@@ -104,16 +121,7 @@ def test_speech_goes_on(page: Page, stress: Callable) -> None:
     more = tap.collect(page)  # what was on its way
     untouched, ours = (np.concatenate(pair) for pair in zip((untouched, ours), more, strict=True))
 
-    # It comes back by itself.
-    def back() -> dict | None:
-        before = page.evaluate(tap.STATS)
-        page.wait_for_timeout(2000)
-        after = page.evaluate(tap.STATS)
-        instead = [after[name] - before[name] for name in ("lean_hops", "dropped_hops", "underruns")]
-        went_on = after["state"] == "running" and after["hops"] > before["hops"] + 100
-        return after if went_on and not any(instead) else None
-
-    now = until(page, back)
+    now = until(page, lambda: _undisturbed(page))
     print({name: now[name] - first[name] for name in ("hops", "lean_hops", "dropped_hops", "underruns", "overruns")})
     delays = tuple(round(48 * (s["latency_ms"] - s["latency_device_ms"])) for s in (first, now))
     lost = _lost(untouched, ours, delays)
@@ -122,4 +130,46 @@ def test_speech_goes_on(page: Page, stress: Callable) -> None:
     # Every hop was answered: enhanced, on the lean path, or untouched.
     assert abs(0.01 * (now["hops"] - first["hops"]) - (now["time"] - first["time"])) < 0.5
     assert now["lean_hops"] + now["dropped_hops"] <= now["hops"] and now["overruns"] == first["overruns"]
+    page.click("#start")
+
+
+@contextmanager
+def busy_worker(page: Page, ms: int) -> Iterator[None]:
+    """The worker that enhances does something else for so long, two times a second."""
+    (worker,) = (worker for worker in page.workers if worker.url.endswith("/live.js"))
+    worker.evaluate(
+        """(ms) => {
+      globalThis.burst = setInterval(() => {
+        const end = performance.now() + ms;
+        while (performance.now() < end);
+      }, 500);
+    }""",
+        ms,
+    )
+    try:
+        yield
+    finally:
+        worker.evaluate("clearInterval(burst)")
+
+
+# On the audio thread no hop waits.
+@pytest.mark.parametrize("page", [HOSTING["shared, worker"]], ids=["worker"], indirect=True)
+def test_order_of_what_is_done_under_load(page: Page) -> None:
+    """Of a model with a lean part: its arbitrator hears of hops that wait; the lean part alone; untouched sound."""
+    _play(page)
+    change = """async (text) => {
+      const weights = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+      return (await pyenhance.engine.setModel(weights)).model;
+    }"""
+    model = page.evaluate(change, base64.b64encode(lean_while_waiting("default")).decode())
+    before = until(page, lambda: _undisturbed(page))
+    for ms, more in ((45, "lean_hops"), (120, "lean_hops"), (400, "dropped_hops")):
+        with busy_worker(page, ms):
+            until(page, f"(before) => pyenhance.session.node.stats().{more} >= before + 8", before[more])
+        after = until(page, lambda: _undisturbed(page))
+        print(ms, {name: after[name] - before[name] for name in ("hops", "lean_hops", "dropped_hops", "underruns")})
+        assert (after["dropped_hops"] > before["dropped_hops"]) == (more == "dropped_hops")
+        assert after["overruns"] == before["overruns"]
+        before = after
+    assert page.evaluate("pyenhance.engine.model") == model
     page.click("#start")

@@ -15,7 +15,7 @@ from pyenhance.live import LiveEngine
 from pyenhance.model import Model, read_weights, write_weights
 
 from ..conftest import noisy_voice
-from ..networks import small_weights
+from ..networks import lean_while_waiting, small_weights
 
 pytestmark = pytest.mark.usefixtures("with_native")
 
@@ -107,6 +107,15 @@ def test_models_without_a_lean_part_run_full(kernel: str) -> None:
         out, found = _run(model, 2, **choice)
         np.testing.assert_array_equal(out, plain)
         assert found["full_share"] == stats["full_share"] == 1
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_lean_part_leaves_full_frames_as_they_were(kernel: str) -> None:
+    plain, _ = _run(load_model("tiny", kernel), 3)
+    model = load_model(lean_while_waiting("tiny"), kernel)
+    for choice, share in (({}, 1), ({"backlog": 0}, 1), ({"backlog": 1}, 0), ({"backlog": 9}, 0)):
+        out, stats = _run(model, 3, **choice)
+        assert (out == plain).all() == (share == 1) and stats["full_share"] == share
 
 
 def test_a_weights_file_says_which_units_are_lean() -> None:
