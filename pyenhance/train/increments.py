@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from ..align import padded, trimmed
 from ..dsp import HOP
@@ -231,15 +232,21 @@ class IncrementalNetwork(Network):
 
 
 @torch.no_grad()
-def enhanced(network: IncrementalNetwork, model: Model, noisy: np.ndarray) -> np.ndarray:
-    """A clip by the model's signal path and this network, shape (n,), aligned."""
-    enhancer = Enhancer(model)
-    hops = padded(noisy, enhancer.latency_samples, HOP).reshape(-1, HOP)
-    estimate = enhancer.estimate(hops)
-    heads = network(torch.from_numpy(estimate.frames.features[None].copy()))
-    gain, strength = (np.ascontiguousarray(torch.sigmoid(head)[0].numpy()) for head in heads[:2])
-    out = enhancer.render(estimate._replace(gain=gain, strength=strength))
-    return trimmed(out.ravel(), len(noisy), enhancer.latency_samples)
+def enhanced(network: IncrementalNetwork, model: Model, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Noisy clips, shape (n,), by the model's signal path and this network; aligned."""
+    streams = [Enhancer(model) for _ in clips]
+    estimates = [
+        stream.estimate(padded(noisy, stream.latency_samples, HOP).reshape(-1, HOP))
+        for stream, noisy in zip(streams, clips, strict=True)
+    ]
+    features = [torch.from_numpy(estimate.frames.features.copy()) for estimate in estimates]
+    heads = network(pad_sequence(features, batch_first=True))
+    sounds = []
+    for k, (stream, estimate, noisy) in enumerate(zip(streams, estimates, clips, strict=True)):
+        gain, strength = (torch.sigmoid(head[k, : len(estimate.gain)]).numpy() for head in heads[:2])
+        out = stream.render(estimate._replace(gain=gain, strength=strength))
+        sounds.append(trimmed(out.ravel(), len(noisy), stream.latency_samples))
+    return sounds
 
 
 def scores(network: IncrementalNetwork, model: Model, clips: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
@@ -247,7 +254,8 @@ def scores(network: IncrementalNetwork, model: Model, clips: Sequence[tuple[np.n
     from ..evaluate.metrics import Scorer
 
     scorer = Scorer()
-    found = [scorer(clean, enhanced(network, model, noisy)) for clean, noisy in clips]
+    sounds = enhanced(network, model, [noisy for _, noisy in clips])
+    found = [scorer(clean, sound) for (clean, _), sound in zip(clips, sounds, strict=True)]
     return np.array([[score[name] for name in _SCORES] for score in found])
 
 

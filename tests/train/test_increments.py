@@ -10,7 +10,7 @@ import torch
 from pyenhance import Enhancer, load_model
 from pyenhance.dsp import SignalSpec
 from pyenhance.train import increments
-from pyenhance.train.increments import Factors, IncrementalNetwork, factors, joint, moments
+from pyenhance.train.increments import Factors, IncrementalNetwork, enhanced, factors, joint, moments
 from pyenhance.train.network import answers, load_int8
 
 from ..conftest import noisy_voice, voiced
@@ -54,6 +54,15 @@ def test_full_frames_are_the_models(features: tuple[torch.Tensor, torch.Tensor],
         lean = _lean(found, 3, 0.2).run(features[1])["gain"]
     np.testing.assert_allclose(lean[0], expected[0], atol=1e-4)  # the first frame; other orders of sums
     assert (lean[1] != expected[1]).any()
+
+
+def test_clips_are_enhanced_as_the_model_does() -> None:
+    """Full frames alone, and clips of two lengths at once: but for single steps of int8."""
+    clips = [HOPS[:250].ravel(), HOPS[100:].ravel()[: 480 * 150 - 77]]
+    for noisy, found in zip(clips, enhanced(IncrementalNetwork(MODEL), MODEL, clips), strict=True):
+        stream = Enhancer(MODEL)
+        expected = np.concatenate((stream.process(noisy), stream.flush()))[stream.latency_samples :]
+        assert found.shape == expected.shape and np.std(found - expected) < 0.01 * np.std(expected)
 
 
 def test_both_matrices_as_one() -> None:
