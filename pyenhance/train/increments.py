@@ -89,6 +89,7 @@ def moments(network: Network, features: Tensor) -> dict[str, tuple[Tensor, Tenso
     Parameters
     ----------
     network : Network
+        All frames of which are full.
     features : Tensor, shape (B, T, inputs), T > 3
 
     Returns
