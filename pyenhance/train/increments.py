@@ -2,15 +2,15 @@
 
     python -m pyenhance.train.increments default --shards TRAIN --pairs MIXES --every 5 --try 4,0.25
 
-A GRU's sums are W v, v what it sees and its state. A full frame s computes them; a lean frame t behind it says
-W v_s + L R (v_t - v_s): all units take their step, and full frames do what they did. L R is the product of a rank that
-does least harm: E |G (W - L R) d|^2 is least, for differences d that occur between frames so far apart, and G G' the
-mean outer product of the gradients of gains and strengths in the sums. With C = E d d' that is the singular value
+A layer's sums are W v, v what it sees, of a GRU its state, too. A full frame s computes them; a lean frame t behind it
+says W v_s + L R (v_t - v_s): all units take their step, and full frames do what they did. L R is the product of a rank
+that does least harm: E |G (W - L R) d|^2 is least, for differences d that occur between frames so far apart, and G G'
+the mean outer product of the gradients of gains and strengths in the sums. With C = E d d' that is the singular value
 decomposition of G W sqrt(C). Ranks go to the layers where they do most.
 """
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +28,7 @@ from ..measure import GAMMA, SMALL
 from ..model import Model, load_model
 from ..nn import LayerSpec
 from .dataset import all_sequences
-from .network import Network, answers, fake_quantise_activation, fake_quantise_weight, load_int8
+from .network import Layer, Network, fake_quantise_activation, fake_quantise_weight, load_int8
 
 _FARTHEST = 3  # frames apart: differences of more are much like these
 _RIDGE = 0.05  # of the gradients' own variances, added to them: what was seen of them is not all there is
@@ -40,13 +40,13 @@ _LOST = (0.05, 0.5)  # PESQ and dB by which a clip is counted
 
 
 class Factors(NamedTuple):
-    """The product of low rank of one GRU.
+    """The product of low rank of one layer.
 
     Attributes
     ----------
-    into : Tensor, shape (rank, inputs + units)
+    into : Tensor, shape (rank, seen)
         R, whose results are within +-1, but for what is rarer than so many standard deviations.
-    out : Tensor, shape (4 units, rank)
+    out : Tensor, shape (sums, rank)
         L.
     """
 
@@ -59,20 +59,28 @@ class Factors(NamedTuple):
         return self.into.numel() + self.out.numel()
 
 
-def _grus(network: Network) -> list[LayerSpec]:
-    return [layer for layer in network.spec.layers if layer.kind == "gru" and not layer.backward]
+KINDS = ("gru", "conv")
+"""Layers that may go on so."""
+
+
+def _windows(own: Layer, x: Tensor, quantise: bool) -> Tensor:
+    """What a convolution sees, the oldest frame first: x (T, B, inputs) -> (T, B, frames * inputs)."""
+    past = own.with_past(x, quantise)
+    return torch.cat([past[k : k + len(x)] for k in range(own.spec.frames)], -1)
 
 
 def joint(network: Network, layer: LayerSpec) -> tuple[Tensor, Tensor]:
-    """Both matrices of a GRU as one, and its biases.
+    """A convolution's matrix, or both of a GRU as one, and the biases.
 
     Returns
     -------
-    matrix : Tensor, shape (4 units, inputs + units)
-        Rows of the gates r and z, of what n sees of the input, and of what it sees of the state.
-    bias : Tensor, shape (4 units,)
+    matrix : Tensor, shape (units, frames * inputs), or of a GRU (4 units, inputs + units)
+        Of a GRU rows of the gates r and z, of what n sees of the input, and of what it sees of the state.
+    bias : Tensor, shape (units,) or (4 units,)
     """
     own, units = network.get_submodule(layer.name), layer.units
+    if layer.kind == "conv":
+        return own.matrix("weight", network.quantise).detach(), own.bias.detach()
     of_input, of_state = (own.matrix(name, network.quantise).detach() for name in ("weight_ih", "weight_hh"))
     inputs = of_input.shape[1]
     matrix = of_input.new_zeros(4 * units, inputs + units)
@@ -83,25 +91,32 @@ def joint(network: Network, layer: LayerSpec) -> tuple[Tensor, Tensor]:
     return matrix, bias
 
 
-def moments(network: Network, features: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    """Of each GRU: how what it sees changes, and how much its sums matter.
+def _multiply_adds(layer: LayerSpec, matrix: Tensor) -> int:
+    """Of a full frame: a quarter of a GRU's joint matrix is zero."""
+    return matrix.numel() * 3 // 4 if layer.kind == "gru" else matrix.numel()
+
+
+def moments(network: Network, features: Tensor, kinds: Collection[str] = ("gru",)) -> dict[str, tuple[Tensor, Tensor]]:
+    """Of each layer that is to go on: how what it sees changes, and how much its sums matter.
 
     Parameters
     ----------
     network : Network
         All frames of which are full.
     features : Tensor, shape (B, T, inputs), T > 3
+    kinds : collection of str
+        Of `KINDS`, those that are to go on.
 
     Returns
     -------
     dict of str to (Tensor, Tensor)
-        C of frames 1, 2 and 3 apart, shape (3, inputs + units, inputs + units), and G G', shape (4 units, 4 units).
+        C of frames 1, 2 and 3 apart, shape (3, seen, seen), and G G', shape (sums, sums).
     """
-    modules = {layer.name: network.get_submodule(layer.name) for layer in _grus(network)}
+    going_on = [layer for layer in network.spec.layers if layer.kind in kinds and not layer.backward]
+    modules = {layer.name: network.get_submodule(layer.name) for layer in going_on}
     for own in modules.values():
         own.held = []
-    outputs = network.run(features)
-    gain, strength, _ = answers(outputs)
+    gain, strength, _ = network(features)
     gain = torch.sigmoid(gain)
     # Of a sum with random factors the gradient's mean square is the sum of the squares of all.
     draw = torch.Generator().manual_seed(0)
@@ -111,14 +126,17 @@ def moments(network: Network, features: Tensor) -> dict[str, tuple[Tensor, Tenso
     drawn.backward()
     network.zero_grad()
     found = {}
-    for layer in _grus(network):
-        own, units = modules[layer.name], layer.units
-        grads = {held.weight: held.grad.detach().reshape(-1, 3 * units) for held in own.held}
+    for layer in going_on:
+        own = modules[layer.name]
+        held = {part.weight: part for part in own.held}
         own.held = None
-        grad = torch.cat((grads["weight_ih"], grads["weight_hh"][:, 2 * units :]), 1)
-        after = outputs[layer.name].detach()
-        before = torch.cat((own.begun(network.quantise).expand(1, *after.shape[1:]), after[:-1]))
-        seen = torch.cat([outputs[source].detach() for source in layer.sources] + [before], -1)
+        if layer.kind == "conv":
+            seen, grad = held["weight"].x, held["weight"].grad
+        else:
+            of_input, of_state = held["weight_ih"], held["weight_hh"]
+            seen = torch.cat((of_input.x, of_state.x), -1)
+            grad = torch.cat((of_input.grad, of_state.grad[..., 2 * layer.units :]), -1)
+        grad = grad.flatten(0, 1)
         differences = ((seen[lag:] - seen[:-lag]).flatten(0, 1) for lag in range(1, _FARTHEST + 1))
         found[layer.name] = (torch.stack([d.T @ d / len(d) for d in differences]), grad.T @ grad)
     return found
@@ -135,7 +153,7 @@ def _root(symmetric: Tensor) -> tuple[Tensor, Tensor]:
 def factors(
     network: Network, found: Mapping[str, tuple[Tensor, Tensor]], period: int, share: float
 ) -> dict[str, Factors]:
-    """The products of low rank of all GRUs.
+    """The products of low rank of all layers that `found` names.
 
     Parameters
     ----------
@@ -145,10 +163,12 @@ def factors(
     period : int, >= 2
         Frames from one full one to the next.
     share : float, in (0, 1)
-        Multiply-adds of the GRUs of a lean frame, in units of a full one's; each has one step of ranks at least.
+        Multiply-adds of these layers in a lean frame, in units of a full one's; each has one step of ranks at least.
     """
     parts, offers, spent, most = {}, [], 0, 0.0
-    for layer in _grus(network):
+    for layer in network.spec.layers:
+        if layer.name not in found:
+            continue
         matrix, _ = joint(network, layer)
         covariances, outer = found[layer.name]
         of_change, back_change = _root(covariances[: period - 1].sum(0))
@@ -156,7 +176,7 @@ def factors(
         of_sums, back_sums = _root(outer + _RIDGE * torch.diag(diagonal + 1e-3 * diagonal.mean()))
         left, values, right = torch.linalg.svd(of_sums @ matrix @ of_change, full_matrices=False)
         parts[layer.name] = (back_sums @ (left * values), right @ back_change)
-        most += share * 3 * layer.units * matrix.shape[1]
+        most += share * _multiply_adds(layer, matrix)
         cost = _RANKS * sum(matrix.shape)
         for first in range(0, len(values), _RANKS):
             offers.append((float((values[first : first + _RANKS] ** 2).sum()) / cost, cost, layer.name))
@@ -183,7 +203,7 @@ class IncrementalNetwork(Network):
     period : int
         Every so many frames one is full, from the first on; at the start all of them.
     factors : mapping of str to Factors
-        By which the others go on, of each GRU.
+        By which the others go on; layers that are not there have full ones alone.
     """
 
     def __init__(self, model: Model) -> None:
@@ -200,21 +220,33 @@ class IncrementalNetwork(Network):
     def mean_multiply_adds(self) -> float:
         """Of a frame."""
         full = lean = self.spec.multiply_adds
-        for layer in _grus(self):
+        for layer in self.spec.layers:
             if layer.name in self.factors:
-                lean += self.factors[layer.name].multiply_adds
-                lean -= 3 * layer.units * (self.spec.inputs_of(layer) + layer.units)
+                lean += self.factors[layer.name].multiply_adds - _multiply_adds(layer, joint(self, layer)[0])
         return lean + (full - lean) / self.period
 
     def _output(self, layer: LayerSpec, outputs: Mapping[str, Tensor], share: Tensor | None = None) -> Tensor:
         if layer.name not in self.factors:
             return super()._output(layer, outputs, share)
-        return self._walk(layer, torch.cat([outputs[source] for source in layer.sources], -1))
+        x = torch.cat([outputs[source] for source in layer.sources], -1)
+        return self._convolve(layer, x) if layer.kind == "conv" else self._walk(layer, x)
+
+    def _rounded(self, layer: LayerSpec) -> list[Tensor]:
+        """R and L as int8."""
+        return [fake_quantise_weight(part) for part in self.factors[layer.name]]
+
+    def _convolve(self, layer: LayerSpec, x: Tensor) -> Tensor:
+        """x (T, B, inputs) -> (T, B, units)."""
+        own, (into, out) = self.get_submodule(layer.name), self._rounded(layer)
+        seen = _windows(own, x, self.quantise)
+        last = torch.arange(len(x)) // self.period * self.period
+        short = fake_quantise_activation(F.linear(seen - seen[last], into).clamp(-1, 1))
+        return own.activate(F.linear(seen, *joint(self, layer))[last] + F.linear(short, out))
 
     def _walk(self, layer: LayerSpec, x: Tensor) -> Tensor:
         """x (T, B, inputs) -> h (T, B, units)."""
         matrix, bias = joint(self, layer)
-        into, out = (fake_quantise_weight(part) for part in self.factors[layer.name])
+        into, out = self._rounded(layer)
         h = self.get_submodule(layer.name).begun(True).expand(x.shape[1], -1)
         steps = []
         for t, given in enumerate(x):
@@ -274,7 +306,11 @@ def row(network: IncrementalNetwork, found: np.ndarray, before: np.ndarray) -> s
 
 
 def report(
-    model: Model, features: Tensor, clips: Sequence[tuple[np.ndarray, np.ndarray]], tries: Sequence[tuple[int, float]]
+    model: Model,
+    features: Tensor,
+    clips: Sequence[tuple[np.ndarray, np.ndarray]],
+    tries: Sequence[tuple[int, float]],
+    kinds: Collection[str] = ("gru",),
 ) -> Iterator[str]:
     """The table's lines, in Markdown.
 
@@ -287,13 +323,15 @@ def report(
         To be scored.
     tries : sequence of (int, float)
         Period and share of each; see `factors`.
+    kinds : collection of str
+        As of `moments`.
     """
     heads = ["full frames", "ranks", "multiply-adds a hop", "PESQ-WB", "STOI", "SI-SDR, dB"]
     heads.append(f"clips that lose {_LOST[0]} PESQ, {_LOST[1]} dB")
     yield "| " + " | ".join(heads) + " |"
     yield "| " + " | ".join(["---"] * len(heads)) + " |"
     network = IncrementalNetwork(model)
-    found = moments(network, features)
+    found = moments(network, features, kinds)
     before = scores(network, model, clips)
     yield row(network, before, before)
     for period, share in tries:
@@ -331,13 +369,14 @@ def main(argv: list[str] | None = None) -> None:
         action="append",
         default=[],
         metavar="PERIOD,SHARE",
-        help="frames from one full one to the next, and the GRUs' multiply-adds of a lean one in units of a full one's",
+        help="frames from one full one to the next, and the layers' multiply-adds in a lean one over a full one's",
     )
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["gru"], help="layers that are lean at all")
     given = parser.parse_args(argv)
     sequences = islice(all_sequences(given.shards, 1), given.sequences)
     features = torch.from_numpy(np.concatenate([batch["features"][:, : given.frames] for batch in sequences]))
     clips = [read_pair(pair) for pair in load_pairs(given.pairs)[given.first :: given.every]]
-    for line in report(load_model(given.model), features, clips, given.tries):
+    for line in report(load_model(given.model), features, clips, given.tries, given.kinds):
         print(line, flush=True)
 
 

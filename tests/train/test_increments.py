@@ -10,7 +10,7 @@ import torch
 from pyenhance import Enhancer, load_model
 from pyenhance.dsp import SignalSpec
 from pyenhance.train import increments
-from pyenhance.train.increments import Factors, IncrementalNetwork, enhanced, factors, joint, moments
+from pyenhance.train.increments import KINDS, Factors, IncrementalNetwork, enhanced, factors, joint, moments
 from pyenhance.train.network import answers, load_int8
 
 from ..conftest import noisy_voice, voiced
@@ -29,7 +29,7 @@ def features() -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def found(features: tuple[torch.Tensor, torch.Tensor]) -> dict:
-    return moments(IncrementalNetwork(MODEL), features[0])
+    return moments(IncrementalNetwork(MODEL), features[0], KINDS)
 
 
 @torch.no_grad()
@@ -39,9 +39,10 @@ def _away(network: IncrementalNetwork, heard: torch.Tensor) -> float:
     return float(((full - lean) ** 2).mean())
 
 
-def _lean(found: dict, period: int, share: float) -> IncrementalNetwork:
+def _lean(found: dict, period: int, share: float, kinds: tuple[str, ...] = ("gru",)) -> IncrementalNetwork:
     network = IncrementalNetwork(MODEL)
-    network.go_on(period, factors(network, found, period, share))
+    wanted = {layer.name: found[layer.name] for layer in network.spec.layers if layer.kind in kinds}
+    network.go_on(period, factors(network, wanted, period, share))
     return network
 
 
@@ -51,7 +52,7 @@ def test_full_frames_are_the_models(features: tuple[torch.Tensor, torch.Tensor],
     with torch.no_grad():
         expected = plain.run(features[1])["gain"]
         np.testing.assert_array_equal(IncrementalNetwork(MODEL).run(features[1])["gain"], expected)
-        lean = _lean(found, 3, 0.2).run(features[1])["gain"]
+        lean = _lean(found, 3, 0.2, KINDS).run(features[1])["gain"]
     np.testing.assert_allclose(lean[0], expected[0], atol=1e-4)  # the first frame; other orders of sums
     assert (lean[1] != expected[1]).any()
 
@@ -78,10 +79,13 @@ def test_both_matrices_as_one() -> None:
     torch.testing.assert_close(sums[2 * units :], torch.cat((of_input[2 * units :], of_state[2 * units :])))
 
 
-def test_more_ranks_and_fewer_lean_frames_come_nearer(features: tuple[torch.Tensor, torch.Tensor], found: dict) -> None:
-    few, more = (_away(_lean(found, 3, share), features[1]) for share in (0.1, 0.3))
+@pytest.mark.parametrize("kinds", [("gru",), ("conv",)])
+def test_more_ranks_and_fewer_lean_frames_come_nearer(
+    features: tuple[torch.Tensor, torch.Tensor], found: dict, kinds: tuple[str, ...]
+) -> None:
+    few, more = (_away(_lean(found, 3, share, kinds), features[1]) for share in (0.1, 0.3))
     assert few > 2 * more > 0
-    assert _away(_lean(found, 2, 0.1), features[1]) < few
+    assert _away(_lean(found, 2, 0.1, kinds), features[1]) < few
 
 
 def test_what_matters_counts(features: tuple[torch.Tensor, torch.Tensor], found: dict) -> None:
@@ -99,9 +103,10 @@ def test_multiply_adds_are_those_of_the_matrices(found: dict) -> None:
     network.go_on(4, parts)
     lean = spec.multiply_adds + sum(4 * (i + 5 * u) - 3 * u * (i + u) for u, i in grus.values())
     assert network.mean_multiply_adds == pytest.approx((spec.multiply_adds + 3 * lean) / 4)
+    of_convs = sum(layer.units * layer.frames * spec.inputs_of(layer) for layer in spec.layers if layer.kind == "conv")
     for share in (0.2, 0.5):
         made = factors(network, found, 3, share).values()
-        of_full = sum(3 * u * (i + u) for u, i in grus.values())
+        of_full = of_convs + sum(3 * u * (i + u) for u, i in grus.values())
         assert 0.9 * share < sum(part.multiply_adds for part in made) / of_full <= share
         assert all(part.into.shape[0] == part.out.shape[1] >= 4 for part in made)
 
@@ -111,12 +116,13 @@ def test_the_command_prints_a_table(tmp_path: Path, capsys: pytest.CaptureFixtur
     for kind, sound in (("clean", voiced(2)), ("noisy", noisy_voice(2))):
         (tmp_path / kind).mkdir()
         soundfile.write(tmp_path / kind / "a.wav", sound, 48_000, subtype="FLOAT")
-    increments.main(["tiny", "--shards", str(shards), "--pairs", str(tmp_path), "--try", "4,0.25", "--try", "2,0.1"])
+    given = ["tiny", "--shards", str(shards), "--pairs", str(tmp_path), "--try", "4,0.25", "--try", "2,0.1"]
+    increments.main([*given, "--kinds", *KINDS])
     rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()]
     assert [row[0].strip() for row in rows] == ["full frames", "---", "1 in 1", "1 in 4", "1 in 2"]
     spec = MODEL.network.spec
     assert rows[2][2].strip() == f"{spec.multiply_adds:,} (100%)" and "+-" not in rows[2][3]
-    assert len(rows[3][1].split(",")) == 5 and "+-" in rows[3][5]
+    assert len(rows[3][1].split(",")) == 7 and "+-" in rows[3][5]
 
 
 @pytest.mark.parametrize("text", ["1,0.5", "4,1", "4", "x,0.5", "4,nan"])
