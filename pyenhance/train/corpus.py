@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,8 @@ class Clip:
 class Corpus:
     """All recordings of one split, decoded once to 48 kHz int16 and mapped into memory.
 
+    Manifests are read at once; recordings are decoded when the first of them is asked for.
+
     Parameters
     ----------
     directories : sequence of Path
@@ -52,6 +55,11 @@ class Corpus:
         Processes that decode.
     part : (int, int)
         (k, n): the k-th of n parts, from 1. No two parts share a speaker or a noise; rooms are in all of them.
+
+    Attributes
+    ----------
+    sexes : set of str
+        Of all who speak, as far as the manifests tell or guess them.
 
     Raises
     ------
@@ -68,27 +76,40 @@ class Corpus:
         workers: int = 2,
         part: tuple[int, int] = (1, 1),
     ) -> None:
-        self.speakers: dict[str, list[Clip]] = defaultdict(list)
-        self.noises: list[Clip] = []
-        self.rooms: list[Clip] = []
+        self._rows = {kind: _of_part(kind, manifest_rows(directories, kind, split, groups), part) for kind in KINDS}
+        self._cache, self._workers = cache, workers
         self._audio: dict[str, np.ndarray] = {}
-        for kind in KINDS:
-            rows = _of_part(kind, manifest_rows(directories, kind, split, groups), part)
-            clips = self._load(kind, rows, cache, workers)
-            if kind == "speech":
-                for clip in clips:
-                    self.speakers[clip.speaker].append(clip)
-            elif kind == "noise":
-                self.noises = clips
-            else:
-                self.rooms = clips
+        self.sexes = {_sex(row) for row in self._rows["speech"]} - {""}
 
-    def _load(self, kind: str, rows: list[dict], cache: Path, workers: int) -> list[Clip]:
+    @cached_property
+    def speakers(self) -> dict[str, list[Clip]]:
+        """Clips of each speaker."""
+        clips: dict[str, list[Clip]] = defaultdict(list)
+        for clip in self._clips["speech"]:
+            clips[clip.speaker].append(clip)
+        return clips
+
+    @property
+    def noises(self) -> list[Clip]:
+        """Clips of noise."""
+        return self._clips["noise"]
+
+    @property
+    def rooms(self) -> list[Clip]:
+        """Impulse responses."""
+        return self._clips["rir"]
+
+    @cached_property
+    def _clips(self) -> dict[str, list[Clip]]:
+        return {kind: self._load(kind) for kind in KINDS}
+
+    def _load(self, kind: str) -> list[Clip]:
+        rows = self._rows[kind]
         key = hashlib.sha256("\n".join(row["file"] for row in rows).encode()).hexdigest()[:16]
-        data, index = cache / f"{kind}-{key}.npy", cache / f"{kind}-{key}-ends.npy"
+        data, index = self._cache / f"{kind}-{key}.npy", self._cache / f"{kind}-{key}-ends.npy"
         if not index.exists():
-            cache.mkdir(parents=True, exist_ok=True)
-            with ProcessPoolExecutor(workers) as pool:
+            self._cache.mkdir(parents=True, exist_ok=True)
+            with ProcessPoolExecutor(self._workers) as pool:
                 decoded = list(pool.map(_decode, [row["path"] for row in rows], chunksize=16))
             np.save(data, np.concatenate(decoded))
             np.save(index, np.cumsum([len(x) for x in decoded]))
@@ -101,7 +122,7 @@ class Corpus:
                 int(end - start),
                 row.get("speaker", ""),
                 float(row.get("eff_bw") or SAMPLE_RATE / 2),
-                (row.get("sex") or "").removesuffix("?"),  # one that is guessed counts as if it were told
+                _sex(row),
             )
             for row, start, end in zip(rows, starts, ends, strict=True)
             if end > start
@@ -127,6 +148,11 @@ def manifest_rows(directories: Sequence[Path], kind: str, split: str, groups: tu
     if not rows:
         raise ValueError(f"{name} of {', '.join(map(str, found))} has no rows of split {split!r} in groups {groups}")
     return rows
+
+
+def _sex(row: dict) -> str:
+    """Of who speaks: one that is guessed, such as "F?", counts as if it were told; empty where neither."""
+    return (row.get("sex") or "").removesuffix("?")
 
 
 def _of_part(kind: str, rows: list[dict], part: tuple[int, int]) -> list[dict]:

@@ -282,8 +282,6 @@ def main(argv: list[str] | None = None) -> None:
             raise ValueError(f"{arguments.out} holds shards of {read_signal(arguments.out)}; asked for: {signal}")
     except ValueError as error:
         parser.error(str(error))
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / SIGNAL_FILE).write_text(signal.to_json())
     cache = arguments.cache or arguments.out / "audio"
     corpus_arguments = (
         arguments.data,
@@ -295,6 +293,8 @@ def main(argv: list[str] | None = None) -> None:
     )
     mixer_arguments = (arguments.seconds, arguments.counterfactual)
     Mixer(Corpus(*corpus_arguments), *mixer_arguments)  # decode once, before the workers share it; errors show here
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / SIGNAL_FILE).write_text(signal.to_json())
     count = max(1, round(arguments.hours * 3600 / arguments.seconds / SEQUENCES_PER_SHARD))
     missing = [i for i in range(count) if not (arguments.out / f"shard-{i:05d}.npz").exists()]
     begin, hours = time.monotonic(), SEQUENCES_PER_SHARD * arguments.seconds / 3600

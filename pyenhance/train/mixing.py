@@ -65,7 +65,8 @@ class Mixer:
 
     def __init__(self, corpus: Corpus, seconds: float = 10.0, counterfactual: float = 0.0) -> None:
         check_share(counterfactual)
-        if counterfactual and not any(clip.sex in SEXES for clips in corpus.speakers.values() for clip in clips):
+        # Before a recording is asked for: to decode them all takes minutes.
+        if counterfactual and corpus.sexes.isdisjoint(SEXES):
             raise ValueError(
                 f"counterfactual share is {counterfactual}, but no voice's sex is known; accepted: a "
                 f"manifest_speech.csv with the column sex ({', '.join(SEXES)})"

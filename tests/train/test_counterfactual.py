@@ -1,7 +1,7 @@
 """Voices of the other sex, and mixes of them."""
 
+import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from scipy.signal import iirpeak, lfilter
 
+from pyenhance.cli import main
+from pyenhance.commands.terminal import EXIT_FAILED
 from pyenhance.evaluate.groups import median_pitch_hz
 from pyenhance.train import counterfactual, dataset, mixing
 from pyenhance.train.corpus import Corpus
@@ -91,7 +93,7 @@ def test_mixes_differ_by_their_voices_alone(corpus: Corpus, monkeypatch: pytest.
     assert counts[0][1] == counts[1][1] == counts[2][1]
 
 
-def test_bad_shares(corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_shares(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--data", "nowhere", "--out", str(tmp_path / "shards"), "--counterfactual", "1.5"]
     with pytest.raises(SystemExit):
         dataset.main(arguments)
@@ -99,12 +101,25 @@ def test_bad_shares(corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixtur
     with patch.dict("sys.modules", pyworld=None), pytest.raises(ImportError, match=r"pyworld.*pyenhance\[train\]"):
         dataset.main([*arguments[:-1], "0.5"])
     assert not (tmp_path / "shards").exists()
-    unknown = {name: [replace(clip, sex="") for clip in clips] for name, clips in corpus.speakers.items()}
-    with (
-        patch.object(corpus, "speakers", unknown),
-        patch.object(counterfactual, "_vocoder"),
-        pytest.raises(
-            ValueError, match=r"no voice's sex is known; accepted: a manifest_speech\.csv with the column sex"
-        ),
-    ):
-        Mixer(corpus, 1.0, 0.5)
+
+
+def test_a_corpus_that_tells_nobodys_sex_is_refused_before_it_is_decoded(
+    corpus_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its recordings are not even there."""
+    for name in ("noise", "rir"):
+        shutil.copy(corpus_folder / f"manifest_{name}.csv", tmp_path)
+    for i, row in enumerate(("sex,file\n,a", "sex,file\n?,a", "sex,file\nchild,a", "file\na")):
+        head, values = row.split("\n")
+        manifest = f"{head},speaker,group,split\n{values},anna,permissive,train\n"
+        (tmp_path / "manifest_speech.csv").write_text(manifest)
+        out = tmp_path / f"shards-{i}"
+        arguments = ["train", "dataset", "--data", str(tmp_path), "--out", str(out), "--counterfactual", "0.5"]
+        with patch.object(counterfactual, "_vocoder"):
+            assert main(arguments) == EXIT_FAILED
+        said = capsys.readouterr().err
+        assert said == (
+            "pyenhance: counterfactual share is 0.5, but no voice's sex is known; accepted: a manifest_speech.csv "
+            "with the column sex (F, M)\n"
+        )
+        assert not out.exists()
