@@ -4,8 +4,9 @@ After LQF (Achille et al., CVPR 2021): the network is linearised about the shipp
 least squares. Here only heads change, which are linear already, so what is linearised is the sigmoid and the power of
 the loss. The least squares are over the strongest directions of a head's inputs (`HeadSummary`).
 
-What is made small is not the training's loss but the error of the gain itself, weighted by the noisy band's amplitude:
-between it and the error of the waveform, which SI-SDR measures, lies one more weight of that sort (EXPERIMENTS.md).
+What is made small of the gain is not the training's loss but its own error, weighted by the noisy band's amplitude:
+between it and the error of the waveform, which SI-SDR measures, lies one more weight of that sort. A little of what the
+training asks for, the error of its root in all bands alike, keeps what is soft and still heard.
 """
 
 from collections.abc import Mapping
@@ -22,8 +23,8 @@ from .registry import Model
 from .summary import HEADS, HeadSummary, Summary
 from .weights import write_weights
 
-POWERS = {"gain": 1.0, "strength": GAMMA}
-"""Of the errors that `refit` makes small, see `slopes`: of strengths as in training."""
+ALIKE = 0.05
+"""Weight of the error of a gain's root in all bands alike, beside that of the gain by amplitude."""
 
 MEMORY_FRAMES = 25
 """What the network remembers is taken every so many frames."""
@@ -167,14 +168,30 @@ def slopes(name: str, logit: np.ndarray, target: np.ndarray, power: float) -> Sl
     return Slopes((wanted + SMALL) ** power - raised, sign * power * raised / (kept + SMALL) * value * (1 - value))
 
 
+def _quadratic(name: str, logit: np.ndarray, target: np.ndarray, heard: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What `refit` makes small, linearised: sums of w s^2 and of w s e; shapes (K, bands).
+
+    Of strengths e and s are those of the training's loss, and w is `heard`. Of gains they are the gain's own, and the
+    root's with the weight `ALIKE` are added.
+    """
+    parts = [(GAMMA, heard)] if name == "strength" else [(1.0, heard), (GAMMA, np.float32(ALIKE) * (heard > 0))]
+    curvature, pull = np.zeros_like(logit), np.zeros_like(logit)
+    for power, weight in parts:
+        error, slope = slopes(name, logit, target, power)
+        weighted = weight * slope
+        curvature += weighted * slope
+        pull += weighted * error
+    return curvature, pull
+
+
 def anchors(summary: Summary) -> dict[str, np.ndarray]:
     """How much a change of each band's logit costs on public data, on the mean; shapes (bands,)."""
     means = {}
     heard = summary.heard.astype(np.float32)
     for name, head in summary.heads.items():
         counts = heard if name == "gain" else heard * summary.heads["gain"].target
-        slope = slopes(name, head.logit, head.target, POWERS[name]).slope
-        mean = (counts * slope**2).sum(0) / np.maximum(heard.sum(0), 1)
+        curvature, _ = _quadratic(name, head.logit, head.target, counts)
+        mean = curvature.sum(0) / np.maximum(heard.sum(0), 1)
         means[name] = np.maximum(mean, mean[mean > 0].min(initial=1))  # a band that no recording reaches is held too
     return means
 
@@ -197,14 +214,12 @@ def normal_equations(name: str, examples: Examples, change: np.ndarray | None = 
     values, now = examples.values, examples.logit
     if change is not None:
         now = now + multiply(values, change.astype(np.float32))
-    error, slope = slopes(name, now, examples.target, POWERS[name])
-    pull = examples.heard * slope
-    curvature = pull * slope
+    curvature, pull = _quadratic(name, now, examples.target, examples.heard)
     systems, rights = [], []
     for band, least in enumerate(_NEGLIGIBLE * curvature.mean(0)):
         heard = curvature[:, band] > least
         systems.append(_weighted_gram(values[heard], curvature[heard, band]))
-        rights.append(np.einsum("nk,n->k", values, pull[:, band] * error[:, band]))
+        rights.append(np.einsum("nk,n->k", values, pull[:, band]))
     return Normal(np.array(systems), np.array(rights))
 
 
@@ -226,8 +241,8 @@ def refit(name: str, examples: Examples, gram: np.ndarray, anchor: np.ndarray, f
     """Change of a head that makes its linearised loss least, with what it says of public data held.
 
     For each band a (k + 1) x (k + 1) system, (sum w s^2 y y' + anchor G) a = sum w s e y: y the directions, e and s
-    the `Slopes`, w how much each counts. The right-hand side of the public part is nothing: there the shipped head is
-    what is wanted.
+    the `Slopes`, w how much each counts; of gains the sum of two such parts. The right-hand side of the public part is
+    nothing: there the shipped head is what is wanted.
 
     Parameters
     ----------

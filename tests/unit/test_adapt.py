@@ -18,8 +18,8 @@ from pyenhance.model import apply_diffs, load_model, stream_models
 from pyenhance.model.adapt import Adaptation, NotBetter, adapt
 from pyenhance.model.diff import weights_bytes
 from pyenhance.model.heads import (
+    ALIKE,
     MEMORY_FRAMES,
-    POWERS,
     Examples,
     changed_head,
     head_inputs,
@@ -239,10 +239,13 @@ def test_normal_equations_are_those_of_the_slopes(name: str) -> None:
     values, logit = (rng.normal(size=(400, n)).astype(np.float32) for n in (7, 3))
     target, heard = (rng.uniform(size=(400, 3)).astype(np.float32) for _ in range(2))
     system, right = normal_equations(name, Examples(values, logit, target, heard))
-    error, slope = slopes(name, logit, target, POWERS[name])
+    parts = [(GAMMA, heard)] if name == "strength" else [(1.0, heard), (GAMMA, np.full_like(heard, ALIKE))]
+    pairs = [(weight, *slopes(name, logit, target, power)) for power, weight in parts]
+    curvature = sum(weight * slope**2 for weight, _, slope in pairs)
+    pull = sum(weight * slope * error for weight, error, slope in pairs)
     assert system.dtype == right.dtype == np.float32
-    np.testing.assert_allclose(system, np.einsum("nb,ni,nj->bij", heard * slope**2, values, values), atol=0.02)
-    np.testing.assert_allclose(right, np.einsum("nb,ni->bi", heard * slope * error, values), atol=0.02)
+    np.testing.assert_allclose(system, np.einsum("nb,ni,nj->bij", curvature, values, values), atol=0.02)
+    np.testing.assert_allclose(right, np.einsum("nb,ni->bi", pull, values), atol=0.02)
 
 
 def test_examples_count_by_amplitude_and_tell_what_is_remembered_while_somebody_speaks() -> None:
