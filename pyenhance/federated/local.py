@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..measure import OVER, QUARTIC, gain_loss, strength_loss
+from ..measure import GAMMA, OVER, QUARTIC, gain_loss, strength_loss
 from ..model.heads import Examples, slopes
 from ..model.summary import HEADS
 from ..nn import multiply
@@ -46,7 +46,7 @@ def gradient(name: str, examples: Examples, change: np.ndarray) -> np.ndarray:
     change : ndarray, shape (k + 1, bands)
     """
     values = np.ascontiguousarray(examples.values)
-    error, slope, _ = slopes(name, examples.logit + multiply(values, change), examples.target, examples.heard)
+    error, slope = slopes(name, examples.logit + multiply(values, change), examples.target, GAMMA)
     pull = 2 * error
     if name == "gain":
         pull = (pull + 4 * QUARTIC * error**3) * np.where(error < 0, OVER, 1)

@@ -17,6 +17,7 @@ import numpy as np
 from ..model.diff import apply_diffs
 from ..model.summary import HEADS, Summary, summary_of
 from ..model.weights import join, read_weights, split
+from ..nn import INITIAL
 from .local import Change, clipped, norm
 
 FORMAT = "pyenhance-update-1"
@@ -92,13 +93,16 @@ def make_update(
     Raises
     ------
     ValueError
-        A number out of range, a diff or summary for another model, or a diff that changes more than the heads.
+        A number out of range, a diff or summary for another model, or a diff that changes more than the heads and where
+        layers begin; that stays on the device.
     """
     check_terms(clip, noise_multiplier)
     public = summary_of(base, summary)
     old, new = read_weights(base).tensors, read_weights(apply_diffs(base, [diff])).tensors
     own = {f"{name}.{kind}" for name in HEADS for kind in ("weight", "bias")}
-    others = sorted(name for name in old if name not in own and not np.array_equal(old[name], new[name]))
+    kept_back = {name for name in old if name.endswith(f".{INITIAL}")}
+    changed = (name for name in old if not np.array_equal(old[name], new[name]))
+    others = sorted(set(changed) - own - kept_back)
     if others:
         raise ValueError(f"the diff changes {', '.join(others[:3])}; accepted: {', '.join(sorted(own))} alone")
     change = {}

@@ -3,6 +3,10 @@
 After LQF (Achille et al., CVPR 2021): the network is linearised about the shipped weights and fitted by preconditioned
 least squares. Here only heads change, which are linear already, so what is linearised is the sigmoid and the power of
 the loss. The least squares are over the strongest directions of a head's inputs (`HeadSummary`).
+
+What is made small of the gain is not the training's loss but its own error, weighted by the noisy band's amplitude:
+between it and the error of the waveform, which SI-SDR measures, lies one more weight of that sort. A little of what the
+training asks for, the error of its root in all bands alike, keeps what is soft and still heard.
 """
 
 from collections.abc import Mapping
@@ -11,13 +15,21 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import dsp
-from ..measure import GAMMA, OVER, QUARTIC, SMALL
+from ..measure import GAMMA, SMALL
 from ..nn import ACTIVATION_LEVELS, multiply
+from ..samples import active_rms
 from .recordings import Mix
 from .registry import Model
 from .summary import HEADS, HeadSummary, Summary
 from .weights import write_weights
 
+ALIKE = 0.05
+"""Weight of the error of a gain's root in all bands alike, beside that of the gain by amplitude."""
+
+MEMORY_FRAMES = 25
+"""What the network remembers is taken every so many frames."""
+
+_SPEAKS = 10**-1.5  # of the voice's active level: as much as a hop has where somebody speaks
 _ROUNDS = 2  # linearised about the shipped head, then about what came of it
 _RIDGE = 1e-6
 _LARGEST_STEP = 127
@@ -26,11 +38,10 @@ _NEGLIGIBLE = 1e-3  # share of a band's mean weight below which a frame is left 
 
 
 class Slopes(NamedTuple):
-    """The loss of a head, linearised: sum of weight * (error - slope * change of logit)^2; shapes (K, bands)."""
+    """The errors of a head and how they move: error - slope * change of logit; shapes (K, bands)."""
 
     error: np.ndarray
     slope: np.ndarray
-    weight: np.ndarray
 
 
 class Examples(NamedTuple):
@@ -41,7 +52,7 @@ class Examples(NamedTuple):
     values : ndarray, shape (K, k + 1), float32
         Its inputs as `HeadSummary.directions`.
     logit, target : ndarray, shape (K, bands), float32
-    heard : ndarray, shape (K, bands), float32 in [0, 1]
+    heard : ndarray, shape (K, bands), float32, >= 0
         How much each counts.
     """
 
@@ -51,19 +62,46 @@ class Examples(NamedTuple):
     heard: np.ndarray
 
 
-def head_inputs(model: Model, features: np.ndarray) -> dict[str, np.ndarray]:
-    """What each of `HEADS` sees of a stream's features (K, num_features); shapes (K, inputs), float32, in [-1, 1]."""
+def head_inputs(
+    model: Model, features: np.ndarray, memory: np.ndarray | None = None, memories: list[np.ndarray] | None = None
+) -> dict[str, np.ndarray]:
+    """What each of `HEADS` sees of a stream's features (K, num_features); shapes (K, inputs), float32, in [-1, 1].
+
+    Parameters
+    ----------
+    model : Model
+    features : ndarray, shape (K, num_features), float32
+    memory : ndarray, shape (n,), float32, optional
+        What the network remembers, updated in place; by default a new one.
+    memories : list of ndarray, optional
+        What it remembers after every `MEMORY_FRAMES` frames, and at the end, is appended.
+    """
     layers = {layer.name: layer for layer in model.network.spec.layers}
     wanted = tuple(dict.fromkeys(source for name in HEADS for source in layers[name].sources))
-    outputs = model.runner.layers(features, model.network.new_memory(), wanted)
+    memory = model.network.new_memory() if memory is None else memory
+    size = len(features) if memories is None else MEMORY_FRAMES
+    parts = []
+    for begin in range(0, len(features), size):
+        parts.append(model.runner.layers(features[begin : begin + size], memory, wanted))
+        if memories is not None:
+            memories.append(memory.copy())
+    outputs = {source: np.concatenate([part[source] for part in parts]) for source in wanted}
     return {
         name: np.concatenate([outputs[source] for source in layers[name].sources], 1) / ACTIVATION_LEVELS
         for name in HEADS
     }
 
 
-def mix_examples(model: Model, summary: Summary, mix: Mix, rows: slice) -> dict[str, Examples]:
-    """What each of `HEADS` sees, says and should say of some rows of a mix; every band counts, strengths by the gain.
+def mix_examples(
+    model: Model,
+    summary: Summary,
+    mix: Mix,
+    rows: slice,
+    *,
+    by_amplitude: bool = False,
+    memories: list[np.ndarray] | None = None,
+) -> dict[str, Examples]:
+    """What each of `HEADS` sees, says and should say of some rows of a mix; strengths count by the gain.
 
     Parameters
     ----------
@@ -73,16 +111,32 @@ def mix_examples(model: Model, summary: Summary, mix: Mix, rows: slice) -> dict[
     mix : Mix
     rows : slice
         Of the mix's hops.
+    by_amplitude : bool
+        Each band of each frame counts by the amplitude of what is heard there, 1 on the mean; else all alike.
+    memories : list of ndarray, optional
+        What the network remembers is appended, every `MEMORY_FRAMES` frames while somebody speaks.
     """
     frames, gain, strength = dsp.ideal(model.signal, mix.noisy, mix.clean)
-    inputs = head_inputs(model, frames.features)
-    targets = {"gain": (gain, np.ones_like(gain)), "strength": (strength, gain)}
+    amplitude = np.sqrt(frames.energy) if by_amplitude else np.ones_like(gain)
+    amplitude /= amplitude.mean()
+    remembered: list[np.ndarray] | None = None if memories is None else []
+    inputs = head_inputs(model, frames.features, memories=remembered)
+    if memories is not None and remembered is not None:
+        speaks = _speaks(mix.clean)[MEMORY_FRAMES - 1 :: MEMORY_FRAMES]
+        memories += [memory for memory, voice in zip(remembered, speaks, strict=False) if voice]
+    targets = {"gain": (gain, amplitude), "strength": (strength, gain * amplitude)}
     found = {}
     for name, (target, heard) in targets.items():
         x = np.ascontiguousarray(inputs[name][rows])
         values = summary.heads[name].directions(x)
         found[name] = Examples(values, head_logit(model.tensors, name, x), target[rows], heard[rows])
     return found
+
+
+def _speaks(clean: np.ndarray) -> np.ndarray:
+    """Whether somebody speaks in each hop of a voice in quiet, shape (K,), bool."""
+    hops = clean.reshape(-1, dsp.HOP)
+    return np.sqrt(np.einsum("kn,kn->k", hops, hops) / dsp.HOP) >= _SPEAKS * active_rms(clean)
 
 
 def head_logit(tensors: Mapping[str, np.ndarray], name: str, x: np.ndarray) -> np.ndarray:
@@ -94,25 +148,40 @@ def head_logit(tensors: Mapping[str, np.ndarray], name: str, x: np.ndarray) -> n
     return multiply(x, weight) * tensors[f"{name}.weight_scale"] + tensors[f"{name}.bias"]
 
 
-def slopes(name: str, logit: np.ndarray, target: np.ndarray, heard: np.ndarray) -> Slopes:
-    """Errors of the training's loss (`measure.gain_loss`, `strength_loss`) and how a logit moves them.
+def slopes(name: str, logit: np.ndarray, target: np.ndarray, power: float) -> Slopes:
+    """Errors of gains, and of what strengths leave, and how a logit moves them.
+
+    (wanted + SMALL)^power - (kept + SMALL)^power; with the power `GAMMA` the error of the training's loss
+    (`measure.gain_loss`, `strength_loss`), with 1 that of the gain itself.
 
     Parameters
     ----------
     name : str, of `HEADS`
-    logit, target, heard : ndarray, shape (K, bands)
+    logit, target : ndarray, shape (K, bands)
         As in `Examples`.
+    power : float
     """
     value = 0.5 + 0.5 * np.tanh(0.5 * logit)
     sign = 1 if name == "gain" else -1  # strengths count by what they leave: 1 - r
     kept, wanted = (value, target) if name == "gain" else (1 - value, 1 - target)
-    power = (kept + SMALL) ** GAMMA
-    error = (wanted + SMALL) ** GAMMA - power
-    slope = sign * GAMMA * power / (kept + SMALL) * value * (1 - value)
-    weight = heard
-    if name == "gain":
-        weight = heard * np.where(error < 0, np.float32(OVER), np.float32(1)) * (1 + 2 * QUARTIC * error**2)
-    return Slopes(error, slope, weight)
+    raised = (kept + SMALL) ** power
+    return Slopes((wanted + SMALL) ** power - raised, sign * power * raised / (kept + SMALL) * value * (1 - value))
+
+
+def _quadratic(name: str, logit: np.ndarray, target: np.ndarray, heard: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What `refit` makes small, linearised: sums of w s^2 and of w s e; shapes (K, bands).
+
+    Of strengths e and s are those of the training's loss, and w is `heard`. Of gains they are the gain's own, and the
+    root's with the weight `ALIKE` are added.
+    """
+    parts = [(GAMMA, heard)] if name == "strength" else [(1.0, heard), (GAMMA, np.float32(ALIKE) * (heard > 0))]
+    curvature, pull = np.zeros_like(logit), np.zeros_like(logit)
+    for power, weight in parts:
+        error, slope = slopes(name, logit, target, power)
+        weighted = weight * slope
+        curvature += weighted * slope
+        pull += weighted * error
+    return curvature, pull
 
 
 def anchors(summary: Summary) -> dict[str, np.ndarray]:
@@ -121,8 +190,8 @@ def anchors(summary: Summary) -> dict[str, np.ndarray]:
     heard = summary.heard.astype(np.float32)
     for name, head in summary.heads.items():
         counts = heard if name == "gain" else heard * summary.heads["gain"].target
-        _, slope, weight = slopes(name, head.logit, head.target, counts)
-        mean = (weight * slope**2).sum(0) / np.maximum(heard.sum(0), 1)
+        curvature, _ = _quadratic(name, head.logit, head.target, counts)
+        mean = curvature.sum(0) / np.maximum(heard.sum(0), 1)
         means[name] = np.maximum(mean, mean[mean > 0].min(initial=1))  # a band that no recording reaches is held too
     return means
 
@@ -145,14 +214,12 @@ def normal_equations(name: str, examples: Examples, change: np.ndarray | None = 
     values, now = examples.values, examples.logit
     if change is not None:
         now = now + multiply(values, change.astype(np.float32))
-    error, slope, weight = slopes(name, now, examples.target, examples.heard)
-    pull = weight * slope
-    curvature = pull * slope
+    curvature, pull = _quadratic(name, now, examples.target, examples.heard)
     systems, rights = [], []
     for band, least in enumerate(_NEGLIGIBLE * curvature.mean(0)):
         heard = curvature[:, band] > least
         systems.append(_weighted_gram(values[heard], curvature[heard, band]))
-        rights.append(np.einsum("nk,n->k", values, pull[:, band] * error[:, band]))
+        rights.append(np.einsum("nk,n->k", values, pull[:, band]))
     return Normal(np.array(systems), np.array(rights))
 
 
@@ -173,8 +240,9 @@ def _weighted_gram(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
 def refit(name: str, examples: Examples, gram: np.ndarray, anchor: np.ndarray, first: Normal) -> np.ndarray:
     """Change of a head that makes its linearised loss least, with what it says of public data held.
 
-    For each band a (k + 1) x (k + 1) system, (sum w s^2 y y' + anchor G) a = sum w s e y: y the directions, e, s and w
-    the `Slopes`. The right-hand side of the public part is nothing: there the shipped head is what is wanted.
+    For each band a (k + 1) x (k + 1) system, (sum w s^2 y y' + anchor G) a = sum w s e y: y the directions, e and s
+    the `Slopes`, w how much each counts; of gains the sum of two such parts. The right-hand side of the public part is
+    nothing: there the shipped head is what is wanted.
 
     Parameters
     ----------
@@ -233,9 +301,18 @@ def changed_head(
     return {f"{name}.weight": new, f"{name}.bias": bias}
 
 
-def changed_weights(model: Model, summary: Summary, changes: Mapping[str, np.ndarray], share: float = 1.0) -> bytes:
-    """The weights file of a model whose heads have changed; see `changed_head` for `changes` and `share`."""
-    tensors = dict(model.tensors)
+def changed_weights(
+    model: Model,
+    summary: Summary,
+    changes: Mapping[str, np.ndarray],
+    share: float = 1.0,
+    begun: Mapping[str, np.ndarray] | None = None,
+) -> bytes:
+    """The weights file of a model whose heads have changed; see `changed_head` for `changes` and `share`.
+
+    `begun` are the tensors from which its layers begin (`nn.initial_tensors`); by default those that it has.
+    """
+    tensors = dict(model.tensors) | dict(begun or {})
     for name, change in changes.items():
         tensors |= changed_head(model.tensors, name, summary.heads[name], change, share)
     metadata = {key: model.metadata[key] for key in _KEPT_METADATA if key in model.metadata}

@@ -17,6 +17,7 @@ from pyenhance.model.diff import make_diff, weights_bytes
 from pyenhance.model.heads import changed_weights, head_logit
 from pyenhance.model.summary import HEADS, read_summary, shipped_summary
 from pyenhance.model.weights import join, split, write_weights
+from pyenhance.nn import INITIAL
 
 pytest.importorskip("dp_accounting", reason="the extra federated is not installed")
 
@@ -86,6 +87,22 @@ def test_an_update_says_nothing_else(diff: bytes) -> None:
     assert set(header) == {"__metadata__", *HEADS}
     assert set(header["__metadata__"]) == {"format", "base", "sha256", "clip", "noise_multiplier"}
     assert write_update(read_update(data)) == data and len(data) < 40_000
+
+
+def test_where_layers_begin_stays_on_the_device(diff: bytes) -> None:
+    """Of a user's room it says more than heads do: a diff that changes it, too, makes the same update."""
+    old, learnt = load_model(MODEL), load_model(apply_diffs(BASE, [diff]))
+    begun = {f"{name}.{INITIAL}" for name in ("conv1", "gain_gru")}
+    tensors = {
+        name: np.clip(value + np.int8(3), -127, 127) if name in begun else value
+        for name, value in learnt.tensors.items()
+    }
+    both = make_diff(BASE, write_weights(old.signal, old.network.spec, tensors))
+    assert len(both) > len(diff)
+    options = {"clip": 50, "noise_multiplier": 0, "normal": np.random.default_rng(0).standard_normal}
+    made, plain = (read_update(make_update(BASE, one, SUMMARY, **options)) for one in (both, diff))
+    for name in HEADS:
+        np.testing.assert_array_equal(made.change[name], plain.change[name])
 
 
 def test_only_heads_may_have_changed(diff: bytes) -> None:

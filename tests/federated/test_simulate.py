@@ -21,7 +21,7 @@ from pyenhance.federated.local import clipped, gradient, learn, losses, no_chang
 from pyenhance.federated.partition import partition, present
 from pyenhance.federated.population import read_population, write_population
 from pyenhance.files.disk import Disk
-from pyenhance.measure import OVER, QUARTIC
+from pyenhance.measure import GAMMA, OVER, QUARTIC
 from pyenhance.model import load_model
 from pyenhance.model.heads import Examples, slopes
 from pyenhance.model.summary import HEADS
@@ -45,7 +45,7 @@ def test_gradient_by_differences(name: str) -> None:
     change = 0.1 * rng.normal(size=(examples.values.shape[1], BANDS))
 
     def loss(change: np.ndarray) -> float:
-        error, _, _ = slopes(name, examples.logit + examples.values @ change, examples.target, examples.heard)
+        error = slopes(name, examples.logit + examples.values @ change, examples.target, GAMMA).error
         if name == "gain":
             return float(((error**2 + QUARTIC * error**4) * np.where(error < 0, OVER, 1)).sum() / 40)
         return float(0.5 * (error**2).sum() / 40)
