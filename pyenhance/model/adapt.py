@@ -41,6 +41,7 @@ better in that room, and worse in others."""
 CLIP_S = 2.0
 """Length of the pieces in which the held-out mixes are judged."""
 
+_REMEMBERED_FRAMES = 400  # how long it is heard from what a network begins (EXPERIMENTS.md, "Whole recordings")
 _EVERY = 2  # neighbouring frames say nearly the same
 
 
@@ -155,7 +156,7 @@ def adapt_steps(
     before, sounds_before = _judge(shipped, shipped.tensors, held)
     beginning = _beginning(shipped, memories)
     begun = initial_tensors(shipped.network.spec, beginning)
-    held = [mix._replace(inputs=head_inputs(shipped, mix.frames.features, beginning.copy())) for mix in held]
+    held = [_begun(shipped, mix, beginning) for mix in held]
     costs, first = anchors(public), {name: normal_equations(name, examples[name]) for name in HEADS}
     yield (done := done + 1), total
 
@@ -189,6 +190,12 @@ def _hold_out(model: Model, mix: Mix, snr_db: float) -> _HeldOut:
     tail = (0, model.signal.latency_samples)  # so that the last clip comes out whole
     frames, gain, _ = dsp.ideal(model.signal, np.pad(mix.noisy, tail), np.pad(mix.clean, tail))
     return _HeldOut(snr_db, *mix, frames, head_inputs(model, frames.features), gain)
+
+
+def _begun(model: Model, mix: _HeldOut, beginning: np.ndarray) -> _HeldOut:
+    """What the heads see of a mix where the network begins so: after some seconds it no longer matters from what."""
+    first = head_inputs(model, mix.frames.features[:_REMEMBERED_FRAMES], beginning.copy())
+    return mix._replace(inputs={name: np.concatenate([x, mix.inputs[name][len(x) :]]) for name, x in first.items()})
 
 
 def _beginning(model: Model, memories: list[np.ndarray]) -> np.ndarray:
