@@ -325,7 +325,8 @@ def test_silence_costs_next_to_nothing(ready: Page) -> None:
     assert after["underruns"] == before["underruns"] and after["dropped_hops"] == before["dropped_hops"]
     assert after["peak_out"] == 0
     ready.evaluate("() => { heard.gain.gain.value = 1; }")
-    until(ready, f"{stats}.peak_out > 0")
+    # Sound is played at once; what its hops took is written down twenty times a second.
+    until(ready, f"{stats}.peak_out > 0 && {stats}.us_mean !== {after['us_mean']}")
     loud = ready.evaluate(stats)
-    assert loud["us_mean"] != after["us_mean"] and loud["overruns"] == 0 and loud["state"] == "running"
+    assert loud["overruns"] == 0 and loud["state"] == "running"
     ready.evaluate("heard.context.close()")
