@@ -38,7 +38,7 @@ class Count:
             if report.outcome == "failed":
                 self.failures.append(report.nodeid)
 count = Count()
-code = pytest.main(["-q", "-p", "no:cacheprovider", "--rootdir=/tree", "-o", "addopts=", *${JSON.stringify(files)}], plugins=[count])
+code = pytest.main(["-q", "-p", "no:cacheprovider", "--rootdir=/tree", "-o", "addopts=", "-m", "not slow", *${JSON.stringify(files)}], plugins=[count])
 json.dumps({"exit": int(code), **count.counts, "failures": count.failures[:20]})
 `);
 console.log(counts);
