@@ -263,16 +263,21 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     const keep = 1 - n / (LEVEL_S * sampleRate);
     let before = 0;
     let loudest = 0;
+    let peak = 0;
     for (let c = 0; c < count; c++) {
       before = Math.max(before, levels[c]);
-      levels[c] = Math.max(peakOf(input[c], n), keep * levels[c]);
+      peak = peakOf(input[c], n);
+      levels[c] = Math.max(peak, keep * levels[c]);
       loudest = Math.max(loudest, levels[c]);
     }
     if (count === 1) {
       mono.set(input[0]);
       weights[0] = 1;
-    } else this.mix(input, count, n, before === 0, CARRIES * loudest);
-    this.peakIn = Math.max(this.peakIn, peakOf(mono, n));
+    } else {
+      this.mix(input, count, n, before === 0, CARRIES * loudest);
+      peak = peakOf(mono, n);
+    }
+    this.peakIn = Math.max(this.peakIn, peak);
   }
 
   // Channels of the level `least` or more count. atOnce: nothing was heard so far that could jump.
