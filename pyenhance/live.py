@@ -46,7 +46,10 @@ class LiveEngine:
     facts : ndarray, shape (3 + num_bands,), float32
         Of the last hop: pitch period in samples, pitch correlation, voice activity in [0, 1], the band gains.
     entry, address : int
-        0 where the hops must pass through `run`: also where a model has a lean part, whose choice that tells.
+        0 where the hops must pass through `run`.
+    lean : dict or None
+        Where `entry` may be called and the model has lean layers, what is to be written before and read after
+        (`backend.stream.lean_fields`).
     """
 
     def __init__(self, model: str = "default", max_hops: int = 16, kernel: str | None = None) -> None:
@@ -68,11 +71,13 @@ class LiveEngine:
     def _lay_out(self) -> None:
         """The blocks, which are the compiled stream's own where there is one."""
         signal, compiled = self.enhancer.model.signal, self.enhancer.compiled
-        has_lean = self.enhancer.model.network.spec.has_lean
+        self.lean: dict[str, Any] | None = None
         self.latency_samples, self.num_bands = signal.latency_samples, signal.num_bands
         if compiled is not None and self.max_hops <= len(compiled.input):
             self.input, self.output, self.facts = compiled.input.ravel(), compiled.output.ravel(), compiled.facts
-            self.entry, self.address = (0, 0) if has_lean else (compiled.entry, compiled.address)
+            self.entry, self.address = compiled.entry, compiled.address
+            if self.enhancer.model.network.spec.has_lean:
+                self.lean = compiled.lean_fields
         else:
             self.input, self.output = (np.zeros(self.max_hops * HOP, np.float32) for _ in range(2))
             self.facts = np.zeros(3 + self.num_bands, np.float32)
@@ -123,7 +128,7 @@ class LiveEngine:
         lean : bool
             See `Enhancer.process_hops`.
         backlog : float
-            Hops that wait behind these; the arbitrator of a model with a lean part sees it.
+            Hops that wait behind these: of a model with lean layers no frame is full then.
 
         Returns
         -------

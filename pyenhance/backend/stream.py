@@ -2,6 +2,8 @@
 
 import ctypes
 import threading
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -9,12 +11,31 @@ from ..dsp import Frames, SignalSpec, SignalState, features, pitch, postfilter, 
 from ..dsp.constants import HOP, LOUDEST, NUM_BINS, WINDOW
 from ..nn.spec import EFFORTS
 from .program import Program
-from .structures import BLOCK_HOPS, RECENT_HOPS, fill
+from .structures import BLOCK_HOPS, FIELDS, RECENT_HOPS, fill
 
 HEADS = ("gain", "strength", "vad")
 """The layers whose outputs the signal path uses."""
 
 _FACTS = 3  # numbers before the gains
+
+
+def lean_fields(address: int, offsets: Mapping[str, int]) -> dict[str, Any]:
+    """What whoever calls a compiled stream past Python writes before and reads after, where frames may be lean.
+
+    Parameters
+    ----------
+    address : int
+        Of the stream.
+    offsets : mapping of str to int
+        Where the fields of ``struct stream`` lie in it, in bytes.
+
+    Returns
+    -------
+    dict
+        Addresses of backlog, effort and full_frames, and in `efforts` the number of each.
+    """
+    places = {name: address + offsets[name] for name in ("backlog", "effort", "full_frames")}
+    return places | {"efforts": {effort: number for number, effort in enumerate(EFFORTS)}}
 
 
 class StreamState:
@@ -220,6 +241,12 @@ class CompiledStream:
     @dry.setter
     def dry(self, value: float) -> None:
         self.structure.dry = value
+
+    @property
+    def lean_fields(self) -> dict[str, Any]:
+        """See the function of this name."""
+        fields = {name: getattr(type(self.structure), name).offset for name in FIELDS["stream"]}
+        return lean_fields(self.address, fields)
 
     @property
     def full_frames(self) -> int:

@@ -13,8 +13,7 @@ The file: the length of a JSON header (uint32), the header, and the segments' by
 - weights: {address, tensor, outputs, inputs, rows, columns, turns} of each matrix (see `Program`);
 - stream, network: addresses of the structures; memory: of what the network remembers; dry: of the stream's field;
   input, output, facts: addresses;
-- lean: where a model has a lean part, the addresses of the stream's backlog, effort and full_frames, and the number of
-  each effort; else null;
+- lean: where a model has lean layers, what `backend.stream.lean_fields` says; else null;
 - state: {name: [address, bytes]} of all that a stream remembers;
 - check: hops of `check_sound`, and the address of what numpy makes of the last of them: an engine whose SIMD is wrong
   is found out before it is heard;
@@ -30,9 +29,9 @@ from typing import Any
 import numpy as np
 
 from ..backend import BLOCK_HOPS, Backend, CompiledStream, Program, SignalTables
+from ..backend.stream import lean_fields
 from ..backend.structures import FIELDS, layout
 from ..dsp import HOP
-from ..nn import EFFORTS
 from .registry import Model, check_streams
 from .stream import ModelStream, Runner
 
@@ -130,13 +129,6 @@ class _Memory:
         return self.array(value) if isinstance(value, np.ndarray) else self.structure(value)
 
 
-def _lean_fields(stream: int) -> dict[str, Any]:
-    """What is written and read of a stream, at an address, whose frames may be lean."""
-    offsets, _ = field_offsets("stream")
-    fields = {name: stream + offsets[name] for name in ("backlog", "effort", "full_frames")}
-    return fields | {"efforts": {effort: number for number, effort in enumerate(EFFORTS)}}
-
-
 def check_sound() -> np.ndarray:
     """Something to compare numpy and compiled code by, shape (CHECK_HOPS, 480), float32: whole numbers make it.
 
@@ -164,7 +156,7 @@ def write_image(model: Model) -> bytes:
     tables = SignalTables(signal, program.features, threading.Lock())
     state = model.new_state()
     reference = ModelStream(Runner(signal, network, Backend("numpy", "numpy", {})), model.new_state())
-    expected = reference.process(check_sound(), 0.0)[0][-1].copy()
+    expected = reference.process(check_sound(), 0.0, effort="auto")[0][-1].copy()
     stream = CompiledStream(None, tables, program, state)
     memory = _Memory()
     weights = []
@@ -196,7 +188,7 @@ def write_image(model: Model) -> bytes:
         "memory": memory.array(state.memory),
         "dry": address + field_offsets("stream")[0]["dry"],
         **{part: memory.array(getattr(stream, part)) for part in ("input", "output", "facts")},
-        "lean": _lean_fields(address) if network.spec.has_lean else None,
+        "lean": lean_fields(address, field_offsets("stream")[0]) if network.spec.has_lean else None,
         "state": {name: [memory.array(value), value.nbytes] for name, value in state.parts().items()},
         "weights": weights,
         "base": BASE,

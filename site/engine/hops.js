@@ -3,7 +3,7 @@ import { H, HOP, MAX_BANDS, STATE } from "./ring.js";
 
 const REST_HOPS = 1000; // of digital silence, ten seconds: then the answer to more of it is known
 const TAIL_HOPS = 10; // after these nothing of the sound before comes out any more
-export const LEAN_AT = 5; // hops waiting: the lean part alone, or hold the gains
+export const LEAN_AT = 5; // hops waiting: lean frames alone, or hold the gains, and many at once
 export const MOST = 16; // hops at once
 
 /**
@@ -51,18 +51,25 @@ export class Hops {
     }
   }
 
-  /** Enhance the next hops that wait. @param {number} hops @param {boolean} lean */
-  enhance(hops, lean) {
+  /**
+   * Enhance the next hops that wait. Returns how many of them were lean.
+   * @param {number} hops
+   * @param {boolean} lean see `Instance.run`
+   * @param {number} waiting hops that wait behind these
+   */
+  enhance(hops, lean, waiting) {
     const { ring, engine } = this;
     engine.setStrength(ring.get(H.STRENGTH));
     const input = engine.block("input");
     ring.waiting(input, hops * HOP);
     this.notice(input, hops * HOP);
-    const leanHops = engine.run(hops, lean, Math.max(0, ring.waitingHops - hops));
+    const leanHops = engine.run(hops, lean, waiting);
     if (leanHops) ring.add(H.LEAN_HOPS, leanHops);
+    if (leanHops && (lean || waiting)) ring.add(H.HURRIED_HOPS, leanHops);
     this.describe(); // it may have gone on with another model
     this.deliver(engine.block("output"), hops * HOP);
     ring.add(H.HOPS, hops);
+    return leanHops;
   }
 
   /** How long there has been silence. @param {Float32Array} samples @param {number} n */

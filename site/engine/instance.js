@@ -1,6 +1,7 @@
 // A model's stream in a WebAssembly instance of its own: the compiled code of the wheel, the model's image (pyenhance/model/image.py
 // explains it) and the weights file. It needs no Python, so sound is enhanced while Python still loads; Python's stream then takes
 // over all that this one remembers (`state`), and no sample differs.
+import { Lean } from "./lean.js";
 
 const DATA = 512; // below the stack; the compiled code has next to none
 const PAGE = 65536;
@@ -30,13 +31,16 @@ const AT_ONCE = 2 * PAGE; // bytes: a tenth of a millisecond
  * @property {number} facts
  * @property {Record<string, [number, number]>} state
  * @property {Matrix[]} weights
- * @property {{ backlog: number, effort: number, full_frames: number, efforts: Record<string, number> } | null} lean of models with a lean part
+ * @property {import("./lean.js").Places | null} lean of models with lean layers
  * @property {number} base
  * @property {number} size
  * @property {{ hops: number, address: number }} check
  * @property {[number, number][]} segments
  */
-/** @typedef {{ us_min: number, us_p50: number, us_p99: number, us_max: number }} Trial */
+/**
+ * What hops took, in microseconds. us_min: the fastest of those in which all of the network ran.
+ * @typedef {{ us_min: number, us_mean: number, us_p50: number, us_p99: number, us_max: number }} Trial
+ */
 /** @typedef {{ library: WebAssembly.Module, header: Header, memory: ArrayBuffer }} Carried */
 /** @typedef {{ address: number, tensor: string, outputs: number, inputs: number, rows: number, columns: number, turns: boolean }} Matrix */
 /**
@@ -74,6 +78,12 @@ function layOut(memory, { address, outputs, inputs, rows, columns, turns }, weig
   }
 }
 
+// Of some times, the one that this share of them is below. Sorts them.
+/** @param {number[]} times @param {number} share */
+function at(times, share) {
+  return times.sort((a, b) => a - b)[Math.floor(share * (times.length - 1))];
+}
+
 // What pyenhance.model.image.check_sound says, from sample `n` on.
 /** @param {Float32Array} target */
 function fillWithCheckSound(target) {
@@ -82,7 +92,8 @@ function fillWithCheckSound(target) {
 
 export class Instance {
   #strength = -1;
-  #lean; // views of what is written and read of a model with a lean part
+  /** @type {Lean | null} of a model with lean layers */
+  #lean;
   #followed = -1; // hops of another instance, as it counts them: none yet
 
   /**
@@ -137,13 +148,7 @@ export class Instance {
       output: this.#floats(header.output, header.max_hops * header.hop),
       facts: this.#floats(header.facts, 3 + header.num_bands), // pitch period, its correlation, voice activity, gains
     };
-    const lean = header.lean;
-    this.#lean = lean && {
-      backlog: this.#floats(lean.backlog, 1),
-      effort: this.#whole(lean.effort),
-      full_frames: this.#whole(lean.full_frames),
-      efforts: lean.efforts,
-    };
+    this.#lean = header.lean && new Lean(this.memory, header.lean);
   }
 
   /** @param {number} address @param {number} length */
@@ -156,7 +161,7 @@ export class Instance {
     const { hop, check } = this.header;
     const before = Object.values(this.state).map((part) => part.slice());
     fillWithCheckSound(this.blocks.input.subarray(0, check.hops * hop));
-    this.#call(check.hops); // all of it, as numpy did
+    this.#call(check.hops, "auto"); // as numpy did
     const found = this.blocks.output.subarray((check.hops - 1) * hop, check.hops * hop);
     const expected = this.#floats(check.address, hop);
     const furthest = expected.reduce((most, value, i) => Math.max(most, Math.abs(value - found[i])), 0);
@@ -164,27 +169,31 @@ export class Instance {
     Object.values(this.state).forEach((part, i) => part.set(before[i]));
   }
 
-  /** What a hop takes, in a row: microseconds. The stream stays where it is. @returns {Trial} */
+  /** What a hop takes, in a row. The stream stays where it is. @returns {Trial} */
   trial() {
     const before = Object.values(this.state).map((part) => part.slice());
     /** @type {number[]} */
-    const took = [];
+    const full = [];
+    /** @type {number[]} */
+    const lean = [];
     const until = performance.now() + TRIAL_MS;
-    for (let begin = performance.now(); took.length < TRIAL_HOPS && (begin < until || !took.length);) {
+    for (let begin = performance.now(); full.length + lean.length < TRIAL_HOPS && (begin < until || !full.length);) {
       fillWithCheckSound(this.blocks.input.subarray(0, this.header.hop));
-      this.run(1, false);
+      const into = this.run(1, false) ? lean : full;
       const end = performance.now();
-      took.push(1000 * (end - begin));
+      into.push(1000 * (end - begin));
       begin = end;
     }
     Object.values(this.state).forEach((part, i) => part.set(before[i]));
-    took.sort((a, b) => a - b);
-    const at = (/** @type {number} */ share) => Math.round(took[Math.floor(share * (took.length - 1))]);
+    const all = [...full, ...lean];
+    // A mean of medians: whatever else the machine did meanwhile is no cost of a hop.
+    const mean = (full.length * at(full, 0.5) + lean.length * (lean.length && at(lean, 0.5))) / all.length;
     return {
-      us_min: at(0),
-      us_p50: at(0.5),
-      us_p99: at(0.99),
-      us_max: at(1),
+      us_min: Math.round(at(full, 0)),
+      us_mean: Math.round(mean),
+      us_p50: Math.round(at(all, 0.5)),
+      us_p99: Math.round(at(all, 0.99)),
+      us_max: Math.round(at(all, 1)),
     };
   }
 
@@ -203,30 +212,19 @@ export class Instance {
   /**
    * Enhance the first hops of `input` into `output`. Returns how many of them were lean.
    * @param {number} hops
-   * @param {boolean} lean the lean part alone; a model without one has no lean path here
-   * @param {number} [waiting] hops that wait behind these: the arbitrator of a model with a lean part hears of them
+   * @param {boolean} lean lean frames alone; a model without lean layers has none
+   * @param {number} [waiting] hops that wait behind these: of a model with lean layers no frame is full then
    */
   run(hops, lean, waiting = 0) {
-    if (!this.#lean) {
-      this.#call(hops);
-      return lean ? hops : 0;
-    }
-    const { backlog, effort, full_frames, efforts } = this.#lean;
-    backlog[0] = waiting;
-    effort[0] = lean ? efforts.lean : efforts.auto;
-    this.#call(hops);
-    return hops - full_frames[0];
+    return this.#call(hops, lean ? "lean" : "auto", waiting);
   }
 
-  /** @param {number} hops */
-  #call(hops) {
+  /** @param {number} hops @param {import("./lean.js").Effort} effort @param {number} [waiting] */
+  #call(hops, effort, waiting) {
+    this.#lean?.ask(effort, waiting);
     if (this.process(this.header.stream, hops))
       throw new RangeError(`hops is ${hops}; accepted: 1 to ${this.header.max_hops}`);
-  }
-
-  /** @param {number} address */
-  #whole(address) {
-    return new Int32Array(this.memory, address, 1);
+    return this.#lean ? hops - this.#lean.fullFrames : 0;
   }
 
   /** Everything that the stream remembers, by name: this instance's own memory. @returns {Record<string, Uint8Array>} */
@@ -257,7 +255,7 @@ export class Instance {
       const from = ((first + k) % kept) * hop;
       this.blocks.input.set(recent.subarray(from, from + hop), k * hop);
     }
-    if (hops > 0) this.run(hops, false);
+    if (hops > 0) this.#call(hops, "full");
     this.#followed = other.heard - behind + hops;
     if (hops < behind) return false;
     // Which remember more than those hops.

@@ -7,7 +7,7 @@ import { H, HOP, Ring, SAMPLE_RATE, STATE } from "./ring.js";
 
 const HERE_DELAY = HOP; // samples, where the audio thread itself enhances: until a hop is complete
 const WORKER_DELAY = 2 * HOP; // and until a worker has answered
-const FAST_US = 800; // the fastest hop of a trial: with cold caches one takes up to twice as long, and a render quantum lasts 2700
+const FAST_US = 800; // the fastest full hop of a trial: with cold caches one takes up to twice as long, and a render quantum lasts 2700
 const THREADS = ["audio", "worker"];
 const STATS_MS = 250;
 // Firefox 153 with PulseAudio was seen to wait for its audio thread in outputLatency, now and then for good: the page stood still.
@@ -203,12 +203,13 @@ class Denoiser extends lasting(AudioWorkletNode) {
     const state = /** @type {[string, number]} */ (Object.entries(STATE).find(([, value]) => value === get(H.STATE)));
     const here = this.enhances === "audio" ? this.trial : null;
     const us = here
-      ? { mean: here.us_p50, p50: here.us_p50, p99: here.us_p99, max: here.us_max }
+      ? { mean: here.us_mean, p50: here.us_p50, p99: here.us_p99, max: here.us_max }
       : { mean: get(H.US_MEAN), p50: get(H.US_P50), p99: get(H.US_P99), max: get(H.US_MAX) };
     return {
       state: /** @type {import("./pyenhance.d.ts").Stats["state"]} */ (state[0].toLowerCase()),
       hops: get(H.HOPS),
       lean_hops: get(H.LEAN_HOPS),
+      hurried_hops: get(H.HURRIED_HOPS),
       dropped_hops: get(H.DROPPED_HOPS),
       full_share: 1 - (get(H.LEAN_HOPS) + get(H.DROPPED_HOPS)) / Math.max(get(H.HOPS), 1),
       us_mean: us.mean,

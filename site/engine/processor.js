@@ -187,6 +187,7 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     if (!arrival && this.ring.waitingHops === 0) return;
     const begin = Date.now();
     let hops = 0;
+    let leanHops = 0;
     try {
       if (arrival?.step() && (this.here || this.catchUp(arrival.instance))) {
         this.arrival = null;
@@ -200,12 +201,13 @@ class DenoiserProcessor extends AudioWorkletProcessor {
       if (!here) return;
       here.passSilence();
       for (; ring.waitingHops > 0; hops++) {
-        here.enhance(1, false);
+        leanHops += here.enhance(1, false, 0); // those of one block do not wait
         if (++this.hopsHere % SHOWN_HOPS === 0) here.showFacts();
       }
     } catch (error) {
       return this.leave(messageOf(error));
     }
+    if (leanHops && leanHops === hops) return; // what takes too long are full ones
     if (hops && Date.now() - begin >= SLOW_MS * hops) this.slowHops += hops;
     this.judged += hops;
     if (this.judged < JUDGED_HOPS) return;

@@ -47,7 +47,7 @@ const buffer = kind("an ArrayBuffer", (v) => Object.prototype.toString.call(v) =
 const port = kind("a MessagePort", (v) => typeof (/** @type {MessagePort} */ (v)?.postMessage) === "function");
 const state = oneOf(Object.values(STATE));
 const carried = { library, header: object, memory: buffer }; // an Instance
-const trial = { us_min: whole, us_p50: whole, us_p99: whole, us_max: whole }; // what hops took it
+const trial = { us_min: whole, us_mean: whole, us_p50: whole, us_p99: whole, us_max: whole }; // what hops took it
 const control = { field: oneOf(FIELDS.page), value: whole };
 const picture = { data: bytes, shape: integers };
 

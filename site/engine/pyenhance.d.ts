@@ -158,10 +158,13 @@ export interface Profiles {
 export interface Stats {
   state: "loading" | "running" | "bypassed" | "failed" | "ended";
   hops: number;
-  /** Of these: done on the lean path (a model's lean part, or gains held), and passed on untouched. */
+  /** Of these: enhanced by lean frames, which a model with lean layers has by turns and where hops wait, or with held gains. */
   lean_hops: number;
+  /** Of those: because hops waited. */
+  hurried_hops: number;
+  /** Passed on untouched. */
   dropped_hops: number;
-  /** Share of the hops that were neither. */
+  /** Share of the hops on which all of the network ran: of a model with lean layers a third, as long as it keeps up. */
   full_share: number;
   us_mean: number;
   us_p50: number;

@@ -1,6 +1,7 @@
 // The one way from JavaScript to Python: `call`, which pyenhance.live answers, and for live sound a LiveEngine's blocks and `run`.
 // A live hop goes past the interpreter where all of it is compiled: Python has laid out the stream, and `run` calls the compiled
 // function on it, in Pyodide's own memory.
+import { Lean } from "./lean.js";
 
 const WEIGHTS = "/lib/python3.14/site-packages/pyenhance/weights";
 
@@ -82,6 +83,10 @@ export class LiveEngine {
   entry = null;
   /** @type {number} */
   address = 0;
+  /** @type {import("./lean.js").Places | null} of a model with lean layers, where `entry` may be called */
+  #places = null;
+  /** @type {Lean | null} */
+  #lean = null;
 
   /** @param {Python} python @param {import("../types/pyodide").PyProxy} proxy */
   constructor(python, proxy) {
@@ -92,9 +97,11 @@ export class LiveEngine {
   }
 
   #describe() {
-    const { latency_samples, num_bands, entry, address } = this.proxy;
+    const { latency_samples, num_bands, entry, address, lean } = this.proxy;
     Object.assign(this, { latency: latency_samples, bands: num_bands, address });
     this.entry = entry ? this.python.pyodide._module.wasmTable.get(entry) : null;
+    this.#places = this.python.plain(lean) ?? null;
+    this.#lean = null;
   }
 
   /** Go on with another model from the next hop on. @param {string} model */
@@ -126,12 +133,22 @@ export class LiveEngine {
 
   /** Returns how many hops were lean. @param {number} hops @param {boolean} lean @param {number} [waiting] see `Instance.run` */
   run(hops, lean, waiting = 0) {
-    if (!this.entry || lean || this.#changed) {
+    // Compiled code holds no gains.
+    if (!this.entry || this.#changed || (lean && !this.#places)) {
       this.#changed = false;
       return this.runner(hops, lean, waiting);
     }
+    const layers = this.#leanLayers();
+    layers?.ask(lean ? "lean" : "auto", waiting);
     if (this.entry(this.address, hops)) throw new RangeError(`${hops} hops are more than the compiled stream takes`);
-    return 0;
+    return layers ? hops - layers.fullFrames : 0;
+  }
+
+  // Memory that has grown is another buffer.
+  #leanLayers() {
+    const { buffer } = this.python.pyodide._module.HEAPU8;
+    if (this.#places && this.#lean?.memory !== buffer) this.#lean = new Lean(buffer, this.#places);
+    return this.#lean;
   }
 
   /** Go on with a stream that something else has enhanced so far. @param {Record<string, Uint8Array>} state what it remembers */

@@ -9,7 +9,7 @@ export const HOP = 480;
 export const SAMPLE_RATE = 48000;
 export const MAX_BANDS = 64;
 
-const VERSION = 2;
+const VERSION = 3;
 const CAPACITY = 65536; // samples a ring: a power of two, 1.4 s
 const MASK = CAPACITY - 1;
 const LINE = 16; // ints of a cache line: what one side writes does not slow the other down
@@ -51,7 +51,8 @@ export const FIELDS = /** @type {const} */ ({
     "OUT_WRITE", // counter: samples enhanced
     "BEGIN", // counter: the first sample taken
     "HOPS", // hops done
-    "LEAN_HOPS", // of these, on the lean path
+    "LEAN_HOPS", // of these, by lean frames, or with held gains
+    "HURRIED_HOPS", // of those, because hops waited: a model with lean layers has lean frames by turns as well
     "DROPPED_HOPS", // of these, passed on untouched
     "OVERRUN_SAMPLES", // samples lost to a full input ring
     "US_MEAN", // microseconds a hop over the last seconds, and since the start; not where the audio thread enhances, which has no clock:

@@ -7,7 +7,7 @@ import { letMessagesIn } from "./turns.js";
 const DROP_AT = 25; // hops waiting: pass them on untouched
 const KEEP = 2; // hops left to do properly after dropping
 const WINDOW = 200; // hops over which overload is judged
-const OVERLOADED = 0.5; // share of them that were lean or dropped
+const OVERLOADED = 0.5; // share of them that came too late: more than LEAN_AT waited, or they were dropped
 const PAUSE_HOPS = WINDOW / 4; // one pause of the machine, however long, counts as no more: a smaller model would not end it
 const PAUSE_US = 50_000; // nor does what a hop takes on the mean
 const REST_MS = 5000; // bypassed for so long before the next try
@@ -133,16 +133,19 @@ export class Stream extends Hops {
         waiting = KEEP;
       }
       const lean = waiting > LEAN_AT;
-      this.enhance(Math.min(waiting, lean ? MOST : 2), lean);
+      const hops = Math.min(waiting, lean ? MOST : 2);
+      this.enhance(hops, lean, waiting - hops);
     }
   }
 
-  /** @param {number} hops @param {boolean} lean */
-  enhance(hops, lean) {
+  /** @param {number} hops @param {boolean} lean @param {number} waiting */
+  enhance(hops, lean, waiting) {
     const begin = performance.now();
-    super.enhance(hops, lean);
+    const leanHops = super.enhance(hops, lean, waiting);
     this.count(hops, (1000 * (performance.now() - begin)) / hops);
+    // By what waited: lean frames by turns, or behind a few hops, are how a model with lean layers copes.
     this.judge(hops, lean);
+    return leanHops;
   }
 
   // Pass hops on untouched: the dry signal, aligned.

@@ -206,7 +206,7 @@ const { buffer } = Ring.create({ shared: true });
 new Int32Array(buffer)[H.VERSION] = 1;
 assert.throws(
   () => new Processor({ processorOptions: { buffer, delay: DELAY, latency: 0 } }),
-  /VERSION is 1; accepted: 2/,
+  /VERSION is 1; accepted: 3/,
 );
 
 bench.processor.port.onmessage({ data: { type: "dispose" } });

@@ -26,7 +26,7 @@ const { RemoteEngine } = await import("../../site/engine/remote.js");
 
 const facts = (model) => ({ model, sha256: "0a", kernel: "simd", signal_kernel: "simd", why_not: {} });
 const live = (model) => ({ ...facts(model), latency_samples: 1440, num_bands: 34 });
-const trial = { us_min: 100, us_p50: 101, us_p99: 102, us_max: 103 };
+const trial = { us_min: 100, us_mean: 104, us_p50: 101, us_p99: 102, us_max: 103 };
 const code = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0);
 const ANSWERS = {
   load: ({ model }) => ({ type: "live", load_ms: 5, ...live(model) }),

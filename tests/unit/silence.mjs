@@ -94,7 +94,7 @@ for (const shared of [true, false]) {
     const expected = n - LATENCY - DELAY < from ? 0 : sample(n - LATENCY - DELAY) / 2;
     assert.ok(Math.abs(out[n] - expected) < 1e-6, `sample ${n - from} is ${out[n]}, not ${expected}`);
   }
-  for (const field of ["UNDERRUNS", "DROPPED_HOPS", "LEAN_HOPS", "OVERRUN_SAMPLES"])
+  for (const field of ["UNDERRUNS", "DROPPED_HOPS", "LEAN_HOPS", "HURRIED_HOPS", "OVERRUN_SAMPLES"])
     assert.equal(inner.get(H[field]) + stream.ring.get(H[field]), 0, field);
   if (shared) assert.ok(Math.abs(ring.get(H.HOPS) - heard / HOP) <= 1, "silent hops are done, too");
 

@@ -85,7 +85,7 @@ for (const [bands, latency] of [
   assert.deepEqual(calls, [[1, false]]);
   assert.equal(answered(1), 1);
 
-  hear(4); // a little behind: the engine hears of it, which may have an arbitrator
+  hear(4); // a little behind: the engine hears of it, which may have lean layers
   waits.length = 0;
   stream.drain();
   assert.deepEqual(waits, [2, 0]);
@@ -96,7 +96,7 @@ for (const [bands, latency] of [
   stream.drain();
   assert.deepEqual(calls[0], [9, true]);
   assert.equal(answered(9), 9);
-  assert.equal(ring.get(H.LEAN_HOPS), 9);
+  assert.deepEqual([ring.get(H.LEAN_HOPS), ring.get(H.HURRIED_HOPS)], [9, 9]);
 
   hear(40); // far behind: all but the last two hops pass untouched
   calls.length = 0;
@@ -163,6 +163,43 @@ for (const [bands, latency] of [
   stream.end();
   assert.deepEqual(calls, ["destroyed"]);
   assert.equal(ring.get(H.STATE), STATE.ENDED);
+}
+
+// A model with lean layers, one frame in three full while nothing waits. That is no overload, nor is it where hops wait and lean frames
+// are enough; where many wait all the time it is.
+{
+  const ring = Ring.create({ shared: true, latency: 1440 });
+  const reports = [];
+  let turn = 0;
+  let full = 0;
+  const engine = {
+    ...halving(34, 1440),
+    run(hops, lean, waiting) {
+      const before = full;
+      for (let k = 0; k < hops; k++) {
+        const isFull = turn === 0 || (!lean && waiting < 1 && turn >= 3);
+        full += Number(isFull);
+        turn = isFull ? 1 : Math.min(turn + 1, 3);
+      }
+      return hops - (full - before);
+    },
+  };
+  const stream = new Stream(engine, { buffer: ring.buffer }, (type) => reports.push(type));
+  const counted = () => [H.HOPS, H.LEAN_HOPS, H.HURRIED_HOPS, H.DROPPED_HOPS].map((field) => ring.get(field));
+  const hear = (rounds, hops) => {
+    for (let round = 0; round < rounds; round++) {
+      for (let k = 0; k < hops; k++) ring.hear(new Float32Array(HOP).fill(0.5), HOP);
+      stream.drain();
+    }
+  };
+  hear(600, 1);
+  assert.deepEqual([counted(), reports], [[600, 400, 0, 0], []]);
+  hear(150, 4); // two and two: the first two are lean while the others wait, then it is a full one's turn
+  assert.deepEqual([counted(), reports], [[1200, 850, 300, 0], []]);
+  hear(3, 12); // many: lean ones alone
+  assert.deepEqual([counted(), reports], [[1236, 886, 336, 0], []]);
+  hear(20, 12);
+  assert.deepEqual([ring.get(H.STATE), reports], [STATE.BYPASSED, ["overload"]]);
 }
 
 // An engine that fails ends its stream, once, and says why.
