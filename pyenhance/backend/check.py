@@ -7,16 +7,15 @@ import numpy as np
 
 from .. import dsp
 from ..dsp import HOP, SignalSpec
-from ..nn import BACKLOG, INPUT, LayerSpec, Network, NetworkSpec
+from ..nn import INPUT, LayerSpec, Network, NetworkSpec
 from .program import Program
 from .stream import CompiledStream, SignalTables, StreamState
 from .structures import BLOCK_HOPS
 
 _LAYERS = (
     LayerSpec("dense", "dense", (INPUT,), 7, "clamp"),
-    LayerSpec("conv", "conv", ("dense",), 18, "tanh", frames=3),
+    LayerSpec("conv", "conv", ("dense",), 18, "tanh", frames=3, lean=5),
     LayerSpec("gru", "gru", ("conv", "dense"), 13, "tanh"),
-    LayerSpec("arbitrator", "dense", ("gru", BACKLOG), 1, "sigmoid"),
     LayerSpec("even", "gru", ("gru",), 16, "tanh", lean=6),
     LayerSpec("near", "band_conv", ("conv", "even"), 10, "tanh", frames=2, bands=2, reach=1),
     LayerSpec("wide", "band_conv", ("near", "even"), 6, "tanh", bands=2, reach=1),
