@@ -87,7 +87,10 @@ def random_features(spec: NetworkSpec, rng: np.random.Generator, frames: int = F
 
 
 def assert_agree(
-    spec: NetworkSpec, expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray], full: np.ndarray | None = None
+    spec: NetworkSpec,
+    expected: Mapping[str, np.ndarray],
+    found: Mapping[str, np.ndarray],
+    full: np.ndarray | None = None,
 ) -> set[str]:
     """Two runs over the same features give the same: each layer's output, shape (K, units).
 

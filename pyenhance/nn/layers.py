@@ -122,9 +122,7 @@ def _lean_affines(spec: LayerSpec, tensors: Mapping[str, np.ndarray]) -> tuple[A
         return ()
     names = (LEAN_IN, LEAN_OUT)
     scales = [_step(tensors[f"{name}_scale"]) for name in names]
-    return tuple(
-        Affine(tensors[name], scale, np.zeros_like(scale)) for name, scale in zip(names, scales, strict=True)
-    )
+    return tuple(Affine(tensors[name], scale, np.zeros_like(scale)) for name, scale in zip(names, scales, strict=True))
 
 
 class _Change:
@@ -165,7 +163,8 @@ class Dense:
         self.spec = spec
         self.integers = INPUT not in spec.sources
         scale = tensors["weight_scale"]
-        self.affines = (Affine(tensors["weight"], _step(scale) if self.integers else scale, tensors["bias"]),)
+        step = _step(scale) if self.integers else scale
+        self.affines: tuple[Affine, ...] = (Affine(tensors["weight"], step, tensors["bias"]),)
 
     @cached_property
     def _product(self) -> "_Product | _FloatProduct":
@@ -195,8 +194,8 @@ class Conv(Dense):
     Parameters
     ----------
     spec, tensors
-        As for `Dense`; weight has the shape (outputs, frames * inputs). If lean: lean_in, shape (rank, frames * inputs),
-        and lean_out, shape (units, rank), int8, with their scales.
+        As for `Dense`; weight has the shape (outputs, frames * inputs). If lean also lean_in, shape (rank, frames *
+        inputs), and lean_out, shape (units, rank), int8, with their scales.
     """
 
     def __init__(self, spec: LayerSpec, tensors: Mapping[str, np.ndarray]) -> None:
@@ -319,8 +318,8 @@ class GRU:
     spec : LayerSpec
     tensors : mapping of str to ndarray
         weight_ih, shape (3 units, inputs), and weight_hh, shape (3 units, units), int8; weight_ih_scale,
-        weight_hh_scale, bias_ih and bias_hh, shape (3 units,), float32. If lean: lean_in, shape (rank, inputs + units),
-        and lean_out, shape (4 units, rank), int8, with their scales.
+        weight_hh_scale, bias_ih and bias_hh, shape (3 units,), float32. If lean also lean_in, shape (rank, inputs +
+        units), and lean_out, shape (4 units, rank), int8, with their scales.
 
     Attributes
     ----------
@@ -348,7 +347,8 @@ class GRU:
 
     @cached_property
     def _units(self) -> _Units:
-        return _Units(*self.affines[:2], self.spec.channels, self.spec.bands)
+        of_input, of_hidden = self.affines[:2]
+        return _Units(of_input, of_hidden, self.spec.channels, self.spec.bands)
 
     @cached_property
     def _change(self) -> _Change:

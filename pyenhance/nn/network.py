@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from .layers import GRU, LAYERS, Conv, Layer, lay_side_by_side
-from .quantize import ACTIVATION_LEVELS, quantize_activation
+from .quantize import ACTIVATION_LEVELS
 from .spec import EFFORTS, FULL_EVERY, INITIAL, INPUT, KINDS, LayerSpec, NetworkSpec
 
 
