@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from pyenhance.dsp import SignalSpec
-from pyenhance.model import load_model, percepnet, with_lean_part, write_weights
+from pyenhance.model import load_model, percepnet, write_weights
 from pyenhance.model.banded import banded
-from pyenhance.nn import ARBITRATOR, BACKLOG, BACKLOG_WIDTH, INPUT, KINDS, LayerSpec, NetworkSpec
+from pyenhance.nn import INPUT, KINDS, LEAN_IN, LEAN_OUT, LayerSpec, NetworkSpec
 
 HIDDEN = ("clamp", "tanh")
 FRAMES = 23
@@ -19,33 +19,27 @@ WIDTHS = {"dense": 5, "conv1": 6, "conv2": 7, "gru": 8, "gain_gru": 9, "strength
 
 @st.composite
 def network_specs(draw: st.DrawFn) -> NetworkSpec:
-    """Up to seven layers on one another, on the features and on the backlog, of any width and any activation that their
-    kind allows; with lean parts where an arbitrator is among them."""
+    """Up to seven layers on one another and on the features, of any width and any activation that their kind allows;
+    some with lean frames."""
     hidden: list[str] = []
     widths: dict[str, int] = {}
     layers: list[LayerSpec] = []
-    arbitrator = draw(st.integers(1, 6))  # its place, if there are as many layers
     for index in range(draw(st.integers(1, 7))):
-        if index == arbitrator:
-            sources = draw(st.lists(st.sampled_from([*hidden, BACKLOG]), min_size=1, max_size=3))
-            layers.append(LayerSpec(ARBITRATOR, "dense", tuple(sources), 1, "sigmoid"))
-            continue
         floats = not hidden or draw(st.integers(0, 4)) == 0
         kind = draw(st.sampled_from([name for name, facts in KINDS.items() if facts.floats or not floats]))
-        seen = st.lists(st.sampled_from([*hidden, BACKLOG]), min_size=1, max_size=3)
-        sources = [INPUT] if floats else draw(seen)
+        sources = [INPUT] if floats else draw(st.lists(st.sampled_from(hidden), min_size=1, max_size=3))
         facts = KINDS[kind]
         accepted = facts.activations
         activation = draw(st.sampled_from(accepted if layers else [name for name in accepted if name in HIDDEN]))
         frames = draw(st.integers(1, 5)) if facts.frames else 1
         bands, reach = 1, draw(st.integers(0, 3)) if facts.reach else 0
         if facts.bands:
-            common = math.gcd(*(BACKLOG_WIDTH if name == BACKLOG else widths[name] for name in sources))
+            common = math.gcd(*(widths[name] for name in sources))
             bands = draw(st.sampled_from([parts for parts in range(1, common + 1) if common % parts == 0]))
         # So that there is often something in common.
         parts = bands if bands > 1 else draw(st.sampled_from([1, 2, 6, 12]))
         units = parts * draw(st.integers(1, max(1, 37 // parts)))
-        lean = draw(st.integers(0, units - 1)) if facts.lean and index > arbitrator else 0
+        lean = draw(st.integers(0, units)) if facts.lean else 0
         layers.append(LayerSpec(f"l{index}", kind, tuple(sources), units, activation, frames, lean, bands, reach))
         widths[layers[-1].name] = units
         if activation in HIDDEN:
@@ -54,7 +48,7 @@ def network_specs(draw: st.DrawFn) -> NetworkSpec:
 
 
 def every_layer(inputs: int = 5) -> NetworkSpec:
-    """Every kind of layer with every activation that it may have, on one another; with a lean part where it may."""
+    """Every kind of layer with every activation that it may have, on one another; with lean frames where it may."""
     layers = [LayerSpec("first", "dense", (INPUT,), 21, "tanh")]
     hidden = ["first"]
     for kind, facts in KINDS.items():
@@ -64,11 +58,10 @@ def every_layer(inputs: int = 5) -> NetworkSpec:
             layers.append(LayerSpec(f"{kind}_{activation}", kind, sources, units, activation, frames, 0, bands, reach))
             if activation in HIDDEN:
                 hidden.append(layers[-1].name)
-    layers.append(LayerSpec(ARBITRATOR, "dense", (hidden[-1], BACKLOG), 1, "sigmoid"))
     for kind, facts in KINDS.items():
         if facts.lean:
-            activation = facts.activations[0]
-            layers.append(LayerSpec(f"{kind}_lean", kind, (hidden[-1], BACKLOG), 19, activation, lean=7))
+            frames = facts.frames * 2 + 1
+            layers.append(LayerSpec(f"{kind}_lean", kind, tuple(hidden[-2:]), 19, "tanh", frames, lean=7))
             hidden.append(layers[-1].name)
     layers.append(LayerSpec("last", "dense", tuple(hidden[-2:]), 5))
     return NetworkSpec(inputs, tuple(layers))
@@ -93,12 +86,17 @@ def random_features(spec: NetworkSpec, rng: np.random.Generator, frames: int = F
     return rng.normal(size=(frames, spec.inputs)).astype(np.float32)
 
 
-def assert_agree(spec: NetworkSpec, expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> set[str]:
+def assert_agree(
+    spec: NetworkSpec,
+    expected: Mapping[str, np.ndarray],
+    found: Mapping[str, np.ndarray],
+    full: np.ndarray | None = None,
+) -> set[str]:
     """Two runs over the same features give the same: each layer's output, shape (K, units).
 
     A value on the edge between two int8 steps may round either way; from there on two runs differ. So a layer is
-    compared in those frames in which all that it sees and remembers, and what the arbitrator chose, is the same: whole
-    numbers within one step, and hardly ever apart; others to float32's last digits.
+    compared in those frames in which all that it sees and remembers is the same: whole numbers within one step, and
+    hardly ever apart; others to float32's last digits. full, shape (K,), bool, tells which frames are not lean.
 
     Returns
     -------
@@ -106,7 +104,7 @@ def assert_agree(spec: NetworkSpec, expected: Mapping[str, np.ndarray], found: M
         Layers for which all of it is the same to the end: so must be what they remember.
     """
     frames = len(next(iter(expected.values())))
-    apart = {name: np.zeros(frames, bool) for name in (INPUT, BACKLOG)}
+    apart = {INPUT: np.zeros(frames, bool)}
     edges = values = 0
     same = set()
     for layer in spec.layers:
@@ -114,11 +112,12 @@ def assert_agree(spec: NetworkSpec, expected: Mapping[str, np.ndarray], found: M
         assert found[layer.name].shape == expected[layer.name].shape and np.isfinite(difference).all(), layer
         hidden = layer.activation in HIDDEN
         moved = (difference > 0).any(1) & hidden
-        if layer.name == ARBITRATOR:
-            moved |= (found[layer.name] > 0.5)[:, 0] != (expected[layer.name] > 0.5)[:, 0]
-        doubt = np.any([apart[name] for name in (*layer.sources, *((ARBITRATOR,) if layer.lean else ()))], 0)
+        doubt = np.any([apart[name] for name in layer.sources], 0)
         if KINDS[layer.kind].frames:
             doubt = np.convolve(doubt, np.ones(layer.frames))[:frames] > 0
+            if layer.lean and full is not None:  # a lean frame sees with the last full one's eyes, too
+                last = np.maximum.accumulate(np.where(full, np.arange(frames), -1))
+                doubt |= (last >= 0) & doubt[last]
         elif spec.memory[layer.name][1] != (0,):
             along = slice(None, None, -1 if layer.backward else 1)
             before = np.concatenate(([False], moved[along][:-1]))
@@ -138,9 +137,9 @@ def assert_agree(spec: NetworkSpec, expected: Mapping[str, np.ndarray], found: M
 
 
 def small_spec(signal: SignalSpec, lean: bool = False) -> NetworkSpec:
-    """PercepNet's layers, a few units wide; with lean parts if wanted."""
+    """PercepNet's layers, a few units wide; with lean frames if wanted."""
     spec = percepnet(signal, **WIDTHS)
-    return with_lean_part(spec, 0.5, watch=4) if lean else spec
+    return spec.with_lean({layer.name: 3 for layer in spec.layers if KINDS[layer.kind].lean}) if lean else spec
 
 
 @functools.cache
@@ -149,27 +148,19 @@ def small_weights(signal: SignalSpec, seed: int = 0, lean: bool = False, bands: 
     spec = small_spec(signal, lean)
     if bands:  # layers that work band by band, over one frame and over several, and a GRU of all bands beside them
         spec = banded(signal, first=3, channels=5, blocks=1, squeeze=2, whole=9, out=2)
-    tensors = random_tensors(spec, np.random.default_rng(seed))
-    if lean:  # an arbitrator that changes its mind, by the sound and by the backlog
-        tensors[f"{ARBITRATOR}.weight"] = np.array([[127, -127, 127, -127, *[-10] * BACKLOG_WIDTH]], np.int8)
-        tensors[f"{ARBITRATOR}.weight_scale"], tensors[f"{ARBITRATOR}.bias"] = np.float32([[2 / 127], [-0.05]])
-    return write_weights(signal, spec, tensors, metadata)
+    return write_weights(signal, spec, random_tensors(spec, np.random.default_rng(seed)), metadata)
 
 
-def lean_while_waiting(name: str, share: float = 0.125) -> bytes:
-    """A shipped model's weights file with a lean part, which is chosen wherever a hop waits, whatever is heard.
+def lean_by_chance(name: str, rank: int = 16) -> bytes:
+    """A shipped model's weights file with other lean frames, small changes that mean nothing.
 
-    Nothing of it is learnt: full frames are the shipped model's to the last bit, lean ones are no good.
+    Full frames are the shipped model's to the last bit, lean ones are no good.
     """
     model = load_model(name)
-    spec = with_lean_part(model.network.spec, share)
-    tensors = {}
-    for key, (kind, shape) in spec.tensors.items():
-        given = model.tensors.get(key)
-        tensors[key] = np.zeros(shape, np.int8 if kind == "I8" else np.float32) if given is None else given
-    tensors |= {key: model.tensors[key] for key in spec.initial if key in model.tensors}
-    # 1 where nothing waits, -1 from a hop on.
-    tensors[f"{ARBITRATOR}.weight"][0, -BACKLOG_WIDTH] = -127
-    tensors[f"{ARBITRATOR}.weight_scale"][:] = 2 / 127
-    tensors[f"{ARBITRATOR}.bias"][:] = 1
+    spec = model.network.spec
+    spec = spec.with_lean({layer.name: min(rank, layer.units) for layer in spec.layers if KINDS[layer.kind].lean})
+    drawn = random_tensors(spec, np.random.default_rng(0))
+    own = {name for name in spec.tensors if name.split(".")[-1].startswith((LEAN_IN, LEAN_OUT))}
+    tensors = {name: drawn[name] if name in own else model.tensors[name] for name in spec.tensors}
+    tensors |= {name: model.tensors[name] for name in spec.initial if name in model.tensors}
     return write_weights(model.signal, spec, tensors, {})

@@ -60,7 +60,7 @@ API int32_t process(struct stream *s, int32_t frames) {
   int bands = g->bands, last = frames - 1;
   s->full_frames = 0;
   for (int k = 0; k < frames; k++) {
-    s->full_frames += is_full(s->network, k);
+    s->full_frames += s->network->full[k];
     copy(g->gain + k * bands, s->gain->out + k * s->gain->stride, bands);
     copy(g->strength + k * bands, s->strength->out + k * s->strength->stride, bands);
     copy(s->recent + (s->heard[0] % RECENT_HOPS) * HOP, s->input + k * HOP, HOP);

@@ -215,9 +215,9 @@ static const cell *windows(const struct network *n, const struct layer *l, int *
   return n->second;
 }
 
-// Of `count` bands the rows from `first` to `end`, and those that make up fours with them.
-static void products(const struct affine *a, const cell *x, int stride, int count, int32_t *sums, int first, int end) {
-  for (int m = first & ~3; m < end; m += 4) {
+// Of `count` bands all rows.
+static void products(const struct affine *a, const cell *x, int stride, int count, int32_t *sums) {
+  for (int m = 0; m < a->rows; m += 4) {
     const int8_t *w = a->weight + (intptr_t)m * a->columns;
     if (count == AT_ONCE)
       four_rows(w, x, stride, AT_ONCE, a->columns, sums + m, a->rows);
@@ -241,7 +241,7 @@ static void affine(const struct network *n, const struct layer *l, float *out) {
   const cell *x = windows(n, l, &stride);
   for (int b = 0; b < l->bands; b += AT_ONCE) {
     int count = at_once(l, b);
-    products(a, x + b * stride, stride, count, n->sums, 0, a->rows);
+    products(a, x + b * stride, stride, count, n->sums);
     for (int j = 0; j < count; j++) {
       int first = (b + j) * channels;
       to_values(n->sums + j * a->rows, a->scale, a->bias + first, out + first, channels);
@@ -255,69 +255,111 @@ static void affine_floats(const struct affine *a, const float *x, float *out) {
     out[m] = row_of_floats(a->weight + (intptr_t)m * a->columns, x, a->columns) * a->scale[m] + a->bias[m];
 }
 
-// One step, from what the input says and the sums of the hidden state. Gates r and z come first, by themselves: less
-// waits for what was just computed.
-static void step(const struct affine *hidden, const int32_t *restrict sums, float *restrict of_r, int channels,
-                 int updated, float *restrict h, float *restrict out) {
-  float *restrict of_z = of_r + channels, *restrict of_n = of_z + channels;
-  const float *restrict scale = hidden->scale, *restrict bias_n = hidden->bias + 2 * channels;
-  for (int k = 0; k < updated; k++) of_r[k] = sigmoid((float)sums[k] * scale[k] + of_r[k]);
-  sums += channels, scale += channels;
-  for (int k = 0; k < updated; k++) of_z[k] = sigmoid((float)sums[k] * scale[k] + of_z[k]);
-  sums += channels, scale += channels;
-  for (int k = 0; k < updated; k++) {
-    float c = tangent(((float)sums[k] * scale[k] + bias_n[k]) * of_r[k] + of_n[k]);
+// What lean frames go on from: of a full frame what the layer saw, and the sums that it made of it.
+static void keep(float *restrict kept, const cell *restrict seen, int width, const float *restrict sums, int count) {
+  for (int k = 0; k < width; k++) kept[k] = seen[k];
+  for (int k = 0; k < count; k++) kept[width + k] = sums[k];
+}
+
+// The same sums as they go on: by lean_out (lean_in (seen - kept)), `lean` points to both. Overwrites `seen`.
+static void go_on(const struct network *n, const struct affine *lean, int rank, const float *restrict kept,
+                  cell *restrict seen, int width, float *restrict sums, int count) {
+  const struct affine *in = lean, *out = lean + 1;
+  cell *restrict brief = (cell *)n->second;
+  for (int k = 0; k < width; k++) seen[k] = (cell)whole(clamp((float)seen[k] - kept[k], -127, 127));
+  products(in, seen, 0, 1, n->sums);
+  for (int k = 0; k < rank; k++) brief[k] = (cell)whole(127 * clamp((float)n->sums[k] * in->scale[k], -1, 1));
+  products(out, brief, 0, 1, n->sums);
+  for (int k = 0; k < count; k++) sums[k] = kept[width + k] + (float)n->sums[k] * out->scale[k];
+}
+
+// A convolution that may be lean: its sums into out.
+static void affine_by_turns(const struct network *n, const struct layer *l, int full, float *kept, float *out) {
+  cell *seen = (cell *)n->seen;
+  int width = l->frames * l->inputs;
+  if (full) {
+    affine(n, l, out);
+    keep(kept, seen, width, out, l->units);
+  } else {
+    go_on(n, l->affines + 1, l->lean, kept, seen, width, out, l->units);
+  }
+}
+
+// One step, from the sums of r and z, of what n says of the input, and of what it says of the state. Gates r and z come
+// first, by themselves: less waits for what was just computed.
+static void step(float *restrict sums, int channels, float *restrict h, float *restrict out) {
+  const float *restrict of_r = sums, *restrict of_z = sums + channels;
+  const float *restrict of_input = of_z + channels, *restrict of_state = of_input + channels;
+  for (int k = 0; k < 2 * channels; k++) sums[k] = sigmoid(sums[k]);
+  for (int k = 0; k < channels; k++) {
+    float c = tangent(of_state[k] * of_r[k] + of_input[k]);
     h[k] = (h[k] - c) * of_z[k] + c;
     out[k] = quantise(h[k]);
   }
 }
 
-// PyTorch's gated recurrent unit, once for each band; h stays float, its copy that meets the weights is int8. The first
-// `updated` channels take a step, the others hold their state.
-static void gru(const struct network *n, const struct layer *l, int updated, float *h, float *out) {
-  int channels = l->units / l->bands, inputs = l->inputs / l->bands;
+// All sums of `count` bands, four for each channel.
+static void gate_sums(const struct network *n, const struct layer *l, const cell *seen, const cell *state, int count) {
+  int channels = l->units / l->bands;
   const struct affine *input = l->affines, *hidden = l->affines + 1;
-  const cell *seen = n->seen;
-  cell *state = n->second;
-  for (int k = 0; k < l->units; k++) out[k] = quantise(h[k]);
-  to_cells(state, out, l->units);
-  // Rows of one gate follow those of another: all of them at once, or a part of each.
-  int gates = updated < channels ? 3 : 1, end = updated < channels ? updated : 3 * channels;
-  for (int b = 0; b < l->bands; b += AT_ONCE) {
-    int count = at_once(l, b);
-    for (int g = 0; g < gates; g++) {
-      int first = g * channels;
-      products(input, seen + b * inputs, inputs, count, n->sums, first, first + end);
-      for (int j = 0; j < count; j++) {
-        int from = j * input->rows + first;
-        to_values(n->sums + from, input->scale + first, input->bias + first, n->gates + from, end);
-      }
-    }
-    for (int g = 0; g < gates; g++)
-      products(hidden, state + b * channels, channels, count, n->sums, g * channels, g * channels + end);
-    for (int j = 0; j < count; j++)
-      step(hidden, n->sums + j * hidden->rows, n->gates + j * input->rows, channels, updated, h + (b + j) * channels,
-           out + (b + j) * channels);
+  products(input, seen, l->inputs / l->bands, count, n->sums);
+  for (int j = 0; j < count; j++)
+    to_values(n->sums + j * input->rows, input->scale, input->bias, n->gates + j * 4 * channels, 3 * channels);
+  products(hidden, state, channels, count, n->sums);
+  for (int j = 0; j < count; j++) {
+    const int32_t *restrict of = n->sums + j * hidden->rows;
+    float *restrict gates = n->gates + j * 4 * channels;
+    for (int k = 0; k < 2 * channels; k++) gates[k] = (float)of[k] * hidden->scale[k] + gates[k];
+    int n_first = 2 * channels;
+    to_values(of + n_first, hidden->scale + n_first, hidden->bias + n_first, gates + 3 * channels, channels);
   }
 }
 
-// Shares of 1, 4, 16 and 64 hops, at most 1.
-static void show_backlog(float *to, float hops) {
-  for (int k = 0; k < BACKLOG_WIDTH; k++, hops *= 0.25f) to[k] = quantise(clamp(hops, 0, 1));
+// PyTorch's gated recurrent unit, once for each band; h stays float, its copy that meets the weights is int8.
+static void gru(const struct network *n, const struct layer *l, float *h, float *out) {
+  int channels = l->units / l->bands, inputs = l->inputs / l->bands;
+  cell *state = (cell *)n->second;
+  for (int k = 0; k < l->units; k++) out[k] = quantise(h[k]);
+  to_cells(state, out, l->units);
+  for (int b = 0; b < l->bands; b += AT_ONCE) {
+    int count = at_once(l, b);
+    gate_sums(n, l, (const cell *)n->seen + b * inputs, state + b * channels, count);
+    for (int j = 0; j < count; j++)
+      step(n->gates + j * 4 * channels, channels, h + (b + j) * channels, out + (b + j) * channels);
+  }
 }
 
-// Whether a frame is a full one: what the arbitrator says, or is made to say.
-static inline int is_full(const struct network *n, int t) {
-  const struct layer *arbitrator = n->layers + n->arbitrator;
-  return n->arbitrator < 0 || arbitrator->out[t * arbitrator->stride] > 0.5f;
+// One that may be lean, of one band.
+static void gru_by_turns(const struct network *n, const struct layer *l, int full, float *kept, float *h, float *out) {
+  cell *seen = (cell *)n->seen, *state = seen + l->inputs;
+  int width = l->inputs + l->units;
+  for (int k = 0; k < l->units; k++) out[k] = quantise(h[k]);
+  to_cells(state, out, l->units);
+  if (full) {
+    gate_sums(n, l, seen, state, 1);
+    keep(kept, seen, width, n->gates, 4 * l->units);
+  } else {
+    go_on(n, l->affines + 2, l->lean, kept, seen, width, n->gates, 4 * l->units);
+  }
+  step(n->gates, l->units, h, out);
+}
+
+// Which frames are full ones: see `choose` in nn/network.py.
+static void choose(const struct network *n, float *memory, int frames, float backlog, int effort) {
+  float *turn = memory + n->turn;
+  for (int t = 0; t < frames; t++) {
+    int full = n->turn < 0 || effort == FULL || *turn == 0 || (effort == AUTO && backlog < 1 && *turn >= FULL_EVERY);
+    n->full[t] = full;
+    if (n->turn >= 0) *turn = full ? 1 : clamp(*turn + 1, 0, FULL_EVERY);
+  }
 }
 
 // Layer after layer, each over all frames, so that its weights are read from memory once.
 static void run_layers(const struct network *n, float *memory, int frames, float backlog, int effort) {
-  show_backlog(n->backlog, backlog);
+  choose(n, memory, frames, backlog, effort);
   for (const struct layer *l = n->layers; l < n->layers + n->num_layers; l++) {
     for (int t = 0; t < frames; t++) {
-      float *out = l->out + t * l->stride, *own = memory + l->memory;
+      float *out = l->out + t * l->stride, *own = memory + l->memory, *kept = memory + l->full_frame;
       if (l->floats)
         affine_floats(l->affines, l->sources->from + t * l->sources->stride, out);
       else
@@ -326,13 +368,20 @@ static void run_layers(const struct network *n, float *memory, int frames, float
         case DENSE:
         case CONV:
         case BAND_CONV:
-          if (!l->floats) affine(n, l, out);
+          if (l->lean)
+            affine_by_turns(n, l, n->full[t], kept, out);
+          else if (!l->floats)
+            affine(n, l, out);
           activate(out, l->units, l->activation);
           break;
         case GRU:
-        case BAND_GRU: gru(n, l, l->lean && !is_full(n, t) ? l->lean : l->units / l->bands, own, out); break;
+        case BAND_GRU:
+          if (l->lean)
+            gru_by_turns(n, l, n->full[t], kept, own, out);
+          else
+            gru(n, l, own, out);
+          break;
       }
-      if (l - n->layers == n->arbitrator && effort != AUTO) *out = effort == FULL;
     }
   }
 }

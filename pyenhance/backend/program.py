@@ -7,7 +7,7 @@ import numpy as np
 
 from ..nn.layers import Affine, Layer
 from ..nn.network import Network, check_effort
-from ..nn.spec import ACTIVATIONS, ARBITRATOR, BACKLOG, BACKLOG_WIDTH, EFFORTS, INPUT, KINDS, LayerSpec
+from ..nn.spec import ACTIVATIONS, EFFORTS, INPUT, KINDS, LayerSpec
 from .structures import BANDS_AT_ONCE, BLOCK_HOPS, array, fill
 
 _SUMS, _COLUMNS = 4, 16  # rows and columns come in multiples of these
@@ -47,14 +47,13 @@ class Program:
         self._library = library
         self._turns = turns
         self.features = np.zeros((BLOCK_HOPS, _padded(self.spec.inputs, _COLUMNS)), np.float32)
-        backlog = np.zeros(BACKLOG_WIDTH, np.float32)
-        self._outputs: dict[str, np.ndarray] = {INPUT: self.features, BACKLOG: backlog}
+        self._outputs: dict[str, np.ndarray] = {INPUT: self.features}
         self.layers: dict[str, ctypes.Structure] = {}
         self.matrices: list[tuple[np.ndarray, np.ndarray]] = []
         affines: list[ctypes.Structure] = []
         run = {name: layer for name, layer in network.layers.items() if names is None or name in names}
         seen = dict.fromkeys(source for layer in run.values() for source in layer.spec.sources)
-        self.given = [name for name in seen if name not in {INPUT, BACKLOG, *run}]
+        self.given = [name for name in seen if name not in {INPUT, *run}]
         for name in self.given:
             self._outputs[name] = self._room(name)
         for name, layer in run.items():
@@ -69,9 +68,9 @@ class Program:
             seen=np.zeros(max(map(self._seen, self.spec.layers)), np.int16),
             second=np.zeros(max(map(self._second, self.spec.layers)), np.int16),
             sums=np.zeros(BANDS_AT_ONCE * max(affine.rows for affine in affines), np.int32),
-            gates=np.zeros(BANDS_AT_ONCE * max(affine.rows for affine in affines), np.float32),
-            backlog=backlog,
-            arbitrator=list(self.layers).index(ARBITRATOR) if self.spec.has_lean else -1,
+            gates=np.zeros(BANDS_AT_ONCE * 4 * max(layer.spec.channels for layer in run.values()), np.float32),
+            full=np.zeros(BLOCK_HOPS, np.int32),
+            turn=self.spec.turn if self.spec.has_lean else -1,
         )
         self._address = ctypes.addressof(self.structure)
 
@@ -93,10 +92,13 @@ class Program:
     def _seen(self, spec: LayerSpec) -> int:
         """Cells that a layer sees, with those that the last band's padded columns reach."""
         inputs = self.spec.inputs_of(spec)
+        if spec.lean:
+            return self.spec.lean_widths(spec)[0] + _COLUMNS
         return spec.frames * (inputs + 2 * spec.reach * (inputs // spec.bands)) + _COLUMNS
 
     def _second(self, spec: LayerSpec) -> int:
-        """Cells of a GRU's state, or of the windows of all bands over several frames."""
+        """Cells of a GRU's state, of what lies between the products of a lean frame, or of the windows of all bands
+        over several frames."""
         windows = spec.frames * (2 * spec.reach + 1) * (self.spec.inputs_of(spec) // spec.bands)
         return max(spec.units + _COLUMNS, spec.bands * _padded(windows, _COLUMNS))
 
@@ -108,11 +110,7 @@ class Program:
     def _layer(self, name: str, layer: Layer, affines: list[ctypes.Structure]) -> ctypes.Structure:
         spec = layer.spec
         sources = [
-            # The backlog is the same for all frames of a call.
-            fill(
-                "source",
-                **{"from": seen, "width": self.spec.widths[source], "stride": seen.shape[1] if seen.ndim > 1 else 0},
-            )
+            fill("source", **{"from": seen, "width": self.spec.widths[source], "stride": seen.shape[1]})
             for source in spec.sources
             for seen in (self._outputs[source],)
         ]
@@ -133,6 +131,7 @@ class Program:
             sources=array("source", sources),
             affines=array("affine", affines),
             memory=self.spec.memory[name][0].start,
+            full_frame=self.spec.kept[name].start if spec.lean else 0,
             out=out,
         )
 

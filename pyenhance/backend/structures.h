@@ -21,7 +21,7 @@ enum {
   ORDER = 5,
   SECTIONS = 3,
   MENDED = 8,
-  BACKLOG_WIDTH = 4,
+  FULL_EVERY = 3,
   AT_ONCE = 2,
 };
 enum { DENSE, CONV, GRU, BAND_CONV, BAND_GRU };
@@ -99,6 +99,7 @@ struct layer {
   const struct source *sources;
   const struct affine *affines;
   int32_t memory;
+  int32_t full_frame;
   float *out;
 };
 
@@ -110,8 +111,8 @@ struct network {
   void *second;
   int32_t *sums;
   float *gates;
-  float *backlog;
-  int32_t arbitrator;
+  int32_t *full;
+  int32_t turn;
 };
 
 struct stream {
@@ -146,4 +147,4 @@ struct stream {
   int32_t full_frames;
 };
 
-enum { LAYOUT = 257695200 };
+enum { LAYOUT = 1366264772 };

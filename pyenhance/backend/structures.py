@@ -15,7 +15,7 @@ from ..dsp import comb, pitch, rumble
 from ..dsp.constants import HOP, NUM_BINS, WINDOW
 from ..dsp.spec import MAX_BANDS
 from ..dsp.state import ROOM_HOPS
-from ..nn.spec import ACTIVATIONS, BACKLOG_WIDTH, EFFORTS, KINDS
+from ..nn.spec import ACTIVATIONS, EFFORTS, FULL_EVERY, KINDS
 
 HEADER = Path(__file__).with_name("structures.h")
 
@@ -48,7 +48,7 @@ CONSTANTS: dict[str, int] = {
     "ORDER": comb.COMB_ORDER,
     "SECTIONS": len(rumble.POLES),
     "MENDED": rumble.MENDED_BINS,
-    "BACKLOG_WIDTH": BACKLOG_WIDTH,
+    "FULL_EVERY": FULL_EVERY,
     "AT_ONCE": BANDS_AT_ONCE,
 }
 
@@ -114,12 +114,13 @@ FIELDS: dict[str, dict[str, str]] = {
         "reach": "int32_t",  # bands seen on either side
         "inputs": "int32_t",  # of one frame
         "units": "int32_t",
-        "lean": "int32_t",  # of these, how many a lean frame updates; 0: all
+        "lean": "int32_t",  # rank of lean frames, whose two matrices follow the others; 0: all frames are full
         "stride": "int32_t",  # of `out`
         "num_sources": "int32_t",
         "sources": "const struct source *",
         "affines": "const struct affine *",
         "memory": "int32_t",  # where in the network's memory its own begins
+        "full_frame": "int32_t",  # and what lean frames go on from
         "out": "float *",  # [frames][stride]
     },
     "network": {
@@ -129,9 +130,9 @@ FIELDS: dict[str, dict[str, str]] = {
         "seen": "void *",  # inputs of one layer and frame
         "second": "void *",  # the state of a GRU; the windows of a convolution over bands and several frames
         "sums": "int32_t *",  # [AT_ONCE][rows]
-        "gates": "float *",  # [AT_ONCE][rows]
-        "backlog": "float *",  # [BACKLOG_WIDTH]: as layers see it
-        "arbitrator": "int32_t",  # which layer; -1 where there are no lean parts
+        "gates": "float *",  # [AT_ONCE][4 channels]
+        "full": "int32_t *",  # [BLOCK_HOPS]: which frames of the last call were full
+        "turn": "int32_t",  # where in the memory turns are counted; -1 where all frames are full
     },
     # One stream: a model, what it remembers, and a block of sound on its way through.
     "stream": {

@@ -1,7 +1,7 @@
 """What a model is: layers, signal path, weights file; and those that ship. Joins `dsp`, `nn` and `backend`."""
 
 from .diff import apply_diffs, make_diff, read_header
-from .percepnet import percepnet, with_backward_part, with_lean_part
+from .percepnet import percepnet, with_backward_part
 from .registry import Model, available_models, check_streams, forget_model, load_model, stream_models
 from .shapes import SHAPES, named_shape
 from .stream import HopFacts, ModelStream
@@ -29,6 +29,5 @@ __all__ = [
     "read_weights",
     "stream_models",
     "with_backward_part",
-    "with_lean_part",
     "write_weights",
 ]

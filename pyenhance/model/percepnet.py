@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from ..dsp import SignalSpec
-from ..nn import ARBITRATOR, BACKLOG, INPUT, KINDS, LayerSpec, NetworkSpec
+from ..nn import INPUT, LayerSpec, NetworkSpec
 
 
 def percepnet(
@@ -35,45 +35,6 @@ def percepnet(
         LayerSpec("vad", "dense", ("strength_gru",), 1, "sigmoid"),
     )
     return NetworkSpec(signal.num_features, layers)
-
-
-def with_lean_part(spec: NetworkSpec, share: float, *, watch: int = 16, after: str = "conv2") -> NetworkSpec:
-    """The same layers, each GRU with a lean part, and an arbitrator: a small GRU that always runs, and a head on it.
-
-    Parameters
-    ----------
-    spec : NetworkSpec
-        Without lean parts.
-    share : float, in (0, 1)
-        Of each GRU's units, those that a lean frame updates: rounded to a multiple of 4, which compiled products come
-        in, and at least one.
-    watch : int
-        Units of the arbitrator's GRU.
-    after : str
-        The layer that the arbitrator sees, beside the backlog; GRUs before it stay whole.
-
-    Raises
-    ------
-    ValueError
-        `share` is out of range, there is no such layer, or lean parts are there already.
-    """
-    if not 0 < share < 1:
-        raise ValueError(f"share is {share!r}; accepted: above 0 and below 1")
-    names = [layer.name for layer in spec.layers]
-    if after not in names or spec.has_lean:
-        raise ValueError(f"layer {after!r} of {', '.join(names)}; accepted: one of a list without lean parts")
-    place = names.index(after) + 1
-    arbitrator = (
-        LayerSpec("watch", "gru", (after, BACKLOG), watch, "tanh"),
-        LayerSpec(ARBITRATOR, "dense", ("watch", BACKLOG), 1, "sigmoid"),
-    )
-    later = tuple(
-        replace(layer, lean=min(max(4 * round(share * layer.units / 4), 1), layer.units - 1))
-        if KINDS[layer.kind].lean
-        else layer
-        for layer in spec.layers[place:]
-    )
-    return replace(spec, layers=spec.layers[:place] + arbitrator + later)
 
 
 def with_backward_part(spec: NetworkSpec, units: int) -> NetworkSpec:

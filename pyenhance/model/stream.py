@@ -20,7 +20,7 @@ from ..backend import (
 )
 from ..backend.library import load_library
 from ..dsp import Frames, SignalSpec
-from ..nn import ARBITRATOR, Network
+from ..nn import Network, choose
 
 
 class HopFacts(NamedTuple):
@@ -187,10 +187,11 @@ class ModelStream:
         self, features: np.ndarray, backlog: float = 0.0, effort: str = "full", ahead: int = 0
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Gains and strengths, shape (K, bands), and voice activity, shape (K,), all in [0, 1]; see `nn.Network`."""
-        names = HEADS + ((ARBITRATOR,) if self._runner.network.spec.has_lean else ())
-        outputs = self._runner.layers(features, self.state.memory, names, backlog, effort, ahead)
-        chosen = outputs.get(ARBITRATOR)
-        self.full_frames = len(features) if chosen is None else int((chosen > np.float32(0.5)).sum())
+        spec, memory = self._runner.network.spec, self.state.memory
+        self.full_frames = len(features)
+        if spec.has_lean:
+            self.full_frames = int(choose(memory[spec.turn], len(features), backlog, effort).sum())
+        outputs = self._runner.layers(features, memory, HEADS, backlog, effort, ahead)
         return outputs["gain"], outputs["strength"], outputs["vad"][:, 0]
 
     def synthesise(

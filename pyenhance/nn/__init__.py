@@ -1,17 +1,17 @@
 """Int8 inference in numpy: a list of layers that reduce to exact integer matrix products. Knows no audio."""
 
 from .layers import GRU, LAYERS, Affine, Conv, Dense, Layer, multiply
-from .network import Network, backlog_values, check_effort, initial_tensors
+from .network import Network, check_effort, choose, initial_tensors
 from .quantize import ACTIVATION_LEVELS, quantize_activation, quantize_weight
 from .spec import (
     ACTIVATIONS,
-    ARBITRATOR,
-    BACKLOG,
-    BACKLOG_WIDTH,
     EFFORTS,
+    FULL_EVERY,
     INITIAL,
     INPUT,
     KINDS,
+    LEAN_IN,
+    LEAN_OUT,
     LayerSpec,
     NetworkSpec,
 )
@@ -19,15 +19,15 @@ from .spec import (
 __all__ = [
     "ACTIVATIONS",
     "ACTIVATION_LEVELS",
-    "ARBITRATOR",
-    "BACKLOG",
-    "BACKLOG_WIDTH",
     "EFFORTS",
+    "FULL_EVERY",
     "GRU",
     "INITIAL",
     "INPUT",
     "KINDS",
     "LAYERS",
+    "LEAN_IN",
+    "LEAN_OUT",
     "Affine",
     "Conv",
     "Dense",
@@ -35,8 +35,8 @@ __all__ = [
     "LayerSpec",
     "Network",
     "NetworkSpec",
-    "backlog_values",
     "check_effort",
+    "choose",
     "initial_tensors",
     "multiply",
     "quantize_activation",

@@ -13,7 +13,7 @@ import numpy as np
 
 from .activations import APPLY, sigmoid
 from .quantize import ACTIVATION_LEVELS, quantize_activation
-from .spec import INPUT, LayerSpec
+from .spec import INPUT, LEAN_IN, LEAN_OUT, LayerSpec
 
 EXACT_BELOW = 2**24
 """float32 sums of whole numbers are exact below this."""
@@ -116,6 +116,32 @@ def _step(scale: np.ndarray) -> np.ndarray:
     return (scale / ACTIVATION_LEVELS).astype(np.float32)
 
 
+def _lean_affines(spec: LayerSpec, tensors: Mapping[str, np.ndarray]) -> tuple[Affine, ...]:
+    """Both products of a lean frame, if the layer has any."""
+    if not spec.lean:
+        return ()
+    names = (LEAN_IN, LEAN_OUT)
+    scales = [_step(tensors[f"{name}_scale"]) for name in names]
+    return tuple(Affine(tensors[name], scale, np.zeros_like(scale)) for name, scale in zip(names, scales, strict=True))
+
+
+class _Change:
+    """What lean frames add to the sums of the last full one, as what is seen has changed since then."""
+
+    def __init__(self, affines: tuple[Affine, ...]) -> None:
+        self._scales = [affine.scale for affine in affines]
+        self.products = tuple(_Product(affine.weight) for affine in affines)
+
+    def __call__(self, seen: np.ndarray, before: np.ndarray) -> np.ndarray:
+        """seen (K, seen), whole numbers, and those of the full frame before each -> (K, sums)."""
+        into, out = self.products
+        short = into(np.clip(seen - before, -_LARGEST_ACTIVATION, _LARGEST_ACTIVATION))
+        short *= self._scales[0]
+        sums = out(quantize_activation(np.clip(short, -1, 1, out=short)))
+        sums *= self._scales[1]
+        return sums
+
+
 class Dense:
     """y = activation(W x + b).
 
@@ -137,7 +163,8 @@ class Dense:
         self.spec = spec
         self.integers = INPUT not in spec.sources
         scale = tensors["weight_scale"]
-        self.affines = (Affine(tensors["weight"], _step(scale) if self.integers else scale, tensors["bias"]),)
+        step = _step(scale) if self.integers else scale
+        self.affines: tuple[Affine, ...] = (Affine(tensors["weight"], step, tensors["bias"]),)
 
     @cached_property
     def _product(self) -> "_Product | _FloatProduct":
@@ -149,15 +176,16 @@ class Dense:
         """Those of whole numbers, in the order in which a frame meets them."""
         return (self._product,) if isinstance(self._product, _Product) else ()
 
-    def __call__(self, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None = None) -> np.ndarray:
-        """x (K, inputs) float32 -> (K, units) float32; it remembers nothing, and every frame is a full one."""
-        return self._apply(x)
+    def __call__(self, x: np.ndarray, memory: np.ndarray) -> np.ndarray:
+        """x (K, inputs) float32 -> (K, units) float32; it remembers nothing."""
+        return APPLY[self.spec.activation](self._sums(x))
 
-    def _apply(self, x: np.ndarray) -> np.ndarray:
+    def _sums(self, x: np.ndarray) -> np.ndarray:
+        """W x + b."""
         y = self._product(x)
         y *= self.affines[0].scale
         y += self.affines[0].bias
-        return APPLY[self.spec.activation](y)
+        return y
 
 
 class Conv(Dense):
@@ -166,30 +194,62 @@ class Conv(Dense):
     Parameters
     ----------
     spec, tensors
-        As for `Dense`; weight has the shape (outputs, frames * inputs).
+        As for `Dense`; weight has the shape (outputs, frames * inputs). If lean also lean_in, shape (rank, frames *
+        inputs), and lean_out, shape (units, rank), int8, with their scales.
     """
 
-    def __call__(self, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None = None) -> np.ndarray:
+    def __init__(self, spec: LayerSpec, tensors: Mapping[str, np.ndarray]) -> None:
+        super().__init__(spec, tensors)
+        self.affines += _lean_affines(spec, tensors)
+
+    @cached_property
+    def _change(self) -> _Change:
+        return _Change(self.affines[1:])
+
+    @property
+    def products(self) -> tuple[_Product, ...]:
+        """As of `Dense`, and those of lean frames."""
+        return super().products + (self._change.products if self.spec.lean else ())
+
+    def __call__(self, x: np.ndarray, memory: np.ndarray) -> np.ndarray:
         """x (K, inputs), memory (frames - 1, inputs), updated -> (K, units) float32."""
+        return super().__call__(self._windows(x, memory), memory)
+
+    def by_turns(self, x: np.ndarray, memory: np.ndarray, full: np.ndarray, kept: np.ndarray) -> np.ndarray:
+        """The same where full, shape (K,), bool; else it goes on from the last full frame.
+
+        kept, shape (frames * inputs + units,), updated: what that one saw, and its sums.
+        """
+        windows = self._windows(x, memory)
+        seen = windows.shape[1]
+        sums = np.empty((len(x), self.spec.units), np.float32)
+        sums[full] = self._sums(windows[full])
+        # The frames that others go on from: the one that is remembered, and the full ones of this call.
+        before = np.concatenate((kept[None, :seen], windows[full]))
+        of_before = np.concatenate((kept[None, seen:], sums[full]))
+        last = np.cumsum(full)[~full]
+        if len(last):
+            sums[~full] = of_before[last] + self._change(windows[~full], before[last])
+        kept[:seen], kept[seen:] = before[-1], of_before[-1]
+        return APPLY[self.spec.activation](sums)
+
+    def _windows(self, x: np.ndarray, memory: np.ndarray) -> np.ndarray:
+        """What each frame sees: (K, frames * inputs)."""
         past = np.concatenate((memory, x))
         row = past.strides[0]
-        # Row k of this view is rows k .. k + frames - 1 laid end to end; rows overlap.
-        windows = np.ndarray((len(x), self.spec.frames * x.shape[1]), np.float32, past, 0, (row, past.itemsize))
         memory[:] = past[len(x) :]
-        return self._apply(windows)
+        # Row k of this view is rows k .. k + frames - 1 laid end to end; rows overlap.
+        return np.ndarray((len(x), self.spec.frames * x.shape[1]), np.float32, past, 0, (row, past.itemsize))
 
 
 class _Units:
-    """The first units of a GRU: their rows of both products, and the steps of their state.
+    """The units of a GRU: both products, and the steps of their state.
 
     Gates r, z and n lie one after the other, (3, bands, units), so that no step works on parts of rows.
     """
 
-    def __init__(self, affines: tuple[Affine, Affine], units: int, bands: int) -> None:
-        total = len(affines[0].scale) // 3
-        rows = slice(None) if units == total else (np.arange(3)[:, None] * total + np.arange(units)).ravel()
+    def __init__(self, of_input: Affine, of_hidden: Affine, units: int, bands: int) -> None:
         self._bands, self._units = bands, units
-        of_input, of_hidden = (Affine(*(values[rows] for values in affine)) for affine in affines)
         self._of_input, self._of_hidden = self._product(of_input.weight), self._product(of_hidden.weight)
         self.products = (self._of_input, self._of_hidden)
         self._input_scale, self._input_bias = of_input.scale.reshape(3, 1, units), of_input.bias.reshape(3, 1, units)
@@ -215,30 +275,39 @@ class _Units:
         gates += self._input_bias
         return gates
 
-    def run(self, gates: np.ndarray, h: np.ndarray, out: np.ndarray) -> None:
-        """K steps; of a lean part one.
+    def run(self, gates: np.ndarray, h: np.ndarray, out: np.ndarray, kept: np.ndarray | None = None) -> None:
+        """K steps.
 
-        gates (K, 3, bands, units), the state before them h (bands, all units) -> out (K, bands, units), after each.
+        gates (K, 3, bands, units), the state before them h (bands, units) -> out (K, bands, units), after each; and the
+        last one's sums -> kept (4, bands, units).
         """
         integers, hidden = np.empty_like(h), np.empty((3, self._bands, self._units), np.float32)
         sums = hidden.reshape(1, -1) if self._bands == 1 else hidden
-        rz, r, z, n = hidden[:2], hidden[0], hidden[1], hidden[2]
+        rz, n = hidden[:2], hidden[2]
         for k in range(len(out)):  # numpy's own iterators take longer
-            after = out[k]
             np.multiply(h, ACTIVATION_LEVELS, out=integers)
             self._of_hidden(np.rint(integers, out=integers), sums)
             hidden *= self._hidden_scale
             rz += gates[k, :2]
-            sigmoid(rz)
             n += self._bias_n
-            n *= r
-            n += gates[k, 2]
-            np.tanh(n, out=n)
-            # h' = n + z (h - n)
-            np.subtract(h[:, : self._units], n, out=after)
-            after *= z
-            after += n
-            h = after
+            if kept is not None:
+                kept[:2], kept[2], kept[3] = rz, gates[k, 2], n
+            self.step(hidden, gates[k, 2], h, out[k])
+            h = out[k]
+
+    @staticmethod
+    def step(hidden: np.ndarray, n_input: np.ndarray, h: np.ndarray, after: np.ndarray) -> None:
+        """One step, into `after`: hidden (3, bands, units), overwritten, are the sums of r and z, and what n says of
+        the state; n_input, h and after (bands, units)."""
+        r, z, n = hidden
+        sigmoid(hidden[:2])
+        n *= r
+        n += n_input
+        np.tanh(n, out=n)
+        # h' = n + z (h - n)
+        np.subtract(h, n, out=after)
+        after *= z
+        after += n
 
 
 class GRU:
@@ -249,14 +318,15 @@ class GRU:
     spec : LayerSpec
     tensors : mapping of str to ndarray
         weight_ih, shape (3 units, inputs), and weight_hh, shape (3 units, units), int8; weight_ih_scale,
-        weight_hh_scale, bias_ih and bias_hh, shape (3 units,), float32.
+        weight_hh_scale, bias_ih and bias_hh, shape (3 units,), float32. If lean also lean_in, shape (rank, inputs +
+        units), and lean_out, shape (4 units, rank), int8, with their scales.
 
     Attributes
     ----------
     spec : as given
     affines : tuple of Affine
         Of the input, with the biases of the hidden state but for n's; and of the hidden state, with n's alone, which
-        stays inside the reset gate.
+        stays inside the reset gate; and those of lean frames.
     integers : bool
         True.
     """
@@ -272,50 +342,64 @@ class GRU:
         self.affines = (
             Affine(tensors["weight_ih"], _step(tensors["weight_ih_scale"]), joined),
             Affine(tensors["weight_hh"], _step(tensors["weight_hh_scale"]), hidden),
+            *_lean_affines(spec, tensors),
         )
 
     @cached_property
-    def _all(self) -> _Units:
-        return _Units(self.affines, self.spec.channels, self.spec.bands)
+    def _units(self) -> _Units:
+        of_input, of_hidden = self.affines[:2]
+        return _Units(of_input, of_hidden, self.spec.channels, self.spec.bands)
+
+    @cached_property
+    def _change(self) -> _Change:
+        return _Change(self.affines[2:])
 
     @property
     def products(self) -> tuple[_Product, ...]:
-        """Those of all units, in the order in which a frame meets them."""
-        return self._all.products
+        """Those of full frames, in the order in which one meets them, and those of lean frames."""
+        return self._units.products + (self._change.products if self.spec.lean else ())
 
-    @cached_property
-    def _lean(self) -> _Units:
-        return _Units(self.affines, self.spec.lean, self.spec.bands)
-
-    def __call__(self, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None = None) -> np.ndarray:
+    def __call__(self, x: np.ndarray, memory: np.ndarray) -> np.ndarray:
         """x (K, inputs) int8 values, memory (1, units) float32, updated -> (K, units) int8 values.
 
-        full, shape (K,), bool, tells which frames update all units; the others update the first `lean`. None: all do.
         A layer that goes backward starts from zeros with the last row, and remembers nothing.
         """
         if self.spec.backward:
-            return self._forward(x[::-1], np.zeros_like(memory), None)[::-1]
-        return self._forward(x, memory, full)
+            return self._forward(x[::-1], np.zeros_like(memory))[::-1]
+        return self._forward(x, memory)
 
-    def _forward(self, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None) -> np.ndarray:
+    def _forward(self, x: np.ndarray, memory: np.ndarray) -> np.ndarray:
         out = np.empty((len(x), self.spec.units), np.float32)
-        if full is None or full.all():
-            self._all.run(self._all.gates(x), memory, out[:, None])
-            memory[:] = out[-1]
-            return quantize_activation(out)
-        parts = {True: self._all, False: self._lean}
-        # Each frame's row among those of its sort.
-        rows = np.where(full, np.cumsum(full), np.cumsum(~full)) - 1
-        of = {which: part.gates(x[full == which]) for which, part in parts.items()}
-        for k, (which, row) in enumerate(zip(full.tolist(), rows.tolist(), strict=True)):
-            updated = np.empty((1, 1, self.spec.channels if which else self.spec.lean), np.float32)
-            parts[which].run(of[which][row : row + 1], memory, updated)
-            memory[:, : updated.shape[2]] = updated[0]
-            out[k] = memory
+        self._units.run(self._units.gates(x), memory, out[:, None])
+        memory[:] = out[-1]
         return quantize_activation(out)
 
+    def by_turns(self, x: np.ndarray, memory: np.ndarray, full: np.ndarray, kept: np.ndarray) -> np.ndarray:
+        """The same where full, shape (K,), bool; else it goes on from the last full frame.
 
-class BandConv(Conv):
+        kept, shape (inputs + 5 units,), updated: what that one saw of the input and of the state, and its sums, four of
+        each unit: r, z, what n says of the input, and of the state.
+        """
+        inputs, units = x.shape[1], self.spec.units
+        before, sums = kept[: inputs + units], kept[inputs + units :].reshape(4, 1, units)
+        out, seen = np.empty((len(x), 1, units), np.float32), np.empty((1, inputs + units), np.float32)
+        gates = self._units.gates(x[full])
+        rows = np.cumsum(full) - 1  # of each full frame among the full ones
+        h = memory
+        for k, row in enumerate(rows.tolist()):
+            seen[0, :inputs], seen[0, inputs:] = x[k], np.rint(h[0] * ACTIVATION_LEVELS)
+            if full[k]:
+                self._units.run(gates[row : row + 1], h, out[k : k + 1], sums)
+                before[:] = seen[0]
+            else:
+                now = sums + self._change(seen, before).reshape(4, 1, units)
+                self._units.step(now[[0, 1, 3]], now[2], h, out[k])
+            h = out[k]
+        memory[:] = h
+        return quantize_activation(out[:, 0])
+
+
+class BandConv(Dense):
     """Convolution over neighbouring bands, and over time: the same weights for every band, a bias of each one's own.
 
     Parameters
@@ -329,7 +413,7 @@ class BandConv(Conv):
     def _product(self) -> _Product:
         return _Product(self.affines[0].weight)
 
-    def __call__(self, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None = None) -> np.ndarray:
+    def __call__(self, x: np.ndarray, memory: np.ndarray) -> np.ndarray:
         """x (K, inputs), band after band, memory (frames - 1, inputs), updated -> (K, units) float32."""
         y = np.empty((len(x), self.spec.units), np.float32)
         for first in range(0, len(x), _BLOCK_FRAMES):
@@ -364,14 +448,14 @@ class BandGRU(GRU):
         As for `GRU`, with a band's channels for its units and a band's inputs for its inputs.
     """
 
-    def _forward(self, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None) -> np.ndarray:
+    def _forward(self, x: np.ndarray, memory: np.ndarray) -> np.ndarray:
         """As above, of a band: x (K, inputs), band after band, memory (bands, channels), updated."""
         bands = self.spec.bands
         out = np.empty((len(x), bands, self.spec.channels), np.float32)
         for first in range(0, len(x), _BLOCK_FRAMES):
             block = x[first : first + _BLOCK_FRAMES]
             states = out[first : first + len(block)]
-            self._all.run(self._all.gates(block.reshape(len(block) * bands, -1)), memory, states)
+            self._units.run(self._units.gates(block.reshape(len(block) * bands, -1)), memory, states)
             memory[:] = states[-1]
             quantize_activation(states)
         return out.reshape(len(x), -1)

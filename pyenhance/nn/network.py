@@ -5,9 +5,9 @@ from functools import cached_property
 
 import numpy as np
 
-from .layers import LAYERS, Layer, lay_side_by_side
-from .quantize import ACTIVATION_LEVELS, quantize_activation
-from .spec import ARBITRATOR, BACKLOG, BACKLOG_WIDTH, EFFORTS, INITIAL, INPUT, KINDS, LayerSpec, NetworkSpec
+from .layers import GRU, LAYERS, Conv, Layer, lay_side_by_side
+from .quantize import ACTIVATION_LEVELS
+from .spec import EFFORTS, FULL_EVERY, INITIAL, INPUT, KINDS, LayerSpec, NetworkSpec
 
 
 def check_effort(backlog: float, effort: str) -> None:
@@ -18,20 +18,41 @@ def check_effort(backlog: float, effort: str) -> None:
         raise ValueError(f"effort is {effort!r}; accepted: {', '.join(EFFORTS)}")
 
 
-def backlog_values(backlog: float) -> np.ndarray:
-    """What layers see of the sound that waits.
+def choose(turn: float, count: int, backlog: float, effort: str) -> np.ndarray:
+    """Which of the next frames of a list with lean layers are full ones.
+
+    Lean frames go on from a full one, so the first of all is full. With "auto" one in `FULL_EVERY` is, and none while
+    a hop waits: what waits is made up for first.
 
     Parameters
     ----------
+    turn : float
+        As a network remembers it: see `NetworkSpec.turn`.
+    count : int
+        Frames.
     backlog : float, hops, >= 0
+        Sound that waits.
+    effort : str
+        One of `EFFORTS`.
 
     Returns
     -------
-    ndarray, shape (BACKLOG_WIDTH,), float32, whole numbers in [0, 127]
-        Shares of 1, 4, 16 and 64 hops, at most 1.
+    ndarray, shape (count,), bool
     """
-    shares = np.minimum(np.float32(min(backlog, 4**BACKLOG_WIDTH)) / 4 ** np.arange(BACKLOG_WIDTH, dtype=np.float32), 1)
-    return quantize_activation(shares.astype(np.float32))
+    if effort == "full":
+        return np.ones(count, bool)
+    full = np.zeros(count, bool)
+    if effort == "auto" and backlog < 1:
+        full[max(FULL_EVERY - int(turn), 0) if turn else 0 :: FULL_EVERY] = True
+    elif not turn:
+        full[:1] = True
+    return full
+
+
+def _turn_after(turn: float, full: np.ndarray) -> int:
+    """What the network remembers of turns after those frames."""
+    since = full[::-1].argmax() + 1 if full.any() else turn + len(full) if turn else 0
+    return min(int(since), FULL_EVERY)
 
 
 def _side_by_side(seen: list[np.ndarray], bands: int) -> np.ndarray:
@@ -42,13 +63,12 @@ def _side_by_side(seen: list[np.ndarray], bands: int) -> np.ndarray:
     return np.concatenate([x.reshape(count, bands, -1) for x in seen], 2).reshape(count, -1)
 
 
-def _run(layer: Layer, x: np.ndarray, memory: np.ndarray, full: np.ndarray | None, ahead: int) -> np.ndarray:
+def _run(layer: Layer, x: np.ndarray, memory: np.ndarray, ahead: int) -> np.ndarray:
     """A layer over all rows of x; its memory stays as the last `ahead` of them have not yet been."""
     if not ahead or layer.spec.backward or not memory.size:
-        return layer(x, memory, full)
-    now, later = slice(len(x) - ahead), slice(len(x) - ahead, None)
-    first = layer(x[now], memory, None if full is None else full[now])
-    return np.concatenate((first, layer(x[later], memory.copy(), None if full is None else full[later])))
+        return layer(x, memory)
+    first = layer(x[:-ahead], memory)
+    return np.concatenate((first, layer(x[-ahead:], memory.copy())))
 
 
 def _per_step(layer: LayerSpec) -> np.float32:
@@ -94,7 +114,6 @@ class Network:
 
     def __init__(self, spec: NetworkSpec, tensors: Mapping[str, np.ndarray]) -> None:
         self.spec = spec
-        self._hears_backlog = any(BACKLOG in layer.sources for layer in spec.layers)
         self._last_seen_by = {source: layer.name for layer in spec.layers for source in layer.sources}
         self.layers: dict[str, Layer] = {}
         for layer in spec.layers:
@@ -131,20 +150,19 @@ class Network:
         memory : ndarray, shape (n,), float32
             Updated in place.
         backlog : float, hops
-            Sound that waits: what layers see under the name `BACKLOG`.
+            Sound that waits: see `choose`.
         effort : str
-            One of `EFFORTS`; a list without lean parts runs all of itself whatever it says.
+            One of `EFFORTS`; a list without lean layers runs all of itself whatever it says.
         ahead : int, in [0, K)
             So many of the last frames are a run-up for the layers that go backward: `memory` stays as of the frame
-            before them, from which the next call goes on.
+            before them, from which the next call goes on. Of a list with lean layers, which has none of those, 0.
         names : collection of str, optional
             The layers whose outputs are wanted: others' are let go when no further layer sees them. None: all.
 
         Returns
         -------
         dict of str to ndarray, shape (K, units), float32
-            Each layer's output; hidden ones as whole numbers in [-127, 127]. The arbitrator's is what was chosen: its
-            own value where the effort is "auto", else 1 for full or 0 for lean.
+            Each layer's output; hidden ones as whole numbers in [-127, 127].
 
         Raises
         ------
@@ -153,18 +171,17 @@ class Network:
         """
         check_effort(backlog, effort)
         outputs = {INPUT: features}
-        if self._hears_backlog:
-            # As memory, frame after frame: layers lay views over what they see.
-            outputs[BACKLOG] = np.repeat(backlog_values(backlog)[None], len(features), 0)
         full = None
+        if self.spec.has_lean:
+            full = choose(memory[self.spec.turn], len(features), backlog, effort)
+            memory[self.spec.turn] = _turn_after(memory[self.spec.turn], full)
         for name, layer in self._laid_out.items():
             place, shape = self.spec.memory[name]
-            remembered, chosen = memory[place].reshape(shape), full if layer.spec.lean else None
-            outputs[name] = _run(layer, self._inputs(outputs, layer.spec, names), remembered, chosen, ahead)
-            if name == ARBITRATOR and self.spec.has_lean:
-                if effort != "auto":
-                    outputs[name].fill(effort == "full")
-                full = outputs[name][:, 0] > np.float32(0.5)
+            x, remembered = self._inputs(outputs, layer.spec, names), memory[place].reshape(shape)
+            if full is not None and isinstance(layer, GRU | Conv) and layer.spec.lean:
+                outputs[name] = layer.by_turns(x, remembered, full, memory[self.spec.kept[name]])
+            else:
+                outputs[name] = _run(layer, x, remembered, ahead)
         return outputs
 
     def _inputs(self, outputs: dict[str, np.ndarray], layer: LayerSpec, names: Collection[str] | None) -> np.ndarray:

@@ -1,25 +1,19 @@
 """The network as a list of layers: shapes, tensors, memory and cost follow from it, in numpy, C and torch alike."""
 
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 INPUT = "features"
 """What the first layers see; its float32 numbers are no int8 values."""
 
-BACKLOG = "backlog"
-"""How much sound waits, as int8 values that layers may see beside others' outputs: shares of 1, 4, 16 and 64 hops, at
-most 1."""
-
-BACKLOG_WIDTH = 4
-
-ARBITRATOR = "arbitrator"
-"""The layer that chooses: above 0.5 the frame is a full one, else a lean one. Lists with lean parts have it."""
-
 EFFORTS = ("full", "lean", "auto")
-"""How much is computed of a list with lean parts: the same for all frames, or what the arbitrator chooses for each."""
+"""How much is computed of a list with lean layers: the same for all frames, or by turns and as hops wait."""
+
+FULL_EVERY = 3
+"""Of so many frames one is full where the effort is "auto" and nothing waits."""
 
 INITIAL = "initial"
 """After its layer's name and a point, the name of the tensor from which a layer that remembers begins."""
@@ -44,7 +38,7 @@ class LayerSpec:
     kind : str
         One of `KINDS`.
     sources : tuple of str
-        What it sees, side by side: layers before it and `BACKLOG`, or `INPUT` alone.
+        What it sees, side by side: layers before it, or `INPUT` alone.
     units : int
         Width of its output.
     activation : str
@@ -59,8 +53,8 @@ class LayerSpec:
     backward : bool
         A GRU that goes from the last frame to the first, from a zero state: only whole recordings have a last frame.
     lean : int
-        Units of a GRU that a lean frame updates: the first so many, by the same weights as a full one; the others
-        hold their state, which stays as valid as it was. 0: every frame updates all.
+        Rank of the product by which a lean frame's sums go on from those of the last full one, as what the layer sees
+        has changed since: ``p + lean_out (lean_in (v - v_full))``. 0: every frame is a full one.
     """
 
     name: str
@@ -91,12 +85,13 @@ class LayerKind(NamedTuple):
         -> dict of tensor name to size: float32.
     memory : callable
         -> shape of what it remembers between frames, float32.
+    lean : callable, optional
+        -> how many numbers it sees, and how many sums it makes of them: a lean frame goes on from both. None: all its
+        frames are full.
     activations : tuple of str
         Those that it may have.
     floats : bool
         Whether it may see `INPUT`.
-    lean : bool
-        Whether it may have a lean part.
     frames, bands, reach, backward : bool
         Whether it may see several frames, works band by band, may see neighbouring bands, and may go backward.
     """
@@ -104,9 +99,9 @@ class LayerKind(NamedTuple):
     matrices: Callable[[LayerSpec, int], dict[str, tuple[int, int]]]
     biases: Callable[[LayerSpec, int], dict[str, int]]
     memory: Callable[[LayerSpec, int], tuple[int, ...]]
+    lean: Callable[[LayerSpec, int], tuple[int, int]] | None = None
     activations: tuple[str, ...] = ACTIVATIONS
     floats: bool = False
-    lean: bool = False
     frames: bool = False
     bands: bool = False
     reach: bool = False
@@ -124,6 +119,7 @@ KINDS: dict[str, LayerKind] = {
         matrices=lambda layer, inputs: {"weight": (layer.units, layer.frames * inputs)},
         biases=lambda layer, inputs: {"bias": layer.units},
         memory=lambda layer, inputs: (layer.frames - 1, inputs),
+        lean=lambda layer, inputs: (layer.frames * inputs, layer.units),
         frames=True,
     ),
     "gru": LayerKind(
@@ -133,8 +129,9 @@ KINDS: dict[str, LayerKind] = {
         },
         biases=lambda layer, inputs: {"bias_ih": 3 * layer.units, "bias_hh": 3 * layer.units},
         memory=lambda layer, inputs: (1, layer.units),
+        # r and z, what n says of the input, and what it says of the state.
+        lean=lambda layer, inputs: (inputs + layer.units, 4 * layer.units),
         activations=("tanh",),
-        lean=True,
         backward=True,
     ),
     "band_conv": LayerKind(
@@ -185,7 +182,7 @@ class NetworkSpec:
         if not 1 <= len(self.layers) <= _MAX_LAYERS:
             raise ValueError(f"layers: {len(self.layers)} of them; accepted: 1 to {_MAX_LAYERS}")
         hidden: dict[str, bool] = {INPUT: False}
-        widths = {INPUT: self.inputs, BACKLOG: BACKLOG_WIDTH}
+        widths = {INPUT: self.inputs}
         for layer in self.layers:
             _check(layer, hidden)
             hidden[layer.name] = layer.activation in _HIDDEN
@@ -196,28 +193,14 @@ class NetworkSpec:
             summed = layer.frames * (2 * layer.reach + 1) * seen
             if summed > _MAX_SUMMED:
                 raise ValueError(f"layer {layer.name!r}: sees {summed} numbers; accepted: at most {_MAX_SUMMED}")
-            if layer.lean:
-                self._check_arbitrator(layer, hidden)
         if self.whole_recordings and self.has_lean:
             lean = next(layer for layer in self.layers if layer.lean)
             raise ValueError(f"layer {lean.name!r}: lean is {lean.lean}; accepted: 0 in a list with backward layers")
 
-    def _check_arbitrator(self, layer: LayerSpec, before: Iterable[str]) -> None:
-        """Whether there is one that can choose for this layer."""
-        accepted = f"a layer {ARBITRATOR!r} before it, of 1 unit and 'sigmoid'"
-        if ARBITRATOR not in before:
-            raise ValueError(f"layer {layer.name!r}: lean is {layer.lean}; accepted: 0, or {accepted}")
-        found = next(other for other in self.layers if other.name == ARBITRATOR)
-        if (found.units, found.activation) != (1, "sigmoid"):
-            raise ValueError(
-                f"layer {layer.name!r}: the arbitrator has {found.units} units and {found.activation!r}; "
-                f"accepted: {accepted}"
-            )
-
     @cached_property
     def widths(self) -> dict[str, int]:
-        """Units of each layer, of the input and of the backlog."""
-        return {INPUT: self.inputs, BACKLOG: BACKLOG_WIDTH} | {layer.name: layer.units for layer in self.layers}
+        """Units of each layer and of the input."""
+        return {INPUT: self.inputs} | {layer.name: layer.units for layer in self.layers}
 
     def inputs_of(self, layer: LayerSpec) -> int:
         """Width of what a layer sees in one frame."""
@@ -230,11 +213,20 @@ class NetworkSpec:
         for layer in self.layers:
             kind, inputs = KINDS[layer.kind], self.inputs_of(layer)
             for name, shape in kind.matrices(layer, inputs).items():
-                tensors[f"{layer.name}.{name}"] = ("I8", shape)
-                tensors[f"{layer.name}.{name}_scale"] = ("F32", (shape[0],))
+                tensors |= _matrix(f"{layer.name}.{name}", shape)
             for name, size in kind.biases(layer, inputs).items():
                 tensors[f"{layer.name}.{name}"] = ("F32", (size,))
+            if layer.lean:
+                seen, sums = self.lean_widths(layer)
+                tensors |= _matrix(f"{layer.name}.{LEAN_IN}", (layer.lean, seen))
+                tensors |= _matrix(f"{layer.name}.{LEAN_OUT}", (sums, layer.lean))
         return tensors
+
+    def lean_widths(self, layer: LayerSpec) -> tuple[int, int]:
+        """Numbers that a layer with a lean part sees, and sums that it makes of them."""
+        widths = KINDS[layer.kind].lean
+        assert widths is not None
+        return widths(layer, self.inputs_of(layer))
 
     @cached_property
     def memory(self) -> dict[str, tuple[slice, tuple[int, ...]]]:
@@ -250,10 +242,30 @@ class NetworkSpec:
             end += size
         return places
 
+    @cached_property
+    def kept(self) -> dict[str, slice]:
+        """Where in the network's memory lies what lean frames of a layer go on from: of the last full frame what it
+        saw, and the sums that it made of it."""
+        places: dict[str, slice] = {}
+        end = self.memory[self.layers[-1].name][0].stop
+        for layer in self.layers:
+            if layer.lean:
+                places[layer.name] = slice(end, end + sum(self.lean_widths(layer)))
+                end = places[layer.name].stop
+        return places
+
+    @property
+    def turn(self) -> int:
+        """Where in the memory of a list with lean layers the frames are counted since the last full one began, at most
+        `FULL_EVERY`; 0: there was none yet."""
+        return self.memory_size - 1
+
     @property
     def memory_size(self) -> int:
         """Numbers that the network remembers between frames."""
-        return self.memory[self.layers[-1].name][0].stop
+        if not self.has_lean:
+            return self.memory[self.layers[-1].name][0].stop
+        return list(self.kept.values())[-1].stop + 1
 
     @cached_property
     def initial(self) -> dict[str, tuple[int, ...]]:
@@ -263,6 +275,12 @@ class NetworkSpec:
         """
         shapes = {layer.name: self.memory[layer.name][1] for layer in self.layers if not layer.backward}
         return {f"{name}.{INITIAL}": shape for name, shape in shapes.items() if 0 not in shape}
+
+    def with_lean(self, ranks: Mapping[str, int]) -> "NetworkSpec":
+        """The same layers with lean frames of these ranks, by the layers' names; ValueError where that is refused."""
+        if unknown := ranks.keys() - {layer.name for layer in self.layers}:
+            raise ValueError(f"layer {min(unknown)!r} is none of {', '.join(layer.name for layer in self.layers)}")
+        return replace(self, layers=tuple(replace(layer, lean=ranks.get(layer.name, 0)) for layer in self.layers))
 
     @property
     def weights(self) -> int:
@@ -277,12 +295,12 @@ class NetworkSpec:
     @property
     def lean_multiply_adds(self) -> int:
         """Of a lean frame."""
-        held = 0
+        saved = 0
         for layer in self.layers:
             if layer.lean:
-                per_unit = sum(rows // layer.units * columns for rows, columns in self._matrices(layer))
-                held += per_unit * (layer.units - layer.lean)
-        return self.multiply_adds - held
+                saved += sum(rows * columns for rows, columns in self._matrices(layer))
+                saved -= layer.lean * sum(self.lean_widths(layer))
+        return self.multiply_adds - saved
 
     def _matrices(self, layer: LayerSpec) -> Iterable[tuple[int, int]]:
         return KINDS[layer.kind].matrices(layer, self.inputs_of(layer)).values()
@@ -294,7 +312,7 @@ class NetworkSpec:
 
     @cached_property
     def has_lean(self) -> bool:
-        """Whether a layer has a lean part; else every frame is a full one."""
+        """Whether a layer has lean frames; else every frame is a full one."""
         return any(layer.lean for layer in self.layers)
 
     def to_json(self) -> str:
@@ -312,6 +330,14 @@ class NetworkSpec:
         if not isinstance(values, list):
             raise ValueError(f"layers are {text[:80]!r}; accepted: a list of objects")
         return cls(inputs, tuple(_layer(value) for value in values))
+
+
+LEAN_IN, LEAN_OUT = "lean_in", "lean_out"
+"""After its layer's name and a point, the names of both matrices of a lean frame, shapes (rank, seen), (sums, rank)."""
+
+
+def _matrix(name: str, shape: tuple[int, int]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    return {name: ("I8", shape), f"{name}_scale": ("F32", (shape[0],))}
 
 
 _LATER = {"lean": 0, "bands": 1, "reach": 0, "backward": False}
@@ -347,7 +373,7 @@ def _check(layer: LayerSpec, hidden: dict[str, bool]) -> None:
     def whole(value: object, most: int) -> bool:
         return type(value) is int and 1 <= value <= most
 
-    if not isinstance(layer.name, str) or not layer.name.isidentifier() or layer.name in {*hidden, BACKLOG}:
+    if not isinstance(layer.name, str) or not layer.name.isidentifier() or layer.name in hidden:
         refuse("name", layer.name, "an identifier that no other layer has")
     if not isinstance(layer.kind, str) or layer.kind not in KINDS:
         refuse("kind", layer.kind, KINDS)
@@ -360,10 +386,10 @@ def _check(layer: LayerSpec, hidden: dict[str, bool]) -> None:
         refuse("bands", layer.bands, f"a divisor of {layer.units} units, and 1 for kinds that know no bands")
     if not (type(layer.reach) is int and 0 <= layer.reach <= (_MAX_REACH if kind.reach else 0)):
         refuse("reach", layer.reach, f"0 to {_MAX_REACH} for a convolution over bands, 0 for the others")
-    if not (type(layer.lean) is int and 0 <= layer.lean < (layer.units if kind.lean else 1)):
-        refuse("lean", layer.lean, f"0 to {layer.units - 1}" if kind.lean else "0 for all but GRUs")
-    if type(layer.backward) is not bool or (layer.backward and (not kind.backward or layer.lean)):
-        refuse("backward", layer.backward, "true for GRUs without a lean part, false for all")
+    if not (type(layer.lean) is int and 0 <= layer.lean <= (layer.units if kind.lean else 0)):
+        refuse("lean", layer.lean, f"0 to {layer.units} units" if kind.lean else "0 for all but GRUs and convolutions")
+    if type(layer.backward) is not bool or (layer.backward and not kind.backward):
+        refuse("backward", layer.backward, "true for GRUs, false for all")
     if layer.activation not in kind.activations:
         refuse("activation", layer.activation, kind.activations)
     if not layer.sources:
@@ -372,5 +398,5 @@ def _check(layer: LayerSpec, hidden: dict[str, bool]) -> None:
         if source == INPUT:
             if not kind.floats or len(layer.sources) > 1:
                 refuse("source", source, f"for {INPUT!r} a dense layer that sees nothing else")
-        elif source != BACKLOG and not hidden.get(source):
-            refuse("source", source, [*(name for name, whole_numbers in hidden.items() if whole_numbers), BACKLOG])
+        elif not hidden.get(source):
+            refuse("source", source, [name for name, whole_numbers in hidden.items() if whole_numbers])

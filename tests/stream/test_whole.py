@@ -16,7 +16,7 @@ from pyenhance.dsp import HOP, SAMPLE_RATE, SignalState
 from pyenhance.live import LiveEngine
 from pyenhance.model import Model, stream_models, whole
 from pyenhance.model.image import write_image
-from pyenhance.nn import ARBITRATOR, INPUT, LayerSpec, Network, NetworkSpec
+from pyenhance.nn import INPUT, LayerSpec, Network, NetworkSpec
 
 from ..conftest import noisy_voice
 from ..networks import assert_agree, random_features, random_tensors
@@ -151,7 +151,7 @@ def test_compiled_code_computes_what_numpy_does(model: Model, signal: np.ndarray
     memories = model.network.new_memory(), model.network.new_memory()
     for part, ahead in ((slice(0, 170), 70), (slice(100, 200), 0)):
         found, expected = (
-            each.runner.layers(features[part], memory, tuple(spec.widths)[2:], ahead=ahead)
+            each.runner.layers(features[part], memory, tuple(spec.widths)[1:], ahead=ahead)
             for each, memory in zip((compiled, model), memories, strict=True)
         )
         assert assert_agree(spec, expected, found)
@@ -163,9 +163,8 @@ def test_compiled_code_computes_what_numpy_does(model: Model, signal: np.ndarray
 
 def test_backward_layers_and_lean_parts_in_one_list_are_refused() -> None:
     backward = LayerSpec("back", "gru", ("dense",), 6, "tanh", backward=True)
-    arbitrator = LayerSpec(ARBITRATOR, "dense", ("dense",), 1, "sigmoid")
     lean = LayerSpec("gru", "gru", ("dense",), 6, "tanh", lean=2)
-    layers = (LayerSpec("dense", "dense", (INPUT,), 6, "tanh"), backward, arbitrator, lean)
+    layers = (LayerSpec("dense", "dense", (INPUT,), 6, "tanh"), backward, lean)
     with pytest.raises(ValueError, match="layer 'gru': lean is 2; accepted: 0 in a list with backward layers"):
         NetworkSpec(5, layers)
 

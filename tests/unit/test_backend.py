@@ -94,8 +94,8 @@ def test_a_structure_is_filled_by_name() -> None:
     backwards = fill("affine", **dict(reversed(values.items())))
     assert bytes(backwards) == bytes(affine)
     assert fill("affine", **_affine(bias=None)).bias is None
-    pointers = dict.fromkeys(("layers", "seen", "second", "sums", "gates", "backlog"))
-    network = fill("network", num_layers=0, arbitrator=-1, **pointers)
+    pointers = dict.fromkeys(("layers", "seen", "second", "sums", "gates", "full"))
+    network = fill("network", num_layers=0, turn=-1, **pointers)
     assert network.size == ctypes.sizeof(network)
 
 
@@ -126,10 +126,10 @@ def test_what_a_field_cannot_take_is_refused(changes: dict, message: str) -> Non
 def test_structures_of_another_name_are_refused() -> None:
     affine = fill("affine", **_affine())
     source = fill("source", **{"from": np.zeros((1, 4), np.float32), "width": 4, "stride": 4})
-    nothing = dict.fromkeys(("layers", "seen", "second", "sums", "gates", "backlog"))
+    nothing = dict.fromkeys(("layers", "seen", "second", "sums", "gates", "full"))
     for wrong in (affine, array("affine", [affine]), np.zeros(4, np.float32)):
         with pytest.raises(TypeError, match="network: layers is"):
-            fill("network", num_layers=1, arbitrator=-1, **nothing | {"layers": wrong})
+            fill("network", num_layers=1, turn=-1, **nothing | {"layers": wrong})
     with pytest.raises(TypeError):
         array("affine", [source])
 
@@ -249,8 +249,9 @@ def test_a_library_without_the_functions_is_refused(
 _FAULTS = {
     "the sums": ("network.c", "* x[j * stride + k];", "* (x[j * stride + k] & 0x3f);", "network"),
     "tanh": ("network.c", "power_of_two(2.88539008f * x)", "power_of_two(1.44269504f * x)", "network"),
-    "the choice": ("network.c", "[t * arbitrator->stride] > 0.5f;", "[t * arbitrator->stride] < 0.5f;", "network"),
-    "what lean frames hold": ("network.c", "k < updated; k++", "k < channels; k++", "network"),
+    "whose turn it is": ("network.c", "*turn >= FULL_EVERY", "*turn < FULL_EVERY", "network"),
+    "what lean frames go on from": ("network.c", "(float)seen[k] - kept[k]", "(float)seen[k]", "network"),
+    "what lean frames add": ("network.c", "kept[width + k] + (float)", "kept[width + k] - (float)", "network"),
     "what a convolution remembers": ("network.c", "= seen[(f + 1) * row + edge + k]", "= seen[k]", "network"),
     "a gate": ("network.c", "h[k] = (h[k] - c) * of_z[k] + c;", "h[k] = (h[k] - c) * of_r[k] + c;", "network"),
     "which band of a source": ("network.c", "t * source->stride + b * width", "t * source->stride", "network"),
