@@ -332,8 +332,11 @@ class NetworkSpec:
         return cls(inputs, tuple(_layer(value) for value in values))
 
 
-LEAN_IN, LEAN_OUT = "lean_in", "lean_out"
-"""After its layer's name and a point, the names of both matrices of a lean frame, shapes (rank, seen), (sums, rank)."""
+LEAN_IN = "lean_in"
+"""After its layer's name and a point, the name of the first matrix of a lean frame, shape (rank, seen)."""
+
+LEAN_OUT = "lean_out"
+"""The same of the second, shape (sums, rank)."""
 
 
 def _matrix(name: str, shape: tuple[int, int]) -> dict[str, tuple[str, tuple[int, ...]]]:
