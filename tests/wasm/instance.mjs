@@ -1,10 +1,15 @@
 // A model's stream by an instance of its own and by Python in Pyodide: the same bits, and either goes on where the other stopped.
-//   node instance.mjs SITE MODEL      prints JSON
+//   node instance.mjs SITE MODEL [WEIGHTS IMAGE]      of a model that the site has not, its files; prints JSON
+import { readFileSync } from "node:fs";
 import { open as openEngine } from "./engine_in_node.mjs";
 
-const [site, model] = process.argv.slice(2);
+const [site, model, ...files] = process.argv.slice(2);
 const { load, models, python } = await openEngine(site);
 const { Succession } = await load("succession.js");
+if (files.length) {
+  const [weights, image] = files.map((path) => Uint8Array.from(readFileSync(path)));
+  python.add(model, { sha256: "", weights, image });
+}
 await python.ensure(model);
 const { kernel, open } = await models.instances(model);
 
@@ -18,12 +23,12 @@ const sound = Float32Array.from(
 );
 
 // Hops `from` to `to` through an engine, `k` at a time.
-function run(engine, from, to, k, lean = false) {
+function run(engine, from, to, k) {
   const out = [];
   for (let hop = from; hop < to; hop += k) {
     const count = Math.min(k, to - hop);
     engine.block("input").set(sound.subarray(hop * HOP, (hop + count) * HOP));
-    engine.run(count, lean);
+    engine.run(count, false);
     out.push(...engine.block("output").subarray(0, count * HOP));
   }
   return out;
@@ -38,6 +43,31 @@ const past = python.liveEngine(model, 16, kernel);
 through.entry = null; // every hop through the interpreter
 const interpreted = run(through, 0, HOPS, 2);
 const direct = run(past, 0, HOPS, 3);
+
+// Now and then hops wait, or many do: the same bits and counts on all ways. Python's memory grows meanwhile.
+const hasLean = alone.header.lean !== null;
+const leanHops = [];
+function runLate(engine, grow = () => {}) {
+  const out = [];
+  leanHops.push(0);
+  for (let hop = 0; hop < HOPS; hop++) {
+    engine.block("input").set(sound.subarray(hop * HOP, (hop + 1) * HOP));
+    leanHops[leanHops.length - 1] += engine.run(1, hasLean && hop % 31 < 5, hop % 7 < 3 ? hop % 7 : 0);
+    out.push(...engine.block("output").subarray(0, HOP));
+    if (hop === 100) grow();
+  }
+  return out;
+}
+const byPython = python.liveEngine(model, 16, kernel);
+byPython.entry = null;
+const { _module } = python.pyodide;
+const heap = _module.HEAPU8.buffer;
+const late_ways = [
+  runLate(await open()),
+  runLate(python.liveEngine(model, 16, kernel), () => _module.growMemory(heap.byteLength + 2 ** 20)),
+  runLate(byPython),
+];
+const late_bits = late_ways.every((way) => same(way, late_ways[0])) && _module.HEAPU8.buffer !== heap;
 
 // From the instance to Python, and back.
 const first = await open();
@@ -138,6 +168,7 @@ console.log(
       of_python,
     },
     kernel,
+    lean: { has: hasLean, hops: leanHops, bits: late_bits, trial: alone.trial() },
     bits: same(expected, direct) && same(expected, interpreted),
     handed_over: same(expected, handed),
     strength: same(...strength),

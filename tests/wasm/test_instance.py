@@ -15,19 +15,29 @@ from pyenhance.model import Model
 from pyenhance.model.image import BASE, field_offsets, write_image
 
 from ..conftest import PATIENCE_S, ROOT, noisy_voice
-from ..networks import small_weights
+from ..networks import lean_by_chance, small_weights
 
 SCRIPT = Path(__file__).with_name("instance.mjs")
 
 
-@pytest.mark.parametrize("model", ["tiny", "default"])
-def test_instance_and_python_give_the_same_bits(model: str, site: Path, node: str) -> None:
-    """Also from one to the other in the middle of a stream, both ways."""
-    done = subprocess.run([node, SCRIPT, site, model], capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("model", ["tiny", "default", "lean"])
+def test_instance_and_python_give_the_same_bits(model: str, site: Path, node: str, tmp_path: Path) -> None:
+    """Also from one to the other in the middle of a stream, both ways; and where hops wait."""
+    files = []
+    if model == "lean":
+        files = [tmp_path / "weights", tmp_path / "image"]
+        weights = lean_by_chance("default")
+        for path, data in zip(files, (weights, write_image(load_model(weights))), strict=True):
+            path.write_bytes(data)
+    done = subprocess.run([node, SCRIPT, site, model, *files], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     facts = json.loads(done.stdout)
     assert facts["kernel"] in ("simd", "relaxed")
     assert facts["bits"] and facts["handed_over"] and facts["strength"]
+    lean = facts["lean"]
+    assert lean["bits"] and len(set(lean["hops"])) == 1 and (0 < lean["hops"][0] < 240) == lean["has"]
+    assert model != "lean" or lean["has"]
+    assert 0 < lean["trial"]["us_min"] <= lean["trial"]["us_max"] >= lean["trial"]["us_mean"] > 0
     assert facts["gains"] == 34 and 96 <= facts["facts"][0] <= 768 and 0.001 < facts["rms"] < 0.2
     assert facts["finite"] and "65; accepted: 1 to 64" in facts["refused"]
     change = facts["change"]
@@ -58,16 +68,22 @@ def _heard(weights: bytes, site: Path, node: str, folder: Path) -> tuple[dict, M
     return facts["lean"], model, hops
 
 
-def test_a_lean_part_in_an_instance(site: Path, node: str, tmp_path: Path) -> None:
-    """The arbitrator's choices and the sound are numpy's, hop by hop, whatever waits."""
+def test_lean_layers_in_an_instance(site: Path, node: str, tmp_path: Path) -> None:
+    """Which frames are full, and the sound, are numpy's, hop by hop, whatever waits."""
     lean, model, hops = _heard(small_weights(SignalSpec(), lean=True), site, node, tmp_path)
-    for name, choice in (("0", {"backlog": 0}), ("2", {"backlog": 2}), ("lean", {"lean": True})):
+    choices = {
+        "0": lambda hop: {"backlog": 0},
+        "2": lambda hop: {"backlog": 2},
+        "by times": lambda hop: {"backlog": hop % 7 if hop % 7 < 3 else 0},
+        "lean": lambda hop: {"lean": True},
+    }
+    for name, choice in choices.items():
         enhancer = Enhancer(model)
-        expected = np.concatenate([enhancer.process_hops(hop[None], **choice) for hop in hops]).ravel()
+        expected = np.concatenate([enhancer.process_hops(hop[None], **choice(k)) for k, hop in enumerate(hops)]).ravel()
         assert lean[name] == enhancer.stats["lean_hops"]
         found = np.fromfile(tmp_path / f"out-{name}", np.float32)
         assert np.std(found - expected) < 1e-3 * np.std(expected), name
-    assert 0 < lean["2"] < len(hops) == lean["lean"]
+    assert 0 < lean["0"] < lean["by times"] < lean["2"] == lean["lean"] == len(hops) - 1
 
 
 def test_layers_over_bands_in_an_instance(site: Path, node: str, tmp_path: Path) -> None:
