@@ -257,7 +257,7 @@ class NetworkSpec:
     @property
     def turn(self) -> int:
         """Where in the memory of a list with lean layers the frames are counted since the last full one began, at most
-        `FULL_EVERY`; 0: there was none yet."""
+        `FULL_EVERY`; 0: there is none to go on from."""
         return self.memory_size - 1
 
     @property
