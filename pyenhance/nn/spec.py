@@ -223,7 +223,7 @@ class NetworkSpec:
         return tensors
 
     def lean_widths(self, layer: LayerSpec) -> tuple[int, int]:
-        """Numbers that a layer with a lean part sees, and sums that it makes of them."""
+        """Numbers that a layer with lean frames sees, and sums that it makes of them."""
         widths = KINDS[layer.kind].lean
         assert widths is not None
         return widths(layer, self.inputs_of(layer))
