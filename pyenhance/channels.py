@@ -246,7 +246,7 @@ class AudioStream:
         loaded = load_model(model)
         enhancer: LinkedEnhancer | WholeEnhancer
         if loaded.whole_recordings:
-            checked_effort(effort)  # of a lean part, which it has not
+            checked_effort(effort)  # of lean frames, which it has not
             enhancer = WholeEnhancer(loaded, channels, strength_db=strength_db, linked=linked)
         else:
             enhancer = LinkedEnhancer(loaded, channels, strength_db=strength_db, linked=linked, effort=effort)

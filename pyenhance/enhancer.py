@@ -66,8 +66,8 @@ class Enhancer:
     strength_db : float or None
         Largest attenuation in dB; 0 leaves the signal untouched, None sets no limit. May be set while running.
     effort : str
-        Of a model with a lean part, for sound of which no backlog is given: "full", or "auto", where the model's
-        arbitrator chooses for each frame as if no sound waited.
+        Of a model with lean frames, for sound of which no backlog is given: "full", or "auto", where one frame in
+        `nn.FULL_EVERY` is full.
 
     Attributes
     ----------
@@ -229,11 +229,11 @@ class Enhancer:
         ----------
         hops : ndarray, shape (K, 480), float32, K >= 1, finite
         lean : bool
-            Catch up: a model with a lean part runs that alone; others hold the last gains, no comb filter and no
+            Catch up: a model with lean frames runs those alone; others hold the last gains, no comb filter and no
             network, at about a tenth of the cost.
         backlog : float, optional
-            Hops that wait, these not counted: the arbitrator of a model with a lean part chooses for each frame, by the
-            sound and by this. None: as the enhancer's `effort` says. Models without a lean part run as ever.
+            Hops that wait, these not counted: a model with lean frames takes turns, and runs lean ones alone while a
+            hop waits (`nn.choose`). None: as the enhancer's `effort` says. Other models run as ever.
 
         Returns
         -------
@@ -339,7 +339,7 @@ class Enhancer:
 
     @property
     def lean_hops(self) -> int:
-        """Hops since the last reset on which a lean part ran alone, or gains were held."""
+        """Hops since the last reset whose frames were lean, or on which gains were held."""
         return self._lean_hops
 
     @property
@@ -365,7 +365,7 @@ class Enhancer:
         Returns
         -------
         dict
-            hops, full_hops and lean_hops (lean part alone, or gains held), full_share, mean and max microseconds a hop,
+            hops, full_hops and lean_hops (lean frames, or gains held), full_share, mean and max microseconds a hop,
             model, the kernels of its network and of the signal path, and of the last hop: pitch_period in
             samples, pitch_corr, voice activity and the band gains.
         """

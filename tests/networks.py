@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 from hypothesis import strategies as st
@@ -134,6 +134,14 @@ def assert_agree(
             same.add(layer.name)
     assert edges <= 2 + values // 500, f"{edges} of {values} whole numbers are apart"
     return same
+
+
+def chosen_frames(spec: NetworkSpec, memory: np.ndarray, full: Iterable[bool]) -> Iterator[int]:
+    """Numbers of frames, to be run one by one at effort "lean": of these the chosen ones are full, and the first."""
+    for number, this in enumerate(full):
+        if this and spec.has_lean:
+            memory[spec.turn] = 0  # none to go on from
+        yield number
 
 
 def small_spec(signal: SignalSpec, lean: bool = False) -> NetworkSpec:

@@ -350,7 +350,7 @@ static void choose(const struct network *n, float *memory, int frames, float bac
   for (int t = 0; t < frames; t++) {
     int full = n->turn < 0 || effort == FULL || *turn == 0 || (effort == AUTO && backlog < 1 && *turn >= FULL_EVERY);
     n->full[t] = full;
-    if (n->turn >= 0) *turn = full ? 1 : clamp(*turn + 1, 0, FULL_EVERY);
+    if (n->turn >= 0) *turn = effort == FULL ? 0 : full ? 1 : clamp(*turn + 1, 0, FULL_EVERY);
   }
 }
 
@@ -360,6 +360,7 @@ static void run_layers(const struct network *n, float *memory, int frames, float
   for (const struct layer *l = n->layers; l < n->layers + n->num_layers; l++) {
     for (int t = 0; t < frames; t++) {
       float *out = l->out + t * l->stride, *own = memory + l->memory, *kept = memory + l->full_frame;
+      int by_turns = l->lean && effort != FULL;
       if (l->floats)
         affine_floats(l->affines, l->sources->from + t * l->sources->stride, out);
       else
@@ -368,7 +369,7 @@ static void run_layers(const struct network *n, float *memory, int frames, float
         case DENSE:
         case CONV:
         case BAND_CONV:
-          if (l->lean)
+          if (by_turns)
             affine_by_turns(n, l, n->full[t], kept, out);
           else if (!l->floats)
             affine(n, l, out);
@@ -376,7 +377,7 @@ static void run_layers(const struct network *n, float *memory, int frames, float
           break;
         case GRU:
         case BAND_GRU:
-          if (l->lean)
+          if (by_turns)
             gru_by_turns(n, l, n->full[t], kept, own, out);
           else
             gru(n, l, own, out);

@@ -21,8 +21,8 @@ def check_effort(backlog: float, effort: str) -> None:
 def choose(turn: float, count: int, backlog: float, effort: str) -> np.ndarray:
     """Which of the next frames of a list with lean layers are full ones.
 
-    Lean frames go on from a full one, so the first of all is full. With "auto" one in `FULL_EVERY` is, and none while
-    a hop waits: what waits is made up for first.
+    Lean frames go on from a full one, so the first is full. With "auto" one in `FULL_EVERY` is, and none while a hop
+    waits: what waits is made up for first. Frames of effort "full" keep nothing to go on from: it would take time.
 
     Parameters
     ----------
@@ -49,8 +49,10 @@ def choose(turn: float, count: int, backlog: float, effort: str) -> np.ndarray:
     return full
 
 
-def _turn_after(turn: float, full: np.ndarray) -> int:
+def _turn_after(turn: float, full: np.ndarray, effort: str) -> int:
     """What the network remembers of turns after those frames."""
+    if effort == "full":
+        return 0
     since = full[::-1].argmax() + 1 if full.any() else turn + len(full) if turn else 0
     return min(int(since), FULL_EVERY)
 
@@ -173,8 +175,10 @@ class Network:
         outputs = {INPUT: features}
         full = None
         if self.spec.has_lean:
-            full = choose(memory[self.spec.turn], len(features), backlog, effort)
-            memory[self.spec.turn] = _turn_after(memory[self.spec.turn], full)
+            turn = memory[self.spec.turn]
+            chosen = choose(turn, len(features), backlog, effort)
+            memory[self.spec.turn] = _turn_after(turn, chosen, effort)
+            full = None if effort == "full" else chosen
         for name, layer in self._laid_out.items():
             place, shape = self.spec.memory[name]
             x, remembered = self._inputs(outputs, layer.spec, names), memory[place].reshape(shape)

@@ -223,7 +223,7 @@ class NetworkSpec:
         return tensors
 
     def lean_widths(self, layer: LayerSpec) -> tuple[int, int]:
-        """Numbers that a layer with a lean part sees, and sums that it makes of them."""
+        """Numbers that a layer with lean frames sees, and sums that it makes of them."""
         widths = KINDS[layer.kind].lean
         assert widths is not None
         return widths(layer, self.inputs_of(layer))
@@ -257,7 +257,7 @@ class NetworkSpec:
     @property
     def turn(self) -> int:
         """Where in the memory of a list with lean layers the frames are counted since the last full one began, at most
-        `FULL_EVERY`; 0: there was none yet."""
+        `FULL_EVERY`; 0: there is none to go on from."""
         return self.memory_size - 1
 
     @property

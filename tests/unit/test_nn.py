@@ -26,7 +26,7 @@ from pyenhance.nn import (
     quantize_weight,
 )
 
-from ..networks import assert_agree, every_layer, network_specs, random_features, random_tensors
+from ..networks import assert_agree, chosen_frames, every_layer, network_specs, random_features, random_tensors
 
 
 def dense(
@@ -281,25 +281,25 @@ def test_any_sequence_of_choices_is_the_same_compiled_and_in_any_split(
     np.testing.assert_array_equal(memories[1], memories[3])
 
 
-def _turns(effort: str, backlogs: list[float]) -> list[bool]:
-    """Which frames are full, told one by one."""
+def _turns(frames: list[tuple[str, float]]) -> list[bool]:
+    """Which frames are full, of each the effort and the backlog, told one by one."""
     full, since = [], 0
-    for backlog in backlogs:
+    for effort, backlog in frames:
         full.append(effort == "full" or not since or (effort == "auto" and backlog < 1 and since >= FULL_EVERY))
-        since = 1 if full[-1] else since + 1
+        since = 0 if effort == "full" else 1 if full[-1] else since + 1
     return full
 
 
-@given(st.sampled_from(EFFORTS), st.lists(st.tuples(st.integers(1, 9), st.sampled_from([0, 0.9, 1, 7.5])), max_size=6))
+@given(_CHOICES)
 @settings(max_examples=100, deadline=None, derandomize=True)
-def test_frames_take_turns_and_are_lean_while_a_hop_waits(effort: str, calls: list[tuple[int, float]]) -> None:
+def test_frames_take_turns_and_are_lean_while_a_hop_waits(choices: list[tuple[int, str, float]]) -> None:
     spec = every_layer()
     network = Network(spec, random_tensors(spec, np.random.default_rng(0)))
     memory, chosen = network.new_memory(), []
-    for count, backlog in calls:
+    for count, effort, backlog in choices:
         chosen += choose(memory[spec.turn], count, backlog, effort).tolist()
         network(np.zeros((count, spec.inputs), np.float32), memory, backlog, effort)
-    assert chosen == _turns(effort, [backlog for count, backlog in calls for _ in range(count)])
+    assert chosen == _turns([(effort, backlog) for count, effort, backlog in choices for _ in range(count)])
 
 
 def _plainly(layer: LayerSpec, tensors: dict[str, np.ndarray], x: np.ndarray, full: list[bool]) -> np.ndarray:
@@ -351,12 +351,18 @@ def test_a_lean_frame_goes_on_from_the_last_full_one(layer: LayerSpec) -> None:
     tensors = {name: value for name, value in random_tensors(spec, rng).items() if "initial" not in name}
     network, features = Network(spec, tensors), random_features(spec, rng, 40)
     found = network(features, network.new_memory(), effort="auto")
-    full = _turns("auto", [0] * 40)
+    full = _turns([("auto", 0)] * 40)
     expected = _plainly(layer, tensors, found["x"], full)
     lean = ~np.array(full)
     # A number on the edge between two steps, of the state or between the products, may round either way.
     assert np.abs(found["y"] - expected).mean() < 0.5 and np.abs(found["y"] - expected)[lean].max() < 4
     assert np.abs(expected - network(features, network.new_memory())["y"])[lean].mean() > 5
+    # Chosen one by one: see `chosen_frames`.
+    forced = rng.random(40) < 0.5
+    memory = network.new_memory()
+    parts = [network(features[k : k + 1], memory, effort="lean")["y"] for k in chosen_frames(spec, memory, forced)]
+    expected = _plainly(layer, tensors, found["x"], [True, *forced[1:]])
+    assert np.abs(np.concatenate(parts) - expected).mean() < 0.5
 
 
 @pytest.mark.parametrize("backlog", [-1, -1e-9, float("nan"), float("inf"), "2", None])
