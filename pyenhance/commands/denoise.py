@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
         "--effort",
         choices=("full", "auto"),
         default="full",
-        help="of a model with lean frames: all of it on every frame, or on one in three, as live (default: %(default)s)",
+        help="of a model with lean frames: all of it on each (the default), or on one in three, as live",
     )
     denoise.add_argument(
         "--unlinked",
