@@ -6,6 +6,7 @@ import { letMessagesIn } from "./turns.js";
 
 const DROP_AT = 25; // hops waiting: pass them on untouched
 const KEEP = 2; // hops left to do properly after dropping
+const AT_A_STRETCH = 20; // hops: where one waits whenever one is done, messages must come in all the same
 const WINDOW = 200; // hops over which overload is judged
 const OVERLOADED = 0.5; // share of them that came too late: more than LEAN_AT waited, or they were dropped
 const PAUSE_HOPS = WINDOW / 4; // one pause of the machine, however long, counts as no more: a smaller model would not end it
@@ -83,36 +84,36 @@ export class Stream extends Hops {
     this.#scheduled = true;
     await letMessagesIn();
     this.#scheduled = false;
-    this.drain();
+    if (!this.drain() && !this.#scheduled) this.drainSoon();
   }
 
   // With shared memory: sleep until the processor knocks, in a way that lets messages in.
   async watch() {
     while (!this.ended) {
       const { knocks } = this.ring;
-      this.drain();
-      if (!(await this.ring.sleep(knocks, this.timer ? AWAKE_MS : ASLEEP_MS))) await letMessagesIn();
+      if (!this.drain() || !(await this.ring.sleep(knocks, this.timer ? AWAKE_MS : ASLEEP_MS))) await letMessagesIn();
       if (this.ring.get(H.QUIT) === 1) this.end();
     }
   }
 
-  // Do all that waits. An enhancer that fails ends the stream: the processor plays the untouched sound.
+  // Do what waits. Returns whether that was all. An enhancer that fails ends the stream: the processor plays the untouched sound.
   drain() {
     try {
-      this.work();
+      return this.work();
     } catch (error) {
       this.end(STATE.FAILED);
       this.report("error", { during: "live", message: messageOf(error) });
+      return true;
     }
   }
 
   work() {
     const ring = this.ring;
-    for (;;) {
-      if (this.ended) return;
+    for (let done = 0; done < AT_A_STRETCH;) {
+      if (this.ended) return true;
       this.passSilence();
       let waiting = ring.waitingHops;
-      if (waiting <= 0) return;
+      if (waiting <= 0) return true;
       if (waiting > ring.mostHops) {
         ring.add(H.OVERRUN_SAMPLES, (waiting - KEEP) * HOP);
         this.skip(waiting - KEEP);
@@ -121,7 +122,7 @@ export class Stream extends Hops {
       const bypassed = ring.get(H.STATE) === STATE.BYPASSED;
       if (bypassed && performance.now() < this.#restUntil) {
         this.skip(waiting);
-        return;
+        return true;
       }
       if (bypassed) {
         ring.set(H.STATE, STATE.RUNNING);
@@ -135,7 +136,9 @@ export class Stream extends Hops {
       const lean = waiting > LEAN_AT;
       const hops = Math.min(waiting, lean ? MOST : 2);
       this.enhance(hops, lean, waiting - hops);
+      done += hops;
     }
+    return false;
   }
 
   /** @param {number} hops @param {boolean} lean @param {number} waiting */

@@ -20,7 +20,7 @@ SECONDS = 8  # all of the sample that the fake microphone repeats
 # The transport's delay settles on a busy machine after its first long pauses: that is still warm-up. So windows go by
 # until one is without trouble.
 
-TROUBLES = ("underruns", "underrun_samples", "lean_hops", "dropped_hops", "overruns")
+TROUBLES = ("underruns", "underrun_samples", "hurried_hops", "dropped_hops", "overruns")
 
 
 def _frame_db(x: np.ndarray) -> np.ndarray:

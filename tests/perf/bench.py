@@ -94,7 +94,7 @@ def live(page: Page, seconds: float) -> tuple[dict[str, Any], dict[str, Any]]:
     tap.stop(page)
     page.click("#start")
     row = {"seconds": seconds, "hops": end["hops"] - begin["hops"]}
-    row |= {name: end[name] - begin[name] for name in ("underruns", "dropped_hops", "lean_hops")}
+    row |= {name: end[name] - begin[name] for name in ("underruns", "dropped_hops", "hurried_hops")}
     row |= {name: end[name] for name in ("us_mean", "us_p99")}
     latency = {
         "claimed": end["latency_algorithm_ms"] + end["latency_transport_ms"],

@@ -3,7 +3,8 @@
     python -m tests.perf.hop_cost default tiny my.safetensors --rounds 40        after ./build.sh site
 
 A model is one that ships or a weights file, which need not have learnt anything. All of them take turns, so that what
-else the machine does is as hard on each; the least of the rounds tells them apart.
+else the machine does is as hard on each; the least of the rounds tells them apart. Of a model with lean layers there
+are rows of full and of lean frames, too.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from playwright.sync_api import Browser, Route, sync_playwright
 from pyenhance import load_model
 from pyenhance.model import write_weights
 from pyenhance.model.image import write_image
+from pyenhance.nn import FULL_EVERY
 from tests.browser.conftest import ROOT, launch, make_server
 
 KERNELS = ("simd", "relaxed")
@@ -25,8 +27,9 @@ _ISOLATED = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
 }  # a fine clock
-_MEASURE = """async ([models, kernels, hops, rounds, paced]) => {
+_MEASURE = """async ([models, kernels, hops, rounds, paced, every]) => {
   const { Instance } = await import("/engine/instance.js");
+  const { Lean } = await import("/engine/lean.js");
   const bytes = async (path) => new Uint8Array(await (await fetch(path)).arrayBuffer());
   const rows = [];
   for (const kernel of kernels) {
@@ -36,9 +39,16 @@ _MEASURE = """async ([models, kernels, hops, rounds, paced]) => {
       const instance = await Instance.open(library, image, weights);
       instance.block("input").set(Float32Array.from({ length: 480 }, (_, n) => 0.1 * Math.sin(0.03 * n + n * n)));
       const { header, exports } = instance;
-      const whole = () => instance.run(1, false);
-      const network = () => exports.estimate(header.network, header.memory, 1, 0, 0);
-      rows.push({ model, kernel, steps: { network, whole }, us: { network: [], whole: [], paced: [] } });
+      const lean = header.lean && new Lean(instance.memory, header.lean);
+      for (const effort of lean ? ["auto", "full", "lean"] : ["auto"]) {
+        const whole = () => {
+          lean?.ask(effort);
+          exports.process(header.stream, 1);
+        };
+        const number = lean ? header.lean.efforts[effort] : 0;
+        const network = () => exports.estimate(header.network, header.memory, 1, 0, number);
+        rows.push({ model, kernel, effort, steps: { network, whole }, us: { network: [], whole: [], paced: [] } });
+      }
     }
   }
   const took = (step, count) => {
@@ -52,12 +62,16 @@ _MEASURE = """async ([models, kernels, hops, rounds, paced]) => {
         const one = took(step, hops);
         if (round >= 0) us[name].push(one);
       }
-  for (let hop = 0; hop < paced; hop++)
+  for (let hop = 0; hop < paced; hop += every)
     for (const { steps, us } of rows) {
-      await new Promise((done) => setTimeout(done, 10));
-      us.paced.push(took(steps.whole, 1));
+      let sum = 0;
+      for (let k = 0; k < every; k++) {
+        await new Promise((done) => setTimeout(done, 10));
+        sum += took(steps.whole, 1);
+      }
+      us.paced.push(sum / every);
     }
-  return rows.map(({ model, kernel, us }) => ({ model, kernel, us }));
+  return rows.map(({ model, kernel, effort, us }) => ({ model, kernel, effort, us }));
 }"""
 
 
@@ -83,18 +97,22 @@ def measure(
     hops, rounds : int
         Hops in a row, and how often.
     paced : int
-        Single hops, each 10 ms after what was computed before it.
+        Single hops, each 10 ms after what was computed before it; means of `nn.FULL_EVERY` of them, as frames may take
+        turns.
 
     Returns
     -------
     list of dict
-        model; kernel; multiply_adds; us: of "network", "whole" and "paced" the sorted times.
+        model; kernel; effort, as of `nn.choose`; multiply_adds a frame; us: of "network", "whole" and "paced" the
+        sorted times.
     """
     files: dict[str, bytes] = {}
     multiply_adds = {}
     for at, name in enumerate(models):
         model = load_model(name, "numpy")
-        multiply_adds[name] = model.network.spec.multiply_adds
+        spec = model.network.spec
+        by_turns = (spec.multiply_adds + (FULL_EVERY - 1) * spec.lean_multiply_adds) / FULL_EVERY
+        multiply_adds[name] = {"auto": by_turns, "full": spec.multiply_adds, "lean": spec.lean_multiply_adds}
         weights = write_weights(model.signal, model.network.spec, model.tensors, {})
         files |= {f"{at}/weights": weights, f"{at}/image": write_image(load_model(weights, "numpy"))}
 
@@ -105,20 +123,23 @@ def measure(
     page.route("**/cost.html", lambda route: route.fulfill(body=_PAGE, content_type="text/html", headers=_ISOLATED))
     page.route("**/cost/**", serve)
     page.goto(f"{address}cost.html")
-    rows = page.evaluate(_MEASURE, [list(models), list(kernels), hops, rounds, paced])
+    rows = page.evaluate(_MEASURE, [list(models), list(kernels), hops, rounds, paced, FULL_EVERY])
     page.close()
     for row in rows:
-        row["multiply_adds"] = multiply_adds[row["model"]]
+        row["multiply_adds"] = multiply_adds[row["model"]][row["effort"]]
         row["us"] = {name: sorted(times) for name, times in row["us"].items()}
     return rows
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """As Markdown: least and median of each."""
-    lines = ["| model | million multiply-adds | kernel | network, µs | whole, µs | paced, µs |", "| --- " * 6 + "|"]
+    titles = ("model", "frames", "million multiply-adds", "kernel", "network, µs", "whole, µs", "paced, µs")
+    lines = [f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|"]
+    frames = {"auto": "as live", "full": "full", "lean": "lean"}
     for row in rows:
         cells = [f"{us[0]:.0f} / {us[len(us) // 2]:.0f}" if us else "-" for us in row["us"].values()]
-        lines.append(f"| {row['model']} | {row['multiply_adds'] / 1e6:.2f} | {row['kernel']} | {' | '.join(cells)} |")
+        about = (row["model"], frames[row["effort"]], f"{row['multiply_adds'] / 1e6:.2f}", row["kernel"])
+        lines.append(f"| {' | '.join((*about, *cells))} |")
     return "\n".join(lines)
 
 

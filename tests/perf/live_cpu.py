@@ -24,6 +24,7 @@ from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from pyenhance.bench import untrained
 from pyenhance.model import write_weights
+from pyenhance.nn import FULL_EVERY
 from tests.browser.conftest import READY_MS, ROOT, launch, make_server
 from tests.npm import unpack
 from tests.perf.peers import PEERS
@@ -252,10 +253,16 @@ def starts(playwright: Playwright, microphone: Path, address: str, rounds: int =
     return [{"system": system, "start_ms": sorted(found)[rounds // 2]} for system, found in times.items()]
 
 
-# Of one hop at a time: as often as it can, and every 10 ms, the thread asleep between; medians, us.
-_PACED = """async ([variants, hops]) => {
+# Of one hop at a time: as often as it can, and every 10 ms, the thread asleep between; us: medians of the means of so
+# many, as frames may take turns.
+_PACED = """async ([variants, hops, every]) => {
   const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
-  const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];
+  const median = (values) => {
+    const means = [];
+    for (let at = 0; at + every <= values.length; at += every)
+      means.push(values.slice(at, at + every).reduce((sum, value) => sum + value) / every);
+    return means.sort((a, b) => a - b)[means.length >> 1];
+  };
   const time = (run) => { const begin = performance.now(); run(); return 1000 * (performance.now() - begin); };
   const rows = [];
   for (const [name, run] of await globalThis.variants(variants)) {
@@ -308,7 +315,7 @@ def paced(playwright: Playwright, microphone: Path, address: str, models: tuple[
     """Rows name, us_hot, us_paced of a hop: through Python, past it, and by an instance of its own, and its stages."""
     browser, page, _ = _open(playwright, microphone, address)
     page.evaluate(f"() => {{ {_VARIANTS} }}")
-    rows = page.evaluate(_PACED, [list(models), PACED_HOPS])
+    rows = page.evaluate(_PACED, [list(models), PACED_HOPS, FULL_EVERY])
     browser.close()
     return rows
 
@@ -330,7 +337,7 @@ def paced_peers(playwright: Playwright, microphone: Path, folder: Path) -> list[
               return [[name, () => process(frame.slice())]];
             }}; }}"""
         )
-        rows += page.evaluate(_PACED, [[name], PACED_HOPS])
+        rows += page.evaluate(_PACED, [[name], PACED_HOPS, FULL_EVERY])
         browser.close()
         server.shutdown()
     return rows

@@ -212,7 +212,7 @@ const facts = {
   lost: ring.get(H.OVERRUN_SAMPLES) + HOP * ring.get(H.DROPPED_HOPS),
   late: ring.get(H.UNDERRUN_SAMPLES),
   underruns: ring.get(H.UNDERRUNS),
-  lean_hops: ring.get(H.LEAN_HOPS),
+  hurried_hops: ring.get(H.HURRIED_HOPS),
   hops: done,
   hops_missing: Math.floor(now / HOP) - done, // what has just been heard may wait, no more
   delay_ms: { end: ring.get(H.DELAY) / 48, most: Math.max(...delays) / 48 },

@@ -202,6 +202,19 @@ for (const [bands, latency] of [
   assert.deepEqual([ring.get(H.STATE), reports], [STATE.BYPASSED, ["overload"]]);
 }
 
+// While one hop is enhanced the next one comes, for ever: what is said to the stream is heard all the same.
+{
+  const ring = Ring.create({ shared: true, latency: 1440 });
+  const hear = () => ring.hear(new Float32Array(HOP).fill(0.5), HOP);
+  const engine = { ...halving(34, 1440), run: (hops) => (hear(), 0 * hops) };
+  const stream = new Stream(engine, { buffer: ring.buffer }, () => {});
+  hear();
+  ring.knock();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.ok(ring.get(H.HOPS) > 20);
+  stream.end();
+}
+
 // An engine that fails ends its stream, once, and says why.
 const failing = {
   ...halving(34, 1440),
