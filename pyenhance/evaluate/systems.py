@@ -24,8 +24,9 @@ _WEBRTC_RATE, _WEBRTC_STRONGEST = 16_000, 4
 def system(name: str) -> System:
     """A system by name: "noisy", "oracle", one of `PEERS`, or a model's name or weights file.
 
-    A model enhances clips as live sound, of which it knows nothing before the first hop, unless it takes whole
-    recordings alone; with `RECORDING` before its name, as recordings, whose beginning is heard first.
+    A model enhances clips as live sound, of which it knows nothing before the first hop, by turns if it has lean frames,
+    unless it takes whole recordings alone; with `RECORDING` before its name, as recordings, whose beginning is heard
+    first, and of which all frames are full.
 
     Raises
     ------
@@ -44,7 +45,7 @@ def system(name: str) -> System:
     model = load_model(name.removeprefix(RECORDING))
     if name.startswith(RECORDING) or model.whole_recordings:
         return lambda noisy, clean: enhance(noisy, SAMPLE_RATE, model=model)
-    return lambda noisy, clean: enhance_aligned(Enhancer(model), noisy)
+    return lambda noisy, clean: enhance_aligned(Enhancer(model, effort="auto"), noisy)
 
 
 def _oracle(noisy: np.ndarray, clean: np.ndarray) -> np.ndarray:

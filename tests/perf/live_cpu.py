@@ -22,8 +22,9 @@ from typing import Any
 import soundfile
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
+from pyenhance.backend.check import meaningless_weights
 from pyenhance.bench import untrained
-from pyenhance.model import write_weights
+from pyenhance.model import load_model, write_weights
 from pyenhance.nn import FULL_EVERY
 from tests.browser.conftest import READY_MS, ROOT, launch, make_server
 from tests.npm import unpack
@@ -45,7 +46,7 @@ _OURS = """const { createDenoiser } = await import("/engine/pyenhance.js");
   await Promise.all([node.engine.ready, new Promise((done) => node.addEventListener("ready", done))]);"""
 # Ten times as many weights as are worth it today: what the engine would have to carry.
 _LARGE = """%s
-  const file = await fetch("/large.safetensors");
+  const file = await fetch("/%s.safetensors");
   const { model } = await node.engine.setModel(new Uint8Array(await file.arrayBuffer()));
   while (node.stats().model !== model) await new Promise((done) => setTimeout(done, 100));"""
 _THEIRS = """const { %(node)s, %(load)s } = await import("/peer/dist/index.js");
@@ -70,7 +71,8 @@ SYSTEMS: dict[str, tuple[str, bool]] = {
     "an AudioWorklet that copies": (_COPY, True),
     "pyenhance tiny": (_OURS % ("tiny", "audio"), True),
     "pyenhance default": (_OURS % ("default", "audio"), True),
-    "pyenhance large, untrained": (_LARGE % (_OURS % ("default", "audio")), True),
+    "pyenhance large, untrained": (_LARGE % (_OURS % ("default", "audio"), "large"), True),
+    "pyenhance large, untrained, by turns": (_LARGE % (_OURS % ("default", "audio"), "turns"), True),
     "pyenhance default, no shared memory": (_OURS % ("default", "audio"), False),
     "pyenhance tiny, in a worker": (_OURS % ("tiny", "worker"), True),
     "pyenhance default, in a worker": (_OURS % ("default", "worker"), True),
@@ -167,8 +169,11 @@ def served(folder: Path) -> Iterator[dict[bool, str]]:
     shutil.copytree(ROOT / "dist" / "site", root)
     shutil.copytree(unpack(*_SUPPRESSOR, folder) / "package", root / "peer")
     (root / "live.html").write_text(_PAGE)
-    large = untrained("large", "numpy")
-    (root / "large.safetensors").write_bytes(write_weights(large.signal, large.network.spec, large.tensors, {}))
+    large, default = untrained("large", "numpy"), load_model("default", "numpy")
+    # Ranks as wide for its units as those of `default`, whose layers have half as many.
+    ranks = {layer.name: 2 * layer.lean for layer in default.network.spec.layers}
+    for name, spec in (("large", large.network.spec), ("turns", large.network.spec.with_lean(ranks))):
+        (root / f"{name}.safetensors").write_bytes(write_weights(large.signal, spec, meaningless_weights(spec), {}))
     servers = {isolation: make_server(root, 0, isolation=isolation, quiet=True) for isolation in (True, False)}
     for server in servers.values():
         threading.Thread(target=server.serve_forever, daemon=True).start()
