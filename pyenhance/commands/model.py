@@ -51,6 +51,14 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         help="of a clip, from which on it is a negative flip: of PESQ-WB, or of one of "
         + ", ".join(f"{name} ({value:g})" for name, value in MARGINS.items()),
     )
+    gate.add_argument(
+        "--mean-fall",
+        nargs="+",
+        type=_margin,
+        default=[],
+        metavar="[MEASURE=]FALL",
+        help="that the mean of a measure may fall by: for a NEW that is to cost less, and says so (none may)",
+    )
     gate.add_argument("--nfr", type=float, default=Limits.nfr, help="largest negative flip rate (0.05 is 5 %%)")
     gate.add_argument(
         "--dnsmos", type=Path, metavar="FILE", help="the DNS challenge's sig_bak_ovr.onnx: OVRL counts too"
@@ -133,7 +141,8 @@ def _gate(arguments: argparse.Namespace) -> int:
     from ..evaluate.report import as_json
     from .terminal import Progress
 
-    limits = Limits(margins=MARGINS | dict(arguments.margin), nfr=arguments.nfr)
+    mean_fall = dict(arguments.mean_fall)
+    limits = Limits(margins=MARGINS | dict(arguments.margin), nfr=arguments.nfr, mean_fall=mean_fall)
     for path in arguments.output:  # what cannot be written is told before an hour of scoring
         check_target(path)
     if arguments.record and arguments.record.exists():

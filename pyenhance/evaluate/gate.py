@@ -47,6 +47,8 @@ class Limits:
         Largest negative flip rate of any measure, in [0, 1].
     clip_fall, group_fall : float
         Most that PESQ-WB may fall by on a clip, and on the mean of a group of at least `MIN_CLIPS` clips.
+    mean_fall : mapping of str to float
+        Most that a measure's mean may fall by; none may that is not named. For a model that is to cost less.
 
     Raises
     ------
@@ -58,11 +60,15 @@ class Limits:
     nfr: float = NFR
     clip_fall: float = 0.3
     group_fall: float = 0.02
+    mean_fall: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if set(self.margins) != set(MARGINS):
             raise ValueError(f"margins are for {sorted(self.margins)}; accepted: {sorted(MARGINS)}")
+        if unknown := set(self.mean_fall) - set(MARGINS):
+            raise ValueError(f"mean_fall is for {sorted(unknown)}; accepted: {sorted(MARGINS)}")
         named = {f"margin of {name}": value for name, value in self.margins.items()}
+        named |= {f"mean_fall of {name}": value for name, value in self.mean_fall.items()}
         for name, value in (named | {"clip_fall": self.clip_fall, "group_fall": self.group_fall}).items():
             if not (value >= 0 and math.isfinite(value)):
                 raise ValueError(f"{name} is {value}; accepted: a number >= 0")
@@ -189,10 +195,13 @@ def _reasons(
     reasons = []
     for measure, facts in measures.items():
         # Of the deciding measure even chance must not account for a fall; the others must not surely have fallen.
-        worst = facts["low"] if measure == DECIDING else facts["high"]
-        if worst < 0:
+        worst, allowed = facts["low"] if measure == DECIDING else facts["high"], limits.mean_fall.get(measure, 0)
+        if worst < -allowed:
             span = f"{facts['low']:+.3f} to {facts['high']:+.3f}"
-            reasons.append(f"the mean of {NAMES[measure]} changes by {facts['gain']:+.3f}, which may be {span}")
+            accepted = f"; accepted: a fall of {allowed:g}" if allowed else ""
+            reasons.append(
+                f"the mean of {NAMES[measure]} changes by {facts['gain']:+.3f}, which may be {span}{accepted}"
+            )
         if facts["nfr"] > limits.nfr:
             count = f"{facts['negative_flips']} of {facts['clips']} clips, {facts['nfr']:.1%},"
             reasons.append(
@@ -222,7 +231,9 @@ def _words(facts: Mapping[str, Any], old: str, new: str) -> str:
         span = f"{own['low']:+.2f} to {own['high']:+.2f}"
         parts.append(f"{NAMES[measure]} {own['gain']:+.2f} ({span}), worse on {own['nfr']:.1%} of the clips")
     clips = facts["measures"][DECIDING]["clips"]
-    return f"{new} may replace {old}: over {clips} clips {'; '.join(parts)}."
+    allowed = [f"{NAMES[measure]} {fall:g}" for measure, fall in facts["limits"]["mean_fall"].items()]
+    condition = f", whose means were allowed to fall ({', '.join(allowed)})" if allowed else ""
+    return f"{new} may replace {old}{condition}: over {clips} clips {'; '.join(parts)}."
 
 
 def as_text(result: Mapping[str, Any]) -> str:

@@ -81,12 +81,14 @@ def _measures(result: Mapping[str, Any]) -> str:
 
 
 def _rules(limits: Mapping[str, Any]) -> str:
+    falls = ", ".join(f"{NAMES[measure]} {fall:g}" for measure, fall in limits["mean_fall"].items())
+    allowed = f" Means may fall by so much: {falls}." if falls else ""
     return (
         f"<p>PESQ is the mean over {PESQ_STARTS} starts within a frame. A negative flip is a clip that falls by more "
         f"than the margin. It passes when no measure has more than "
         f"{limits['nfr']:.1%} of them, the interval of the mean of {NAMES[DECIDING]} is nowhere below 0 and that of "
         f"no other measure is wholly, no clip falls by more than {limits['clip_fall']:g} of {NAMES[DECIDING]}, and no "
-        f"group of {MIN_CLIPS} clips or more by more than {limits['group_fall']:g}.</p>"
+        f"group of {MIN_CLIPS} clips or more by more than {limits['group_fall']:g}.{allowed}</p>"
     )
 
 
