@@ -24,9 +24,9 @@ _WEBRTC_RATE, _WEBRTC_STRONGEST = 16_000, 4
 def system(name: str) -> System:
     """A system by name: "noisy", "oracle", one of `PEERS`, or a model's name or weights file.
 
-    A model enhances clips as live sound, of which it knows nothing before the first hop, by turns if it has lean frames,
-    unless it takes whole recordings alone; with `RECORDING` before its name, as recordings, whose beginning is heard
-    first, and of which all frames are full.
+    A model enhances clips as live sound, of which it knows nothing before the first hop, by turns if it has lean
+    frames, unless it takes whole recordings alone; with `RECORDING` before its name, as recordings, whose beginning is
+    heard first, and of which all frames are full.
 
     Raises
     ------
