@@ -190,6 +190,34 @@ page.takeOver("processor", headers.at(-1).values);
 assert.equal(page.get(H.HEARD_LATENCY), 960);
 assert.equal(page.get(H.BLOCK), QUANTUM);
 
+// Of a model that takes turns, only full frames are too slow for the audio thread: too slow it is.
+for (const [fullMs, refused] of [
+  [2, false],
+  [4, true],
+]) {
+  const turning = new Bench(960);
+  const { now } = Date;
+  let clock = 0;
+  let hops = 0;
+  Date.now = () => clock;
+  turning.processor.here = {
+    engine: { destroy() {} },
+    passSilence() {},
+    showFacts() {},
+    enhance(count, lean, waiting) {
+      assert.deepEqual([count, lean, waiting], [1, false, 0]);
+      const isFull = hops++ % 3 === 0;
+      clock += isFull ? fullMs : 1;
+      halve(turning.ring, 960);
+      return isFull ? 0 : 1;
+    },
+  };
+  turning.play(2300); // 200 full ones are among them
+  Date.now = now;
+  const said = turning.processor.told.filter(({ type }) => type === "refused").map(({ message }) => message);
+  assert.deepEqual(said, refused ? ["200 of 200 hops took too long"] : []);
+}
+
 // A message that nobody knows is told, and the sound goes on.
 bench.processor.told.length = 0;
 bench.processor.port.onmessage({ data: { type: "dance" } });
