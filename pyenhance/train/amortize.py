@@ -1,418 +1,282 @@
-"""Train a lean and a full stack, and the arbitrator that chooses one for each frame; or tell what they are worth.
+"""Give a model lean frames, which go on from the last full one by products of low rank; or tell what they are worth.
 
-    python -m pyenhance.train.amortize --start tiny --shards SHARDS --out RUN.pt -o lean.safetensors
-    python -m pyenhance.train.amortize --report lean.safetensors --shards VALID --pairs MIXES
+    python -m pyenhance.train.amortize default --shards TRAIN -o lean.safetensors
+    python -m pyenhance.train.amortize --report lean.safetensors --pairs MIXES --every 5
 
-After "Amortized neural networks for low-latency speech recognition" (Macoskey et al., Interspeech 2021). The two stacks
-share all layers and their state (`model.with_lean_part`): a frame's step of the units that lean frames hold is weighted
-by the arbitrator's probability, whose logit is multiplied by a temperature that rises until the choice is a choice. The
-loss is the task's, a charge for the mean cost, and one for lean frames while no sound waits. What waits is simulated:
-devices of 0.3 to 4 times the speed that the full stack needs, with stalls, run by the arbitrator as it is so far. A
-quarter of the sequences of a batch is all full and a quarter all lean, so that either stack can do without the other.
+A layer's sums are W v, v what it sees, of a GRU its state, too. A full frame s computes them; a lean frame t behind it
+says W v_s + L R (v_t - v_s): all units take their step, and full frames do what they did. L R is the product of a rank
+that does least harm: E |G (W - L R) d|^2 is least, for differences d that occur between frames so far apart, and G G'
+the mean outer product of the gradients of gains and strengths in the sums. With C = E d d' that is the singular value
+decomposition of G W sqrt(C). Ranks go to the layers where they do most. Nothing is trained.
+
+After "Amortized neural networks for low-latency speech recognition" (Macoskey et al., Interspeech 2021), which has a
+full and a lean network and an arbitrator that chooses; here turns choose, and what waits (`nn.choose`).
 """
 
 import argparse
-import math
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from itertools import repeat
+from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from ..align import padded, trimmed
-from ..dsp import HOP, SAMPLE_RATE
-from ..enhancer import Enhancer
-from ..measure import gain_loss
-from ..model import Model, load_model, with_lean_part
-from ..nn import ARBITRATOR
-from . import export, fit
-from .dataset import ShardStream, all_sequences
-from .network import Network, backlog_shares, load_int8
+from ..measure import GAMMA, SMALL
+from ..model import Model, load_model, write_weights
+from ..model.diff import write_whole
+from ..nn import FULL_EVERY, KINDS, LEAN_IN, LEAN_OUT, LayerSpec, quantize_weight
+from .dataset import all_sequences, read_signal
+from .network import Network, load_int8
 
-SPEEDS = (0.3, 4.0)
-"""Of simulated devices: the slowest and the fastest, in units of what the full stack needs."""
+_RIDGE = 0.05  # of the gradients' own variances, added to them: what was seen of them is not all there is
+_LARGEST = 5.0  # of a number between R and L, in standard deviations: 127 steps of int8
+_RANKS = 4  # at once: compiled rows come in fours
+_STRENGTH = 0.3  # what a strength counts against a gain
+_BATCH = 48  # sequences at once
+_KEPT_METADATA = ("training_commit", "training_data")
 
-MACHINES = (0.4, 0.7, 1.0, 2.0)
-"""Speeds of the devices of the report."""
-
-_STALLS, _STALL_HOPS = 0.002, (5, 40)  # how many of the hops, and for how long
-_WAITING_FIRST = 30  # hops, at most, with which half of the training sequences begin
-_TEMPERATURES = (1.0, 40.0)
-_WATCH = "watch"  # the arbitrator's own GRU
-_MS_PER_HOP = 1000 * HOP / SAMPLE_RATE
+LEAN_KINDS = tuple(name for name, kind in KINDS.items() if kind.lean)
+"""Layers that may have lean frames."""
 
 
-@dataclass(frozen=True)
-class AmortizePlan:
-    """What is wanted.
+class Factors(NamedTuple):
+    """The product of low rank of one layer.
 
     Attributes
     ----------
-    lean : float
-        Share of each GRU's units that lean frames update.
-    cost : float
-        Weight of the mean cost of a frame, in units of a full one, as far as it is above the budget.
-    budget : float
-    backlog : float
-        Weight of the share of frames that are lean while less than a hop waits.
+    into : Tensor, shape (rank, seen)
+        R, whose results are within +-1, but for what is rarer than so many standard deviations.
+    out : Tensor, shape (sums, rank)
+        L.
     """
 
-    lean: float = 0.125
-    cost: float = 0.3
-    budget: float = 0.7
-    backlog: float = 0.05
+    into: Tensor
+    out: Tensor
 
 
-class Devices:
-    """Simulated devices, each with a stream of hops to enhance, one after the other.
-
-    Parameters
-    ----------
-    speed : Tensor, shape (B,)
-        In units of what the full stack needs.
-    stalls : Tensor, shape (T, B), optional
-        For how many hops each stands still after each of T hops; see `drawn_stalls`.
-    waiting : Tensor, shape (B,), optional
-        Hops' worth of work that each begins with.
+class Moments(NamedTuple):
+    """Of a layer: how what it sees changes, and how much its sums matter.
 
     Attributes
     ----------
-    wait : Tensor, shape (B,)
-        How long the next hop will have waited when its turn comes, in hops: as many wait behind it.
+    change : Tensor, shape (seen, seen)
+        C, the sum over frames 1, 2, ... `nn.FULL_EVERY` - 1 apart.
+    sums : Tensor, shape (sums, sums)
+        G G'.
     """
 
-    def __init__(self, speed: Tensor, stalls: Tensor | None = None, waiting: Tensor | None = None) -> None:
-        self._speed = speed
-        self._stalls: Iterator[Tensor | float] = repeat(0.0) if stalls is None else iter(stalls)
-        self.wait = torch.zeros_like(speed) if waiting is None else waiting
-
-    def run(self, cost: Tensor | float) -> None:
-        """Enhance it, at costs of shape (B,), in units of a full frame's; the next hop comes."""
-        self.wait = (self.wait + cost / self._speed + next(self._stalls) - 1).clamp_min(0)
+    change: Tensor
+    sums: Tensor
 
 
-def drawn_stalls(steps: int, count: int, device: torch.device, generator: torch.Generator | None = None) -> Tensor:
-    """Hops for which devices stand still after each hop, hardly ever any; shape (steps, count)."""
-    chance, length = torch.rand(2, steps, count, device=device, generator=generator)
-    shortest, longest = _STALL_HOPS
-    return (chance < _STALLS) * (shortest + (longest - shortest) * length)
-
-
-def drawn_devices(steps: int, count: int, device: torch.device, generator: torch.Generator | None = None) -> Devices:
-    """Devices of any of `SPEEDS`, half of which begin with some work, for so many hops."""
-    fast, waiting, idle = torch.rand(3, count, device=device, generator=generator)
-    low, high = map(math.log, SPEEDS)
-    stalls = drawn_stalls(steps, count, device, generator)
-    return Devices(torch.exp(low + (high - low) * fast), stalls, _WAITING_FIRST * waiting * (idle < 0.5))
-
-
-def lean_cost(spec: Any) -> float:
-    """Multiply-adds of a lean frame, in units of a full one's."""
-    return spec.lean_multiply_adds / spec.multiply_adds
-
-
-class AmortizeTrainer(fit.Trainer):
-    """Trains both stacks and the arbitrator together.
-
-    Parameters
-    ----------
-    network : Network
-        With lean parts, as `with_lean_part` makes them.
-    stream : ShardStream
-    plan : AmortizePlan
-    options : TrainOptions
-    """
-
-    def __init__(self, network: Network, stream: ShardStream, plan: AmortizePlan, options: fit.TrainOptions) -> None:
-        super().__init__(network, stream, options)
-        self.plan = plan
-        self._temperature = torch.tensor(_TEMPERATURES[0], device=self.device)
-
-    def schedule(self) -> None:
-        """As of `Trainer`, and the temperature."""
-        super().schedule()
-        first, last = _TEMPERATURES
-        self._temperature.fill_(first * (last / first) ** min(self.progress, 1.0))
-
-    def _shape(self) -> dict[str, str]:
-        return super()._shape() | {name: str(value) for name, value in asdict(self.plan).items()}
-
-    def _run(self, target: dict[str, Tensor]) -> dict[str, Tensor]:
-        features = target["features"]
-        count, steps = features.shape[:2]
-        generator = None  # a GPU's own, from which graphs draw anew each time
-        if self.device.type == "cpu":
-            generator = torch.Generator().manual_seed((self.options.seed << 32) + self.step)
-        waiting = simulated_backlog(self.network, features, drawn_devices(steps, count, self.device, generator))
-        free = max(count // 2, 1)  # these the arbitrator chooses for; then all full, and all lean
-        lean_from = free + (count - free + 1) // 2
-
-        def choose(logit: Tensor) -> Tensor:
-            share = torch.sigmoid(self._temperature * logit[:, :free])
-            self._share, self._alone = share, (waiting[:free].T < 1).float()
-            forced = share.new_zeros(len(logit), count - free)
-            forced[:, : lean_from - free] = 1
-            return torch.cat((share, forced), 1)
-
-        return self.network.run(features, waiting, choose)
-
-    def _charges(self) -> dict[str, Tensor]:
-        lean = lean_cost(self.network.spec)
-        cost = lean + (1 - lean) * self._share.mean()
-        charges = {"cost": self.plan.cost * torch.relu(cost - self.plan.budget)}
-        return charges | {"backlog": self.plan.backlog * ((1 - self._share) * self._alone).mean()}
-
-    def _facts(self) -> dict[str, Tensor]:
-        decided = (self._share - 0.5).abs() > 0.499
-        return {"full": self._share.detach().mean(), "decided": decided.float().mean()}
-
-
-@torch.no_grad()
-def simulated_backlog(network: Network, features: Tensor, devices: Devices) -> Tensor:
-    """Hops that wait behind each, where the arbitrator as it is chooses for devices.
-
-    Parameters
-    ----------
-    network : Network
-    features : Tensor, shape (B, T, inputs)
-    devices : Devices
-        B of them.
+def joint(network: Network, layer: LayerSpec) -> Tensor:
+    """A convolution's matrix, or both of a GRU as one.
 
     Returns
     -------
-    Tensor, shape (B, T), whole numbers
+    Tensor, shape (units, frames * inputs), or of a GRU (4 units, inputs + units)
+        Of a GRU rows of the gates r and z, of what n sees of the input, and of what it sees of the state.
     """
-    watch, head = network.get_submodule(_WATCH), network.get_submodule(ARBITRATOR)
-    seen = network.run(features, until=_WATCH)[watch.spec.sources[0]]
-    width, units = seen.shape[-1], watch.spec.units
-    of_backlog, of_hidden = watch.weight_ih[:, width:].T.contiguous(), watch.weight_hh.T.contiguous()
-    projected = F.linear(seen.float(), watch.weight_ih[:, :width], watch.bias_ih)
-    lean = lean_cost(network.spec)
-    h = watch.begun(network.quantise).expand(len(features), -1)
-    waiting = []
-    for own in projected:
-        waiting.append(torch.floor(devices.wait).to(h.dtype))
-        shares = backlog_shares(waiting[-1])
-        gates, hidden = torch.addmm(own, shares, of_backlog), torch.addmm(watch.bias_hh, h, of_hidden)
-        rz = torch.sigmoid(gates[:, : 2 * units] + hidden[:, : 2 * units])
-        n = torch.tanh(gates[:, 2 * units :] + rz[:, :units] * hidden[:, 2 * units :])
-        h = torch.lerp(n, h, rz[:, units:])
-        logit = F.linear(torch.cat((h, shares), 1), head.weight, head.bias)[:, 0]
-        devices.run(torch.where(logit > 0, 1.0, lean))
-    return torch.stack(waiting, 1)
+    own, units = network.get_submodule(layer.name), layer.units
+    if layer.kind == "conv":
+        return own.matrix("weight", network.quantise).detach()
+    of_input, of_state = (own.matrix(name, network.quantise).detach() for name in ("weight_ih", "weight_hh"))
+    inputs = of_input.shape[1]
+    matrix = of_input.new_zeros(4 * units, inputs + units)
+    matrix[: 3 * units, :inputs] = of_input
+    matrix[: 2 * units, inputs:], matrix[3 * units :, inputs:] = of_state[: 2 * units], of_state[2 * units :]
+    return matrix
 
 
-def starting_network(model: Model, plan: AmortizePlan, seed: int) -> Network:
-    """A model's weights with lean parts, and an arbitrator that has learnt nothing."""
-    given = load_int8(model)
-    torch.manual_seed(seed)
-    return fit.widened(given, with_lean_part(given.spec, plan.lean))
+def _full_multiply_adds(layer: LayerSpec, inputs: int) -> int:
+    return sum(rows * columns for rows, columns in KINDS[layer.kind].matrices(layer, inputs).values())
 
 
-# What they are worth
-
-
-class Policy(NamedTuple):
-    """Who chooses. `choose`: (hop number, voice activity of the hop before) -> full; None: the arbitrator does."""
-
-    name: str
-    model: Model
-    choose: Callable[[int, float], bool] | None
-
-
-def policies(models: Sequence[Model], full_share: float) -> list[Policy]:
-    """Those of the table; the first model's stacks are those that others choose from.
+def moments(network: Network, features: Tensor, kinds: Collection[str] = LEAN_KINDS) -> dict[str, Moments]:
+    """Of each layer that is to have lean frames, by its name.
 
     Parameters
     ----------
-    models : sequence of Model
-        With lean parts.
-    full_share : float
-        Of the frames of the random choice.
+    network : Network
+        All frames of which are full.
+    features : Tensor, shape (B, T, inputs), T >= `nn.FULL_EVERY`
+    kinds : collection of str
+        Of `LEAN_KINDS`, those that are to have them.
     """
-    first = models[0]
-    draws = np.random.default_rng(0).random(1 << 16) < full_share
-    fixed = [
-        Policy("full alone", first, lambda k, voice: True),
-        Policy("lean alone", first, lambda k, voice: False),
-        Policy("random", first, lambda k, voice: bool(draws[k % len(draws)])),
-        Policy("voice activity", first, lambda k, voice: voice > 0.5),
-    ]
-    return fixed + [Policy(f"arbitrator of {model.name}", model, None) for model in models]
-
-
-class Walk(NamedTuple):
-    """A policy's way through a sequence: the share of full frames, waits in hops, shape (T,), and gains (T, bands)."""
-
-    full_share: float
-    waits: np.ndarray
-    gain: np.ndarray
-
-
-def walk(policy: Policy, features: np.ndarray, devices: Devices) -> Walk:
-    """Frame by frame, as a live stream is enhanced on one device.
-
-    Parameters
-    ----------
-    policy : Policy
-    features : ndarray, shape (T, num_features), float32
-    devices : Devices
-        One.
-    """
-    model, memory = policy.model, policy.model.network.new_memory()
-    lean, voice, full = lean_cost(model.network.spec), 0.0, 0
-    waits = np.zeros(len(features))
-    gains = np.zeros((len(features), model.signal.num_bands), np.float32)
-    names = ("gain", "vad", ARBITRATOR)
-    for k in range(len(features)):
-        waits[k] = float(devices.wait)
-        effort = "auto" if policy.choose is None else "full" if policy.choose(k, voice) else "lean"
-        found = model.runner.layers(features[k : k + 1], memory, names, float(np.floor(waits[k])), effort)
-        gains[k], voice = found["gain"], float(found["vad"][0, 0])
-        chosen = bool(found[ARBITRATOR][0, 0] > 0.5)
-        full += chosen
-        devices.run(1 if chosen else lean)
-    return Walk(full / len(features), waits, gains)
-
-
-def worth(policy: Policy, sequences: Sequence[dict[str, np.ndarray]]) -> dict[str, Any]:
-    """Share of full frames, multiply-adds and gain loss where nothing waits; and how long hops wait on each machine.
-
-    Parameters
-    ----------
-    policy : Policy
-    sequences : sequence of dict
-        Whole sequences, as `ShardStream.sequences` returns them.
-    """
-    spec = policy.model.network.spec
-    free = [walk(policy, row["features"], Devices(torch.tensor([math.inf]))) for row in sequences]
-    losses = [
-        gain_loss(way.gain, row["gain"], np.broadcast_to(row["band_mask"] > 0, way.gain.shape))
-        for way, row in zip(free, sequences, strict=True)
-    ]
-    share = float(np.mean([way.full_share for way in free]))
-    facts: dict[str, Any] = {"full": share, "gain_loss": float(np.mean(losses))}
-    facts["multiply_adds"] = spec.lean_multiply_adds + share * (spec.multiply_adds - spec.lean_multiply_adds)
-    for speed in MACHINES:
-        ways = []
-        for k, row in enumerate(sequences):
-            stalls = drawn_stalls(len(row["features"]), 1, torch.device("cpu"), torch.Generator().manual_seed(k))
-            ways.append(walk(policy, row["features"], Devices(torch.tensor([speed]), stalls)))
-        waits = _MS_PER_HOP * np.concatenate([way.waits for way in ways])
-        full = float(np.mean([way.full_share for way in ways]))
-        facts[f"machine {speed:g}"] = (float(waits.mean()), float(np.percentile(waits, 99)), full)
-    return facts
-
-
-def enhanced(policy: Policy, noisy: np.ndarray) -> np.ndarray:
-    """A clip as a policy's choices have it where nothing waits, shape (n,), aligned."""
-    enhancer = Enhancer(policy.model)
-    latency = enhancer.latency_samples
-    out = []
-    for k, hop in enumerate(padded(noisy, latency, HOP).reshape(-1, 1, HOP)):
-        if policy.choose is None:
-            out.append(enhancer.process_hops(hop, backlog=0))
+    layers = [layer for layer in network.spec.layers if layer.kind in kinds and not layer.backward]
+    modules = {layer.name: network.get_submodule(layer.name) for layer in layers}
+    for own in modules.values():
+        own.held = []
+    gain, strength, _ = network(features)
+    gain = torch.sigmoid(gain)
+    # Of a sum with random factors the gradient's mean square is the sum of the squares of all.
+    draw = torch.Generator().manual_seed(0)
+    of_gain, of_strength = (torch.randn(gain.shape, generator=draw) for _ in range(2))
+    drawn = (of_gain * (gain + SMALL) ** GAMMA).sum()
+    drawn = drawn + _STRENGTH * (of_strength * torch.sigmoid(strength) * gain.detach().sqrt()).sum()
+    drawn.backward()
+    network.zero_grad()
+    found = {}
+    for layer in layers:
+        own = modules[layer.name]
+        held = {part.weight: part for part in own.held}
+        own.held = None
+        if layer.kind == "conv":
+            seen, grad = held["weight"].x, held["weight"].grad
         else:
-            out.append(enhancer.process_hops(hop, lean=not policy.choose(k, enhancer.last_hop.voice)))
-    return trimmed(np.concatenate(out), len(noisy), latency)
+            of_input, of_state = held["weight_ih"], held["weight_hh"]
+            seen = torch.cat((of_input.x, of_state.x), -1)
+            grad = torch.cat((of_input.grad, of_state.grad[..., 2 * layer.units :]), -1)
+        grad = grad.flatten(0, 1)
+        differences = [(seen[lag:] - seen[:-lag]).flatten(0, 1) for lag in range(1, FULL_EVERY)]
+        change = torch.stack([d.T @ d / len(d) for d in differences]).sum(0)
+        found[layer.name] = Moments(change, grad.T @ grad)
+    return found
 
 
-def report(models: Sequence[Model], shards: Path, most: int, pairs: Path | None, every: int) -> str:
-    """The table, in Markdown.
+def mean_moments(
+    network: Network, sequences: Sequence[np.ndarray], kinds: Collection[str] = LEAN_KINDS
+) -> dict[str, Moments]:
+    """The same over more sequences, each of shape (T, inputs), than fit into memory at once."""
+    parts = []
+    for first in range(0, len(sequences), _BATCH):
+        features = torch.from_numpy(np.stack(sequences[first : first + _BATCH]))
+        parts.append((len(features), moments(network, features, kinds)))
+    return {
+        name: Moments(
+            sum(count * part[name].change for count, part in parts) / len(sequences),
+            sum(part[name].sums for _, part in parts) / len(sequences),
+        )
+        for name in parts[0][1]
+    }
+
+
+def _root(symmetric: Tensor) -> tuple[Tensor, Tensor]:
+    """Square root of a positive matrix, and its inverse."""
+    values, vectors = torch.linalg.eigh(symmetric.double())
+    roots = values.clamp_min(1e-9 * float(values[-1])).sqrt()
+    return (vectors * roots @ vectors.T).float(), (vectors / roots @ vectors.T).float()
+
+
+def _rotation(size: int) -> Tensor:
+    """A random orthogonal matrix."""
+    draw = torch.Generator().manual_seed(0)
+    return torch.linalg.qr(torch.randn(size, size, generator=draw, dtype=torch.float64)).Q.float()
+
+
+@torch.no_grad()
+def factors(network: Network, found: Mapping[str, Moments], share: float) -> dict[str, Factors]:
+    """The products of low rank of all layers that `found` names.
 
     Parameters
     ----------
-    models : sequence of Model
-        With lean parts.
-    shards : Path
-        Folder of shards that they were not trained on.
-    most : int
-        Sequences of these, at most.
-    pairs : Path, optional
-        Mixes to be scored, of which every `every`-th is; see `evaluate.pairs`.
+    network : Network
+    found : dict
+        As `moments` returns it.
+    share : float, in (0, 1)
+        Multiply-adds of these layers in a lean frame, in units of a full one's; each has one step of ranks at least.
     """
-    sequences = [row for batch in all_sequences(shards, 1) for row in _rows(batch)][:most]
-    arbitrated = worth(Policy("", models[0], None), sequences)
-    machines = [f"wait at {speed:g}: mean, p99 (ms), full" for speed in MACHINES]
-    heads = ["choice", "full frames", "multiply-adds a hop", "gain loss", "PESQ-WB", "SI-SDR, dB", *machines]
-    lines = ["| " + " | ".join(heads) + " |", "| " + " | ".join(["---"] * len(heads)) + " |"]
-    for policy in policies(models, arbitrated["full"]):
-        facts = worth(policy, sequences)
-        scores = _scores(policy, pairs, every) if pairs else {}
-        cells = [policy.name, f"{facts['full']:.0%}", f"{facts['multiply_adds']:,.0f}", f"{facts['gain_loss']:.4f}"]
-        cells += [f"{scores[name]:{form}}" if scores else "" for name, form in (("pesq_wb", ".3f"), ("si_sdr", ".2f"))]
-        for speed in MACHINES:
-            mean, late, full = facts[f"machine {speed:g}"]
-            cells.append(f"{mean:.1f}, {late:.0f}, {full:.0%}")
-        lines.append("| " + " | ".join(cells) + " |")
-        print(lines[-1], file=sys.stderr, flush=True)
-    return "\n".join(lines) + "\n"
+    parts, offers, spent, most = {}, [], 0, 0.0
+    for layer in network.spec.layers:
+        if layer.name not in found:
+            continue
+        matrix, (change, outer) = joint(network, layer), found[layer.name]
+        of_change, back_change = _root(change)
+        diagonal = torch.diag(outer)
+        of_sums, back_sums = _root(outer + _RIDGE * torch.diag(diagonal + 1e-3 * diagonal.mean()))
+        left, values, right = torch.linalg.svd(of_sums @ matrix @ of_change, full_matrices=False)
+        parts[layer.name] = (back_sums @ (left * values), right @ back_change)
+        most += share * _full_multiply_adds(layer, network.spec.inputs_of(layer))
+        most_ranks = min(len(values), layer.units)
+        for first in range(0, most_ranks, _RANKS):
+            ranks = min(_RANKS, most_ranks - first)
+            cost = ranks * sum(matrix.shape)
+            offers.append((float((values[first : first + ranks] ** 2).sum()) / cost, ranks, cost, layer.name))
+    given = dict.fromkeys(parts, 0)
+    for _, ranks, cost, name in sorted(offers, reverse=True):
+        if not given[name] or spent + cost <= most:
+            given[name] += ranks
+            spent += cost
+    made = {}
+    for name, (left, right) in parts.items():
+        # As they are, L's first columns are large and its last ones, in int8, all rounding: a rotation makes all alike.
+        turned = _rotation(given[name])
+        into, out = turned @ right[: given[name]] / _LARGEST, left[:, : given[name]] @ turned.T * _LARGEST
+        made[name] = Factors(into, out)
+    return made
 
 
-def _rows(batch: dict[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
-    return [{name: array[k] for name, array in batch.items()} for k in range(len(batch["vad"]))]
-
-
-def _scores(policy: Policy, folder: Path, every: int) -> dict[str, float]:
-    from ..evaluate.metrics import Scorer
-    from ..evaluate.pairs import load_pairs, read_pair
-
-    scorer, found = Scorer(), []
-    for pair in load_pairs(folder)[::every]:
-        clean, noisy = read_pair(pair)
-        found.append(scorer(clean, enhanced(policy, noisy)))
-    return {name: float(np.nanmean([score[name] for score in found])) for name in ("pesq_wb", "si_sdr")}
+def with_lean_frames(model: Model, made: Mapping[str, Factors]) -> bytes:
+    """The model's weights file, to the bit what it was, and these lean frames in the place of those that it had."""
+    spec = model.network.spec.with_lean({name: len(part.into) for name, part in made.items()})
+    tensors = dict(model.tensors)
+    for name, part in made.items():
+        for own, matrix in ((LEAN_IN, part.into), (LEAN_OUT, part.out)):
+            tensors[f"{name}.{own}"], tensors[f"{name}.{own}_scale"] = quantize_weight(matrix.numpy())
+    wanted = {name: tensors[name] for name in (*spec.tensors, *spec.initial) if name in tensors}
+    facts = {key: model.metadata[key] for key in _KEPT_METADATA if key in model.metadata}
+    return write_weights(model.signal, spec, wanted, facts)
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Train, or report."""
+    """Make lean frames, or report."""
     parser = argparse.ArgumentParser(prog="python -m pyenhance.train.amortize", description=__doc__.splitlines()[0])
-    fit.add_arguments(parser)
-    parser.add_argument("--shards", type=Path, required=True, help="folder written by pyenhance.train.dataset")
-    parser.add_argument("--start", default="tiny", metavar="MODEL", help="whose weights the full stack begins with")
-    for name, text in (
-        ("lean", "share of each GRU's units that lean frames update"),
-        ("cost", "weight of a frame's mean cost above the budget"),
-        ("budget", "of that cost, in units of a full frame's"),
-        ("backlog", "weight of lean frames while no sound waits"),
-    ):
-        parser.add_argument(f"--{name}", type=float, default=getattr(AmortizePlan, name), help=text)
-    parser.add_argument("--out", type=Path, help="checkpoint; resumed when it is there")
-    parser.add_argument("-o", "--output", type=Path, help="weights file, of the moving average")
-    parser.add_argument("--data", default="", help="what it was trained on, for the metadata")
-    parser.add_argument("--report", nargs="+", metavar="MODEL", help="print the table of these models instead")
-    parser.add_argument("--sequences", type=int, default=16, help="of the shards, for the table")
-    parser.add_argument("--pairs", type=Path, help="mixes to be scored for the table")
-    parser.add_argument("--every", type=int, default=4, help="score every so many of them")
-    arguments = parser.parse_args(argv)
-    if arguments.report:
-        models = [load_model(name) for name in arguments.report]
-        for model in models:
-            if not model.network.spec.has_lean:
-                parser.error(f"model {model.name!r} has no lean part; accepted: models that have one")
-        print(report(models, arguments.shards, arguments.sequences, arguments.pairs, arguments.every), end="")
+    parser.add_argument("model", nargs="?", help="shipped, or a weights file, which gets lean frames")
+    parser.add_argument("--shards", type=Path, help="of recordings that it was trained on")
+    parser.add_argument("--sequences", type=int, default=192, help="of the shards, at most")
+    parser.add_argument("--frames", type=int, default=400, help="of each sequence, at most")
+    parser.add_argument("--kinds", nargs="+", choices=LEAN_KINDS, default=list(LEAN_KINDS), help="of layers")
+    parser.add_argument(
+        "--share", type=float, default=0.3, help="their multiply-adds in a lean frame over a full one's"
+    )
+    parser.add_argument("-o", "--output", type=Path, help="weights file")
+    parser.add_argument("--force", action="store_true", help="overwrite the output")
+    parser.add_argument("--report", metavar="MODEL", help="print what its lean frames are worth instead")
+    parser.add_argument("--pairs", type=Path, help="mixes to be scored for it")
+    parser.add_argument("--first", type=int, default=0, help="of them, the first that is scored")
+    parser.add_argument("--every", type=int, default=5, help="score every so many from there on")
+    parser.add_argument("--lean-time", type=float, help="of a full frame's, for waits; default: by its multiply-adds")
+    given = parser.parse_args(argv)
+    if given.report:
+        _report(parser, given)
         return
-    if arguments.out is None or arguments.output is None:
-        parser.error("--out and -o are needed, or --report")
-    stream = fit.open_stream(arguments, 0, 1)
-    plan = AmortizePlan(**{name: getattr(arguments, name) for name in asdict(AmortizePlan())})
-    options = replace(fit.options_of(arguments), quantise_from=0.0)
+    if not (given.model and given.shards and given.output):
+        parser.error("MODEL, --shards and -o are needed, or --report MODEL --pairs MIXES")
+    if not 0 < given.share < 1:
+        parser.error(f"--share is {given.share:g}; accepted: above 0 and below 1")
+    model, signal = load_model(given.model), read_signal(given.shards)
+    if signal != model.signal:
+        parser.error(f"{given.shards} holds shards of {signal}; accepted for {model.name}: {model.signal}")
+    network = load_int8(model)
+    network.quantise = True
+    sequences = islice(all_sequences(given.shards, 1), given.sequences)
+    found = mean_moments(network, [batch["features"][0, : given.frames] for batch in sequences], given.kinds)
     try:
-        start = load_model(arguments.start)
-        if start.signal != stream.signal:
-            raise ValueError(f"model {arguments.start!r} has {start.signal}; the shards have {stream.signal}")
-        trainer = AmortizeTrainer(starting_network(start, plan, arguments.seed), stream, plan, options)
-    except ValueError as error:
+        data = with_lean_frames(model, factors(network, found, given.share))
+        write_whole(given.output, data, force=given.force)
+    except (ValueError, FileExistsError) as error:
         parser.error(str(error))
-    fit.run(trainer, arguments.out, fit.length_of(arguments))
-    network = trainer.average.module
-    arguments.output.write_bytes(export.weights_bytes(stream.signal, network, export.training_facts(arguments.data)))
+    spec = load_model(data).network.spec
+    ranks = ", ".join(f"{layer.name} {layer.lean}" for layer in spec.layers if layer.lean)
+    mean = spec.lean_multiply_adds + (spec.multiply_adds - spec.lean_multiply_adds) / FULL_EVERY
+    print(f"{given.output}: {len(data):,} bytes; ranks: {ranks}")
+    print(f"multiply-adds: full {spec.multiply_adds:,}, lean {spec.lean_multiply_adds:,}, by turns {mean:,.0f}")
+
+
+def _report(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
+    from ..evaluate.pairs import load_pairs, read_pair
+    from .devices import report
+
+    if given.pairs is None:
+        parser.error("--report needs --pairs")
+    model = load_model(given.report)
+    if not model.network.spec.has_lean:
+        parser.error(f"model {model.name!r} has no lean frames; accepted: models that have them")
+    clips = [read_pair(pair) for pair in load_pairs(given.pairs)[given.first :: given.every]]
+    for line in report(model, clips, given.lean_time):
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

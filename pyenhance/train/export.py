@@ -3,7 +3,6 @@
 import argparse
 import json
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from ..dsp import SignalSpec
 from ..model import Model, load_model, write_weights
 from ..model.compatible import HEADS
-from ..nn import ARBITRATOR, quantize_weight
+from ..nn import quantize_weight
 from .fit import averaged_network, widened
 from .network import ACTIVATION_LEVELS, Network, int8_steps, load_int8
 
@@ -51,13 +50,7 @@ def weights_bytes(signal: SignalSpec, network: Network, metadata: dict[str, str]
 
 
 @torch.no_grad()
-def golden_vectors(
-    network: Network,
-    seed: int = 0,
-    *,
-    backlog: float = 0.0,
-    choose: Callable[[torch.Tensor], torch.Tensor] | None = None,
-) -> dict[str, np.ndarray]:
+def golden_vectors(network: Network, seed: int = 0, full: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Features and the output of each layer of the simulated int8 network.
 
     Parameters
@@ -65,10 +58,8 @@ def golden_vectors(
     network : Network
     seed : int
         Of the features.
-    backlog : float, hops
-        What waits at each frame.
-    choose : callable, optional
-        Of networks with lean parts, see `Network.run`.
+    full : ndarray, shape (GOLDEN_FRAMES,), bool, optional
+        Of networks with lean frames, see `Network.run`.
 
     Returns
     -------
@@ -78,14 +69,14 @@ def golden_vectors(
     walk = np.cumsum(rng.normal(0, 0.3, (GOLDEN_FRAMES, network.spec.inputs)), axis=0)
     features = np.clip(np.sin(walk) * 1.5, -2, 2).astype(np.float32)
     network.quantise = True
-    waiting = torch.full((1, GOLDEN_FRAMES), backlog)
-    run = network.eval().run(torch.from_numpy(features)[None], waiting, choose)
+    run = network.eval().run(torch.from_numpy(features)[None], None if full is None else torch.from_numpy(full))
     outputs = {name: x[:, 0] for name, x in run.items()}
     golden = {"features": features}
     for layer in network.spec.layers:
         x = outputs[layer.name]
-        head = layer.name in (*HEADS, ARBITRATOR)
-        golden[layer.name] = torch.sigmoid(x).numpy() if head else np.rint(x.numpy() * 127).astype(np.int8)
+        golden[layer.name] = (
+            torch.sigmoid(x).numpy() if layer.name in HEADS else np.rint(x.numpy() * 127).astype(np.int8)
+        )
     golden["vad"] = golden["vad"][:, 0]
     return golden
 

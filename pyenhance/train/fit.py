@@ -157,7 +157,7 @@ class Trainer:
         """The loss of a batch, and its parts and what else to report, detached; all on the device."""
         options = self.options
         with torch.autocast(self.device.type, options.dtype, enabled=options.dtype != torch.float32):
-            outputs = self._run(target)
+            outputs = self.network.run(target["features"])
             gain, strength, vad = answers(outputs)
             old_gain = self.old.gain(target["features"])
             on_body = self.old.heads_on(outputs) if options.old_heads else []
@@ -170,10 +170,7 @@ class Trainer:
             losses, heads = zip(*(self.loss(*given, target) for given in on_body), strict=True)
             loss = loss + options.old_heads * torch.stack(losses).mean()
             parts["old_heads"] = torch.stack([own["gain"] for own in heads]).mean()
-        for name, charge in self._charges().items():
-            loss = loss + charge
-            parts[name] = charge.detach()
-        return loss, parts | self._facts()
+        return loss, parts
 
     def descend(self, loss: torch.Tensor) -> None:
         """One step of the optimisers down a loss."""
@@ -215,18 +212,6 @@ class Trainer:
         for optimiser in self.optimisers:
             optimiser.step()
         self.network.limit_weights()
-        return {}
-
-    def _run(self, target: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Outputs of the network over a batch; see `Network.run`."""
-        return self.network.run(target["features"])
-
-    def _charges(self) -> dict[str, torch.Tensor]:
-        """What the loss has beside what the outputs are for, by name."""
-        return {}
-
-    def _facts(self) -> dict[str, torch.Tensor]:
-        """What else to report of the last batch, by name."""
         return {}
 
     def synchronise(self, budget: float) -> None:
@@ -304,7 +289,7 @@ def _optimisers(network: Network, options: TrainOptions) -> list[torch.optim.Opt
     """
     gpu = torch.device(options.device).type == "cuda"
     rate = torch.tensor(options.rate, device=options.device) if gpu else options.rate
-    heads = ("gain.", "strength.", "vad.", "arbitrator.")
+    heads = ("gain.", "strength.", "vad.")
     hidden = {n for n, p in network.named_parameters() if p.ndim == 2 and not n.startswith(heads)}
     matrices = [p for n, p in network.named_parameters() if n in hidden]
     others = [p for n, p in network.named_parameters() if n not in hidden]

@@ -1,6 +1,6 @@
 """The network in torch, with int8 simulated on demand, so that what is trained is what will run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ..model import Model
 from ..model.compatible import HEADS
-from ..nn import ARBITRATOR, BACKLOG, BACKLOG_WIDTH, INITIAL, INPUT, KINDS, LayerSpec, NetworkSpec
+from ..nn import INITIAL, INPUT, KINDS, LEAN_IN, LEAN_OUT, LayerSpec, NetworkSpec
 
 ACTIVATION_LEVELS = 127
 """Steps between 0 and 1 of an int8 activation."""
@@ -86,16 +86,25 @@ class Layer(nn.Module):
     ----------
     initial : Tensor, shape of the layer's memory, in [-1, 1], or None
         What it remembers before the first frame, which training leaves as it is: a model's, or zeros. None: nothing.
+    matrices : tuple of str
+        Their names.
+    lean_in, lean_out : Parameter, shapes (rank, seen) and (sums, rank)
+        Of layers with lean frames.
     held : list of Held, optional
-        Where it is set, each backward pass adds to it, a row for every matrix.
+        Where it is set, each backward pass adds to it, a row for every matrix but those of lean frames.
     """
 
     def __init__(self, spec: LayerSpec, inputs: int) -> None:
         super().__init__()
         self.spec = spec
         self.held: list[Held] | None = None
-        for name in KINDS[spec.kind].matrices(spec, inputs):
+        lean = _lean_matrices(spec, inputs)
+        self.matrices = (*KINDS[spec.kind].matrices(spec, inputs), *lean)
+        for name in self.matrices:
             self.register_buffer(f"{name}_scale", None)  # None: they follow the weights
+        for name, size in lean.items():
+            bound = size[1] ** -0.5
+            self.register_parameter(name, nn.Parameter(torch.empty(size).uniform_(-bound, bound)))
         shape = KINDS[spec.kind].memory(spec, inputs)
         remembers = 0 not in shape and not spec.backward
         self.register_buffer(INITIAL, torch.zeros(shape) if remembers else None)
@@ -125,10 +134,24 @@ class Layer(nn.Module):
         if (held := self.held) is not None:
             y.register_hook(lambda grad: held.append(Held(weight, bias, x.detach(), grad)))
 
+    def change(self, seen: Tensor, before: Tensor, quantise: bool) -> Tensor:
+        """What a lean frame adds to the sums of the full one that saw `before`; both (..., seen) -> (..., sums)."""
+        short = F.linear((seen - before).clamp(-1, 1), self.matrix(LEAN_IN, quantise)).clamp(-1, 1)
+        return F.linear(fake_quantise_activation(short) if quantise else short, self.matrix(LEAN_OUT, quantise))
+
     def activate(self, y: Tensor) -> Tensor:
         """A hidden layer's activation, float32; a head's is left to the loss."""
         activation = _ACTIVATIONS.get(self.spec.activation)
         return activation(y.float()) if activation else y
+
+
+def _lean_matrices(spec: LayerSpec, inputs: int) -> dict[str, tuple[int, int]]:
+    """Names and shapes of both matrices of lean frames, if the layer has any."""
+    widths = KINDS[spec.kind].lean
+    if not spec.lean or widths is None:
+        return {}
+    seen, sums = widths(spec, inputs)
+    return {LEAN_IN: (spec.lean, seen), LEAN_OUT: (sums, spec.lean)}
 
 
 class Dense(Layer):
@@ -139,7 +162,7 @@ class Dense(Layer):
         drawn = nn.Linear(inputs * spec.frames, spec.units)  # as PyTorch initialises it
         self.weight, self.bias = drawn.weight, drawn.bias
 
-    def forward(self, x: Tensor, quantise: bool, share: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, quantise: bool, full: Tensor | None = None) -> Tensor:
         """x (T, B, inputs) -> (T, B, units); every frame is a full one."""
         return self.activate(self.product("weight", "bias", x, quantise))
 
@@ -147,10 +170,16 @@ class Dense(Layer):
 class Conv(Dense):
     """Causal convolution as one product over the last frames, oldest first."""
 
-    def forward(self, x: Tensor, quantise: bool, share: Tensor | None = None) -> Tensor:
-        """x (T, B, inputs) -> (T, B, units); every frame is a full one."""
+    def forward(self, x: Tensor, quantise: bool, full: Tensor | None = None) -> Tensor:
+        """x (T, B, inputs) -> (T, B, units); full, shape (T,): see `Network.run`."""
         past = self.with_past(x, quantise)
-        return super().forward(torch.cat([past[k : k + len(x)] for k in range(self.spec.frames)], -1), quantise)
+        windows = torch.cat([past[k : k + len(x)] for k in range(self.spec.frames)], -1)
+        sums = self.product("weight", "bias", windows, quantise)
+        if full is not None and self.spec.lean:
+            # Each frame's last full one, which of a full frame is itself: nothing has changed, exactly.
+            last = torch.where(full, torch.arange(len(full), device=full.device), 0).cummax(0).values
+            sums = sums[last] + self.change(windows, windows[last], quantise)
+        return self.activate(sums)
 
 
 class GRU(Layer):
@@ -165,22 +194,42 @@ class GRU(Layer):
         self.bias_ih = nn.Parameter(torch.zeros(3 * units))
         self.bias_hh = nn.Parameter(torch.zeros(3 * units))
 
-    def forward(self, x: Tensor, quantise: bool, share: Tensor | None = None) -> Tensor:
-        """x (T, B, inputs) -> h (T, B, units), float32.
-
-        share, shape (T, B), in [0, 1]: how much of its step each unit takes that lean frames hold; None: all of it.
-        """
+    def forward(self, x: Tensor, quantise: bool, full: Tensor | None = None) -> Tensor:
+        """x (T, B, inputs) -> h (T, B, units), float32; full, shape (T,): see `Network.run`."""
         if self.spec.backward:
             return self._forward(x.flip(0), quantise).flip(0)
-        return self._forward(x, quantise, share)
+        if full is not None and self.spec.lean:
+            return self._by_turns(x, quantise, full)
+        return self._forward(x, quantise)
 
-    def _forward(self, x: Tensor, quantise: bool, share: Tensor | None = None) -> Tensor:
+    def _forward(self, x: Tensor, quantise: bool) -> Tensor:
         projected = self.product("weight_ih", "bias_ih", x, quantise)
-        weight, lean, begun = self.matrix("weight_hh", quantise), self.spec.lean, self.begun(quantise)
+        weight, begun = self.matrix("weight_hh", quantise), self.begun(quantise)
         if begun is not None:  # (bands, channels), for each sequence of the batch
             begun = begun.repeat(projected.shape[1] // len(begun), 1)
-        share = share if lean else None
-        return Recurrence.apply(projected, weight, self.bias_hh, quantise, self.held, share, lean, begun)
+        return Recurrence.apply(projected, weight, self.bias_hh, quantise, self.held, begun)
+
+    def _by_turns(self, x: Tensor, quantise: bool, full: Tensor) -> Tensor:
+        """Full and lean frames, step by step: nothing of a lean frame's sums is known before its state."""
+        units, weight = self.spec.units, self.matrix("weight_hh", quantise)
+        of_input = iter(F.linear(x[full], self.matrix("weight_ih", quantise), self.bias_ih))
+        h = self.begun(quantise).expand(x.shape[1], -1)
+        before = of_full = x.new_empty(0)  # the first frame is full
+        steps = []
+        for given, whole in zip(x, full.tolist(), strict=True):
+            seen = torch.cat((given, fake_quantise_activation(h) if quantise else h), 1)
+            if whole:
+                gates, of_state = next(of_input), F.linear(seen[:, -units:], weight, self.bias_hh)
+                rz, n = gates[:, : 2 * units] + of_state[:, : 2 * units], gates[:, 2 * units :]
+                before, of_full = seen, torch.cat((rz, n, of_state[:, 2 * units :]), 1)
+                sums = of_full
+            else:
+                sums = of_full + self.change(seen, before, quantise)
+            r, z, n_input, n_state = sums.float().split(units, 1)
+            n = torch.tanh(n_input + torch.sigmoid(r) * n_state)
+            h = torch.lerp(n, h, torch.sigmoid(z))
+            steps.append(h)
+        return torch.stack(steps)
 
 
 class BandConv(Layer):
@@ -192,7 +241,7 @@ class BandConv(Layer):
         drawn = nn.Linear(seen, outputs)
         self.weight, self.bias = drawn.weight, nn.Parameter(drawn.bias.detach().repeat(spec.bands))
 
-    def forward(self, x: Tensor, quantise: bool, share: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, quantise: bool, full: Tensor | None = None) -> Tensor:
         """x (T, B, inputs), band after band -> (T, B, units); every frame is a full one."""
         bands, reach, frames = self.spec.bands, self.spec.reach, self.spec.frames
         steps, batch = x.shape[:2]
@@ -212,7 +261,7 @@ class BandConv(Layer):
 class BandGRU(GRU):
     """A GRU over time for each band, all with the same weights: bands are so many more sequences."""
 
-    def _forward(self, x: Tensor, quantise: bool, share: Tensor | None = None) -> Tensor:
+    def _forward(self, x: Tensor, quantise: bool) -> Tensor:
         """x (T, B, inputs), band after band -> h (T, B, units), float32."""
         steps, batch = x.shape[:2]
         return super()._forward(x.reshape(steps, batch * self.spec.bands, -1), quantise).reshape(steps, batch, -1)
@@ -231,9 +280,6 @@ LAYERS: dict[str, type[Layer]] = {
 class Recurrence(torch.autograd.Function):
     """The recurrent half of a GRU over a whole sequence, with its gradient written out.
 
-    With a share s of a full frame, h' = h + s (1 - z) (n - h) for the units that lean frames hold: what a full and a
-    lean step make of h, blended.
-
     Autograd over single steps costs some forty small operations a step; here a step is one matrix product and a handful
     of element-wise operations each way, and everything that does not depend on the next step is done for all at once.
     """
@@ -246,8 +292,6 @@ class Recurrence(torch.autograd.Function):
         bias: Tensor,
         quantise: bool,
         held: list[Held] | None = None,
-        share: Tensor | None = None,
-        lean: int = 0,
         begun: Tensor | None = None,
     ) -> Tensor:
         steps, batch, gates = projected.shape
@@ -267,29 +311,21 @@ class Recurrence(torch.autograd.Function):
             rz = torch.add(gate_inputs[t, :, : 2 * units], hidden[:, : 2 * units], out=rz_all[t]).sigmoid_()
             hidden_n = hidden[:, 2 * units :].float()
             n = torch.addcmul(gate_inputs[t, :, 2 * units :], rz[:, :units], hidden_n, out=n_all[t]).tanh_()
-            kept = rz[:, units:]
-            if share is not None:
-                kept = kept.clone()
-                kept[:, lean:] = 1 - share[t, :, None] * (1 - kept[:, lean:])
-            h = torch.lerp(n, h, kept, out=out[t])
-        ctx.save_for_backward(out, rz_all, n_all, hidden_all, weight, share, begun)
-        ctx.quantise, ctx.held, ctx.lean = quantise, held, lean
+            h = torch.lerp(n, h, rz[:, units:], out=out[t])
+        ctx.save_for_backward(out, rz_all, n_all, hidden_all, weight, begun)
+        ctx.quantise, ctx.held = quantise, held
         return out
 
     @staticmethod
     def backward(ctx, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-        out, rz_all, n, hidden_all, weight, share, begun = ctx.saved_tensors
+        out, rz_all, n, hidden_all, weight, begun = ctx.saved_tensors
         steps, batch, units = out.shape
         before = torch.cat((begun[None], out[:-1]))
         r, z = rz_all.split(units, -1)
-        taken = 1 - z  # of the step from h to n
-        if share is not None:
-            taken[..., ctx.lean :] *= share[..., None]
-        kept = 1 - taken
-        to_n = taken * (1 - n * n)
+        to_n = (1 - z) * (1 - n * n)
         slopes = out.new_empty(steps, batch, 3, units)
         torch.mul(to_n * r * (1 - r), hidden_all[..., 2 * units :], out=slopes[:, :, 0])
-        torch.mul((before - n) * z, taken, out=slopes[:, :, 1])
+        torch.mul((before - n) * z, 1 - z, out=slopes[:, :, 1])
         torch.mul(to_n, r, out=slopes[:, :, 2])
         grad_hidden = torch.empty(steps, batch, 3, units, dtype=weight.dtype, device=out.device)
         grad_h = torch.empty_like(out)
@@ -297,23 +333,14 @@ class Recurrence(torch.autograd.Function):
         for t in range(steps - 1, -1, -1):
             dh = torch.add(carried, grad_out[t], out=grad_h[t])
             torch.mul(dh[:, None], slopes[t], out=grad_hidden[t])
-            carried = torch.addcmul((grad_hidden[t].view(batch, -1) @ weight).float(), dh, kept[t])
+            carried = torch.addcmul((grad_hidden[t].view(batch, -1) @ weight).float(), dh, z[t])
         grad_projected = torch.cat((grad_hidden[:, :, :2].flatten(2), (grad_h * to_n).to(weight.dtype)), -1)
         seen = torch.round(before * ACTIVATION_LEVELS) / ACTIVATION_LEVELS if ctx.quantise else before
         flat = grad_hidden.view(steps * batch, -1)
         grad_weight = (flat.t() @ seen.view(steps * batch, -1).to(weight.dtype)).float()
         if ctx.held is not None:
             ctx.held.append(Held("weight_hh", "bias_hh", seen, flat.view(steps, batch, -1)))
-        grad_share = None
-        if share is not None:
-            grad_share = (grad_h * (n - before) * (1 - z))[..., ctx.lean :].sum(-1)
-        return grad_projected, grad_weight, flat.float().sum(0), None, None, grad_share, None, None
-
-
-def backlog_shares(backlog: Tensor) -> Tensor:
-    """What layers see of the sound that waits, on the int8 grid: backlog (..., B), hops -> (..., B, BACKLOG_WIDTH)."""
-    waiting = backlog[..., None] / 4.0 ** torch.arange(BACKLOG_WIDTH, device=backlog.device)
-    return torch.round(waiting.clamp(max=1) * ACTIVATION_LEVELS) / ACTIVATION_LEVELS
+        return grad_projected, grad_weight, flat.float().sum(0), None, None, None
 
 
 class Network(nn.Module):
@@ -337,51 +364,37 @@ class Network(nn.Module):
         for layer in spec.layers:
             self.add_module(layer.name, LAYERS[layer.kind](layer, spec.inputs_of(layer)))
 
-    def run(
-        self,
-        features: Tensor,
-        backlog: Tensor | None = None,
-        choose: Callable[[Tensor], Tensor] | None = None,
-        *,
-        until: str | None = None,
-    ) -> dict[str, Tensor]:
+    def run(self, features: Tensor, full: Tensor | None = None) -> dict[str, Tensor]:
         """Whole sequences, each layer from its initial state.
 
         Parameters
         ----------
         features : Tensor, shape (B, T, inputs)
-        backlog : Tensor, shape (B, T), optional
-            Hops that wait; by default none.
-        choose : callable, optional
-            The arbitrator's logits, shape (T, B) -> each frame's share of a full one, shape (T, B), in [0, 1]; by
-            default all frames are full. See `chosen`.
-        until : str, optional
-            A layer before which to stop.
+        full : Tensor, shape (T,), bool, optional
+            Which frames of all sequences are full ones, as `nn.choose` says; the first is one whatever this says. By
+            default all of them. Lean ones take a loop over frames in autograd.
 
         Returns
         -------
         dict of str to Tensor, shape (T, B, units)
             Each layer's output; hidden ones float32 and, when simulated, on the int8 grid; heads as logits.
         """
-        waiting = features.new_zeros(features.shape[:2]) if backlog is None else backlog
-        outputs = {INPUT: features.transpose(0, 1), BACKLOG: backlog_shares(waiting.transpose(0, 1))}
-        share = None
+        if full is not None:
+            full = full.index_fill(0, full.new_zeros(1, dtype=torch.int64), True)
+            full = None if full.all() else full
+        outputs = {INPUT: features.transpose(0, 1)}
         for layer in self.spec.layers:
-            if layer.name == until:
-                break
-            x = self._output(layer, outputs, share)
-            if layer.name == ARBITRATOR and choose is not None:
-                share = choose(x[..., 0].float())
+            x = self._output(layer, outputs, full)
             hidden = layer.activation in _ACTIVATIONS
             outputs[layer.name] = fake_quantise_activation(x) if hidden and self.quantise else x
         return outputs
 
-    def _output(self, layer: LayerSpec, outputs: Mapping[str, Tensor], share: Tensor | None = None) -> Tensor:
+    def _output(self, layer: LayerSpec, outputs: Mapping[str, Tensor], full: Tensor | None = None) -> Tensor:
         seen = [outputs[source] for source in layer.sources]
         x = seen[0]
         if len(seen) > 1:  # band after band, of each the sources in turn
             x = torch.cat([y.reshape(*y.shape[:2], layer.bands, -1) for y in seen], -1).flatten(2)
-        return getattr(self, layer.name)(x, self.quantise, share)
+        return getattr(self, layer.name)(x, self.quantise, full)
 
     def heads_on(self, body: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """What this network's heads answer to another's layers, which fit (`check_heads`); see `answers`."""
@@ -398,11 +411,6 @@ class Network(nn.Module):
         for parameter in self.parameters():
             if parameter.ndim == 2:
                 parameter.clamp_(-WEIGHT_LIMIT, WEIGHT_LIMIT)
-
-
-def chosen(logit: Tensor) -> Tensor:
-    """What is run where the arbitrator chooses: 1, a full frame, or 0, a lean one."""
-    return (logit > 0).float()
 
 
 def answers(outputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -440,6 +448,6 @@ def load_int8(model: Model, *, freeze_scales: bool = False) -> Network:
     if freeze_scales:
         for layer in network.spec.layers:
             own = getattr(network, layer.name)
-            for name in KINDS[layer.kind].matrices(layer, network.spec.inputs_of(layer)):
+            for name in own.matrices:
                 setattr(own, f"{name}_scale", torch.from_numpy(tensors[f"{layer.name}.{name}_scale"].copy()))
     return network

@@ -5,7 +5,7 @@
 The plan says for each network, by its name, what `Entry` lists:
 
     {"wide": {"shape": "banded", "over": 1.75, "under": 0.1},
-     "lean": {"start": "default", "rate": 0.0005, "amortize": {"lean": 0.125, "budget": 0.5}}}
+     "near": {"start": "default", "rate": 0.0005, "old": ["default"]}}
 
 A step of a recurrent network is thousands of small kernels, one after the other, that leave a GPU idle. So each whole
 step (batch drawn on the device, forward, backward, optimisers) is recorded once as a CUDA graph and replayed on a
@@ -33,8 +33,7 @@ from torch import Tensor
 
 from ..dsp import SignalSpec
 from ..model import SHAPES, load_model
-from . import amortize, export, fit
-from .amortize import AmortizePlan
+from . import export, fit
 from .dataset import all_sequences, read_shard, read_signal
 from .loss import OVER, percepnet_loss
 
@@ -60,8 +59,6 @@ class Entry:
         Sequences a step, and frames of each.
     old : sequence of str
         Models near which it stays.
-    amortize : AmortizePlan, optional
-        Gives the model that it starts from a lean part and an arbitrator.
     lookahead : int
         Frames of look-ahead: it is trained on those shards that have as many.
 
@@ -83,7 +80,6 @@ class Entry:
     old: Sequence[str] = ()
     alpha: float = 1.0
     beta: float = 5.0
-    amortize: AmortizePlan | None = None
     lookahead: int = SignalSpec.lookahead_frames
     seed: int = 0
 
@@ -92,8 +88,6 @@ class Entry:
             raise ValueError(f"shape is {self.shape!r} and start {self.start!r}; accepted: one of the two")
         if self.shape and self.shape not in SHAPES:
             raise ValueError(f"shape is {self.shape!r}; accepted: {', '.join(SHAPES)}")
-        if self.amortize and (self.shape or self.old):
-            raise ValueError("amortize with a shape or old models; accepted: with start alone")
         for name in ("rate", "batch", "frames", "warm_up"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; accepted: above 0")
@@ -118,18 +112,16 @@ def read_plan(path: Path) -> dict[str, Entry]:
         try:
             if name != Path(name).name:
                 raise ValueError("it names files; accepted: names without a folder")
-            values = _of_fields(Entry, given)
-            if values.get("amortize") is not None:
-                values["amortize"] = AmortizePlan(**_of_fields(AmortizePlan, values["amortize"]))
+            values = _of_entry(given)
             entries[name] = Entry(**values)
         except ValueError as error:
             raise ValueError(f"{path}, {name!r}: {error}") from error
     return entries
 
 
-def _of_fields(kind: type, given: Any) -> dict[str, Any]:
-    """What JSON says of a dataclass' fields, checked by the type of their defaults."""
-    defaults = {field.name: field.default for field in fields(kind)}
+def _of_entry(given: Any) -> dict[str, Any]:
+    """What JSON says of an entry's fields, checked by the type of their defaults."""
+    defaults = {field.name: field.default for field in fields(Entry)}
     if not isinstance(given, dict) or not set(given) <= set(defaults):
         raise ValueError(f"{given!r}; accepted: an object of {', '.join(defaults)}")
     for name, value in given.items():
@@ -138,8 +130,8 @@ def _of_fields(kind: type, given: Any) -> dict[str, Any]:
             fits = type(value) in (int, float) and math.isfinite(value)
         elif isinstance(default, tuple):
             fits = isinstance(value, list) and all(type(item) is str for item in value)
-        else:  # that of an object is None, and it is checked on its own
-            fits = default is None or type(value) is type(default)
+        else:
+            fits = type(value) is type(default)
         if not fits:
             raise ValueError(f"{name} is {value!r}; accepted: such as {json.dumps(default)}")
     return dict(given)
@@ -251,12 +243,6 @@ def _trainer(entry: Entry, signal: SignalSpec, device: torch.device) -> fit.Trai
     given = {field.name: getattr(entry, field.name) for field in fields(Entry) if field.name in own}
     options = fit.TrainOptions(**given, quantise_from=0.0, device=str(device))
     place = Place(signal, entry.batch)
-    if entry.amortize:
-        model = load_model(entry.start)
-        if model.signal != signal:
-            raise ValueError(f"model {entry.start!r} has {model.signal}; the shards have {signal}")
-        network = amortize.starting_network(model, entry.amortize, entry.seed)
-        return amortize.AmortizeTrainer(network, place, entry.amortize, options)
     network = fit.starting_network(signal, entry.shape, entry.start or None, entry.seed)
     return fit.Trainer(network, place, options, [load_model(name) for name in entry.old])
 

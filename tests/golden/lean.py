@@ -1,9 +1,9 @@
-"""Makes ``lean.npz``: a small network with lean parts, and what torch's simulated int8 of it answers to choices.
+"""Makes ``lean.npz``: a small network with lean frames, and what torch's simulated int8 of it answers to choices.
 
     python -m tests.golden.lean
 
-Of each of `CHOICES`, the outputs of all layers, as ``CHOICE.LAYER``; beside them the features, the forced choices of
-"mixed" and the weights file.
+Of each of `CHOICES`, the outputs of all layers, as ``CHOICE.LAYER``; beside them the features, which frames are full in
+"mixed", and the weights file.
 """
 
 from pathlib import Path
@@ -14,17 +14,14 @@ from pyenhance.dsp import SignalSpec
 
 GOLDEN = Path(__file__).with_suffix(".npz")
 CHOICES = ("full", "lean", "mixed", "auto")
-BACKLOG = 2.0
-"""Hops that wait in all of it."""
 
 
 def make() -> dict[str, np.ndarray]:
     """The arrays of the file."""
-    import torch
-
     from pyenhance.model import load_model
+    from pyenhance.nn import choose
     from pyenhance.train.export import golden_vectors
-    from pyenhance.train.network import chosen, load_int8
+    from pyenhance.train.network import load_int8
 
     from ..networks import small_weights
 
@@ -33,10 +30,9 @@ def make() -> dict[str, np.ndarray]:
     made = {"weights": np.frombuffer(weights, np.uint8)}
     frames = len(golden_vectors(network)["features"])
     mixed = np.random.default_rng(1).random(frames) < 0.5
-    forced = {"full": np.ones(frames, bool), "lean": np.zeros(frames, bool), "mixed": mixed}
     for choice in CHOICES:
-        full = torch.from_numpy(forced[choice]).float()[:, None] if choice in forced else None
-        vectors = golden_vectors(network, backlog=BACKLOG, choose=chosen if full is None else lambda _, full=full: full)
+        full = mixed if choice == "mixed" else choose(0, frames, 0, choice)
+        vectors = golden_vectors(network, full=full)
         made["features"] = vectors.pop("features")
         made |= {f"{choice}.{name}": values for name, values in vectors.items()}
     return made | {"mixed": mixed}

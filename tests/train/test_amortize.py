@@ -1,166 +1,162 @@
-"""Training a lean and a full stack with their arbitrator, and the table of what they are worth."""
+"""Lean frames found in closed form and refined, and the table of what they are worth."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
-from pyenhance import load_model
+from pyenhance import Enhancer, load_model
 from pyenhance.dsp import SignalSpec
-from pyenhance.model import with_lean_part
-from pyenhance.train import amortize, fit
-from pyenhance.train.amortize import (
-    AmortizePlan,
-    AmortizeTrainer,
-    Devices,
-    drawn_devices,
-    drawn_stalls,
-    simulated_backlog,
-    walk,
-)
-from pyenhance.train.dataset import ShardStream
-from pyenhance.train.network import Network, chosen
+from pyenhance.model import Model
+from pyenhance.nn import FULL_EVERY
+from pyenhance.train import amortize, devices, refine
+from pyenhance.train.dataset import all_sequences
+from pyenhance.train.network import answers, load_int8
 
-from ..networks import small_spec, small_weights
+from ..conftest import noisy_voice
+from ..networks import small_weights
 from .shards import make_shard
 
 SIGNAL = SignalSpec(8)
 
 
-def test_devices_work_off_what_waits() -> None:
-    devices = Devices(torch.tensor([0.5, 1.0, 2.0]), waiting=torch.tensor([0.0, 3.0, 3.0]))
-    waits = []
-    for _ in range(4):
-        waits.append(devices.wait.tolist())
-        devices.run(torch.ones(3))
-    np.testing.assert_allclose(np.transpose(waits), [[0, 1, 2, 3], [3, 3, 3, 3], [3, 2.5, 2, 1.5]])
-    lean = Devices(torch.tensor([0.5]))
-    for _ in range(9):
-        lean.run(0.4)
-        assert lean.wait == 0
-    generator = torch.Generator().manual_seed(0)
-    stalling = Devices(torch.ones(2000), drawn_stalls(2, 2000, torch.device("cpu"), generator))
-    stalling.run(1)
-    stalled = stalling.wait[stalling.wait > 0]
-    assert 0 < len(stalled) < 20 and 5 <= stalled.min() and stalled.max() <= 40
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    return make_shard(tmp_path / "shards", SIGNAL, sequences=6, frames=60)
 
 
-def test_half_of_the_drawn_devices_begin_with_work() -> None:
-    devices = drawn_devices(1, 4000, torch.device("cpu"), torch.Generator().manual_seed(0))
-    assert 0.45 < (devices.wait > 0).float().mean() < 0.55 and 28 < devices.wait.max() <= 30
-    begun = devices.wait
-    devices.run(1)
-    took = (devices.wait - begun + 1)[(begun > 5) & (devices.wait < begun + 4)]  # not those that stalled
-    assert 0.25 <= took.min() < 0.26 and 3.2 < took.max() < 3.34  # 1 / 4 and 1 / 0.3
+@pytest.fixture
+def wide_shards(tmp_path: Path) -> Path:
+    return make_shard(tmp_path / "wide", SignalSpec(), sequences=6, frames=60)
 
 
-def _trainer(folder: Path, plan: AmortizePlan | None = None, **options: object) -> AmortizeTrainer:
-    torch.manual_seed(0)
-    stream = ShardStream(make_shard(folder / "shards", SIGNAL, sequences=8, frames=40), 8)
-    given = fit.TrainOptions(rate=1e-2, warm_up=1, quantise_from=0, **options)
-    return AmortizeTrainer(Network(small_spec(SIGNAL, lean=True)), stream, plan or AmortizePlan(), given)
+def _features(shards: Path) -> torch.Tensor:
+    return torch.from_numpy(np.concatenate([batch["features"] for batch in all_sequences(shards, 1)]))
 
 
-def test_the_simulated_backlog_is_what_the_network_would_meet(tmp_path: Path) -> None:
-    """The arbitrator alone, step by step, chooses as the whole network does that is given the backlog it met."""
-    network = _trainer(tmp_path).network
-    torch.nn.init.uniform_(network.watch.bias_ih, -0.5, 0.5)
+def _distance(model: Model, features: torch.Tensor) -> float:
+    """Of the gains by turns from those at full effort."""
+    network = load_int8(model)
+    network.quantise = True
+    full = torch.arange(features.shape[1]) % FULL_EVERY == 0
     with torch.no_grad():
-        network.arbitrator.bias.fill_(0.2)
-        network.arbitrator.weight[0, -4:] = torch.tensor([0.0, -0.5, 0.0, 0.0])  # of 1, 4, 16 and 64 hops
-    features = torch.from_numpy(np.random.default_rng(1).normal(size=(3, 60, SIGNAL.num_features)).astype(np.float32))
-    speeds = torch.tensor([0.9, 0.95, 1.5])
-    waiting = simulated_backlog(network, features, Devices(speeds))
-    full = []
-    network.run(features, waiting, lambda logit: full.append(chosen(logit)) or full[0])
-    found = full[0].detach().numpy()
-    assert 0.1 < found[:, 0].mean() < 0.9
-    devices, lean = Devices(speeds), amortize.lean_cost(network.spec)
-    for t in range(60):
-        torch.testing.assert_close(waiting[:, t], torch.floor(devices.wait), atol=0, rtol=0)
-        devices.run(torch.where(full[0][t] > 0.5, 1.0, lean))
+        gains = [torch.sigmoid(answers(network.run(features, which))[0]).sqrt() for which in (None, full)]
+    return float(((gains[0] - gains[1]) ** 2).mean())
 
 
-def test_both_stacks_learn_and_the_choice_sharpens(tmp_path: Path) -> None:
-    trainer = _trainer(tmp_path, AmortizePlan(cost=2, budget=0.8))
-    rows = []
-    for batch in trainer.stream:
-        trainer.progress = trainer.step / 40
-        rows.append(trainer.train_step(batch))
-        if trainer.step == 40:
-            break
-    first, last = ({name: np.mean([row[name] for row in part]) for name in rows[0]} for part in (rows[:8], rows[-8:]))
-    assert last["gain"] < 0.9 * first["gain"] and last["decided"] > 0.5 > first["decided"]
-    assert last["cost"] < first["cost"] and trainer.network.quantise
+def _made(tmp_path: Path, shards: Path, share: float) -> Model:
+    """`tiny` with lean frames."""
+    out = tmp_path / f"lean{share}.safetensors"
+    amortize.main(["tiny", "--shards", str(shards), "--share", str(share), "-o", str(out)])
+    return load_model(out.read_bytes())
 
 
-def test_charges_are_for_cost_above_the_budget_and_for_lean_frames_while_nothing_waits(tmp_path: Path) -> None:
-    trainer = _trainer(tmp_path, AmortizePlan(cost=0.5, budget=0.6, backlog=0.25))
-    trainer._share = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
-    trainer._alone = torch.tensor([[1.0, 1.0], [0.0, 0.0]])
-    lean = amortize.lean_cost(trainer.network.spec)
-    charges = trainer._charges()
-    assert float(charges["cost"]) == pytest.approx(0.5 * (lean + (1 - lean) / 2 - 0.6))
-    assert float(charges["backlog"]) == pytest.approx(0.25 * 1 / 4)
+def test_more_rank_is_nearer_and_full_frames_stay_as_they_are(tmp_path: Path, wide_shards: Path) -> None:
+    plain, models = load_model("tiny"), [_made(tmp_path, wide_shards, share) for share in (0.1, 0.6)]
+    for model in models:
+        spec = model.network.spec
+        assert spec.has_lean and spec.with_lean({}) == plain.network.spec
+        for name, value in plain.tensors.items():
+            np.testing.assert_array_equal(model.tensors[name], value, name)
+    few, many = (_distance(model, _features(wide_shards)) for model in models)
+    assert 0 < many < few / 2
 
 
-def test_the_command_trains_resumes_and_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shards = make_shard(tmp_path / "shards", SIGNAL, sequences=4, frames=30)
-    (tmp_path / "start.safetensors").write_bytes(small_weights(SIGNAL))
-    model = tmp_path / "lean.safetensors"
-    arguments = [
-        "--shards",
-        str(shards),
-        "--start",
-        str(tmp_path / "start.safetensors"),
-        "--batch",
-        "4",
-        "--lean",
-        "0.5",
-    ]
-    arguments += ["--out", str(tmp_path / "run.pt"), "-o", str(model), "--dtype", "float32", "--warm-up", "1"]
-    for steps in ("10", "20"):
-        amortize.main([*arguments, "--steps", steps])
-    assert "resumed at step 10" in capsys.readouterr().err
-    spec = load_model(model).network.spec
-    assert spec == with_lean_part(load_model(small_weights(SIGNAL)).network.spec, 0.5)
-    with pytest.raises(ValueError, match="holds backlog"):
-        amortize.main([*arguments, "--steps", "30", "--backlog", "0.5"])
-    capsys.readouterr()
-    amortize.main(["--report", str(model), "--shards", str(shards), "--sequences", "2"])
-    table = capsys.readouterr().out.splitlines()
-    names = [line.split("|")[1].strip() for line in table]
-    assert names == ["choice", "---", "full alone", "lean alone", "random", "voice activity", "arbitrator of lean"]
-    assert f"| 100% | {spec.multiply_adds:,} |" in table[2] and f"| 0% | {spec.lean_multiply_adds:,} |" in table[3]
+def test_the_product_does_less_harm_than_one_by_chance(tmp_path: Path, wide_shards: Path) -> None:
+    model = _made(tmp_path, wide_shards, 0.5)
+    drawn = torch.Generator().manual_seed(0)
+    widths = {layer.name: model.network.spec.lean_widths(layer) for layer in model.network.spec.layers if layer.lean}
+    chance = {
+        layer.name: amortize.Factors(
+            0.1 * torch.randn(layer.lean, widths[layer.name][0], generator=drawn),
+            0.1 * torch.randn(widths[layer.name][1], layer.lean, generator=drawn),
+        )
+        for layer in model.network.spec.layers
+        if layer.lean
+    }
+    other = load_model(amortize.with_lean_frames(model, chance))
+    features = _features(wide_shards)
+    assert _distance(model, features) < _distance(other, features) / 2
 
 
-def test_a_slow_machine_falls_behind_with_the_full_stack_alone() -> None:
-    model = load_model(small_weights(SIGNAL, lean=True))
-    features = np.random.default_rng(0).normal(size=(40, SIGNAL.num_features)).astype(np.float32)
-    full, lean, *_ = amortize.policies([model], 0.5)
-    slow = [walk(policy, features, Devices(torch.tensor([0.8]))) for policy in (full, lean)]
-    assert slow[0].full_share == 1 and slow[0].waits[-1] == pytest.approx(39 * 0.25)
-    assert slow[1].full_share == 0 and slow[1].waits.max() == 0
+def test_refining_moves_lean_frames_alone_and_brings_them_nearer(tmp_path: Path, wide_shards: Path) -> None:
+    model = _made(tmp_path, wide_shards, 0.1)
+    refiner = refine.Refiner(model, list(all_sequences(wide_shards, 1)), rate=1e-3)
+    parts = [refiner.step(k / 40) for k in range(40)]
+    assert all(np.isfinite(list(part.values())).all() for part in parts)
+    finer = load_model(amortize.with_lean_frames(model, refiner.factors()))
+    for name, value in model.tensors.items():
+        assert (finer.tensors[name] == value).all() == ("lean" not in name), name
+    features = _features(wide_shards)
+    assert _distance(finer, features) < 0.9 * _distance(model, features)
+
+
+def test_refine_is_a_command(tmp_path: Path, wide_shards: Path) -> None:
+    model, out = _made(tmp_path, wide_shards, 0.3), tmp_path / "finer.safetensors"
+    options = ["--shards", str(wide_shards), "--minutes", "0.01", "-o", str(out)]
+    refine.main([str(tmp_path / "lean0.3.safetensors"), *options])
+    assert load_model(out.read_bytes()).network.spec == model.network.spec
+    with pytest.raises(SystemExit):
+        refine.main(["tiny", *options])
+
+
+def test_devices_make_hops_wait() -> None:
+    full = np.ones((4, 1), bool)
+    nothing = np.zeros((4, 1))
+    np.testing.assert_allclose(devices.waits(full, 0.4, 0.5, nothing).ravel(), [0, 1, 2, 3])
+    np.testing.assert_allclose(devices.waits(~full, 0.4, 0.5, nothing).ravel(), 0)
+    np.testing.assert_allclose(devices.waits(full, 0.4, 0.5, nothing, give_way=True).ravel(), [0, 1, 0.8, 1.8])
+    stall = np.array([[3.0], [0], [0], [0]])
+    np.testing.assert_allclose(devices.waits(full, 0.4, 2, stall).ravel(), [0, 2.5, 2, 1.5])
+    # By turns full, lean, lean; while a hop waits, lean.
+    np.testing.assert_allclose(devices.waits_by_turns(0.4, 0.5, np.zeros((5, 1))).ravel(), [0, 1, 0.8, 0.6, 1.6])
+    drawn = devices.drawn_stalls(1000, 20)
+    stalled = drawn[drawn > 0]
+    assert 10 < len(stalled) < 90 and 5 <= stalled.min() and stalled.max() <= 40
+
+
+def test_policies_are_heard_as_the_engine_would_have_them(tmp_path: Path) -> None:
+    model = load_model(small_weights(SignalSpec(), lean=True))
+    noisy = noisy_voice(0.5)
+    turns = devices.Policy("turns")
+    out, full, voice = devices.enhanced(turns, model, noisy)
+    assert full.tolist() == [k % FULL_EVERY == 0 for k in range(len(full))] and len(voice) == len(full)
+    enhancer = Enhancer(model, effort="auto")
+    own = enhancer.process(np.concatenate((noisy, np.zeros(4800, np.float32))))[enhancer.latency_samples :]
+    np.testing.assert_allclose(out[: len(noisy) - 480], own[: len(noisy) - 480], atol=1e-5)
+    whole, chosen, _ = devices.enhanced(devices.Policy("full", lambda k, voice: True), model, noisy)
+    assert chosen.all() and (whole != out).any()
+
+
+def test_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "lean.safetensors").write_bytes(small_weights(SignalSpec(), lean=True))
+    for side, sound in (("clean", noisy_voice(1.5)), ("noisy", noisy_voice(1.5)[::-1])):
+        (tmp_path / "pairs" / side).mkdir(parents=True)
+        soundfile.write(tmp_path / "pairs" / side / "a.wav", sound, 48_000)
+    model, pairs = str(tmp_path / "lean.safetensors"), str(tmp_path / "pairs")
+    amortize.main(["--report", model, "--pairs", pairs, "--every", "1"])
+    lines = capsys.readouterr().out.splitlines()
+    names = [line.split("|")[1].strip() for line in lines if line.startswith("| ")]
+    assert names[2] == "full alone" and names.count("turns") >= 1 and any("while a hop waits" in name for name in names)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("options", "message"),
     [
-        (["--report", "tiny"], "model 'tiny' has no lean part"),
-        (["--out", "run.pt"], "--out and -o are needed"),
-        (["--out", "run.pt", "-o", "m.safetensors", "--start", "tiny"], "model 'tiny' has .*; the shards have"),
-        (["--out", "run.pt", "-o", "m.safetensors", "--start", "SMALL", "--lean", "1.5"], "share is 1.5"),
+        (["MODEL", "--shards", "SHARDS", "-o", "OUT", "--share", "1.5"], "--share is 1.5"),
+        (["MODEL"], "are needed"),
+        (["--report", "MODEL"], "--report needs --pairs"),
+        (["--report", "MODEL", "--pairs", "SHARDS"], "has no lean frames"),
+        (["default", "--shards", "SHARDS", "-o", "OUT"], "holds shards of"),
     ],
 )
-def test_what_does_not_fit_is_refused(
-    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_bad_input(
+    options: list[str], message: str, tmp_path: Path, shards: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = tmp_path / "small.safetensors"
-    small.write_bytes(small_weights(SIGNAL))
-    shards = make_shard(tmp_path / "shards", SIGNAL)
+    (tmp_path / "small.safetensors").write_bytes(small_weights(SIGNAL))
+    names = {"MODEL": tmp_path / "small.safetensors", "SHARDS": shards, "OUT": tmp_path / "out.safetensors"}
     with pytest.raises(SystemExit):
-        amortize.main([*(str(small) if a == "SMALL" else a for a in arguments), "--shards", str(shards)])
-    import re
-
-    assert re.search(message, capsys.readouterr().err)
+        amortize.main([str(names.get(option, option)) for option in options])
+    assert message in capsys.readouterr().err and not (tmp_path / "out.safetensors").exists()

@@ -3,7 +3,6 @@
 import itertools
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,14 +17,14 @@ from pyenhance.cli import main
 from pyenhance.dsp import SignalSpec
 from pyenhance.measure import QUARTIC, SMALL, gain_loss, strength_loss
 from pyenhance.model import SHAPES, available_models, load_model, named_shape, with_backward_part, write_weights
-from pyenhance.nn import ARBITRATOR, KINDS, LayerSpec, NetworkSpec
+from pyenhance.nn import KINDS, LayerSpec, NetworkSpec, choose
 from pyenhance.train import export, fit
 from pyenhance.train.dataset import ShardStream
 from pyenhance.train.loss import HIGH_HZ, band_weights, percepnet_loss
-from pyenhance.train.network import GRU, LAYERS, Network, chosen, load_int8
+from pyenhance.train.network import GRU, LAYERS, Conv, Network, load_int8
 
 from ..conftest import PATIENCE_S, ROOT
-from ..networks import assert_agree, every_layer, network_specs, random_features, small_weights
+from ..networks import assert_agree, every_layer, network_specs, random_features, small_spec, small_weights
 from ..whole import whole_spec
 
 SIGNAL = SignalSpec()
@@ -84,14 +83,9 @@ def _random_network(spec: NetworkSpec, seed: int) -> Network:
 
 
 @torch.no_grad()
-def _simulated(
-    network: Network,
-    features: np.ndarray,
-    backlog: torch.Tensor | None = None,
-    choose: Callable[[torch.Tensor], torch.Tensor] | None = None,
-) -> dict[str, np.ndarray]:
+def _simulated(network: Network, features: np.ndarray, full: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """Outputs of all layers as numpy's network has them, shape (K, units)."""
-    outputs = network.run(torch.from_numpy(features)[None], backlog, choose)
+    outputs = network.run(torch.from_numpy(features)[None], None if full is None else torch.from_numpy(full))
     found = {}
     for layer in network.spec.layers:
         x = outputs[layer.name][:, 0]
@@ -117,39 +111,51 @@ def test_any_list_of_layers_is_simulated_as_numpy_computes_it(spec: NetworkSpec,
     network = _random_network(spec, seed)
     features = random_features(spec, np.random.default_rng(seed))
     numpy = nn.Network(spec, export.int8_tensors(network))
-    expected = numpy(features, numpy.new_memory(), effort="auto")
-    assert_agree(spec, expected, _simulated(network, features, choose=chosen))
+    expected, full = numpy(features, numpy.new_memory(), effort="auto"), choose(0, len(features), 0, "auto")
+    assert_agree(spec, expected, _simulated(network, features, full), full)
 
 
-def _slow_gru(layer: GRU, x: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-    """A GRU whose later units take but a share of each step, by autograd."""
-    units, lean = layer.spec.units, layer.spec.lean
-    h, out = x.new_zeros(x.shape[1], units), []
-    for seen, full in zip(x, share, strict=True):
-        of_x = torch.nn.functional.linear(seen, layer.weight_ih, layer.bias_ih)
-        of_h = torch.nn.functional.linear(h, layer.weight_hh, layer.bias_hh)
-        r, z = torch.sigmoid((of_x + of_h)[:, : 2 * units]).chunk(2, -1)
-        stepped = (1 - z) * torch.tanh(of_x[:, 2 * units :] + r * of_h[:, 2 * units :]) + z * h
-        blended = full[:, None] * stepped + (1 - full[:, None]) * h
-        h = torch.cat((stepped[:, :lean], blended[:, lean:]), 1)
-        out.append(h)
-    return torch.stack(out)
-
-
-def test_a_blend_of_full_and_lean_steps_has_its_gradient() -> None:
+@pytest.mark.parametrize("kind", ["gru", "conv"])
+def test_lean_frames_go_on_from_the_last_full_one(kind: str) -> None:
+    """By their definition, written out frame by frame; their gradient reaches all matrices and what was before."""
     torch.manual_seed(0)
-    layer = GRU(LayerSpec("y", "gru", ("x",), 7, "tanh", lean=3), 5)
-    for bias in (layer.bias_ih, layer.bias_hh):
-        torch.nn.init.uniform_(bias, -0.2, 0.2)
-    x, share = torch.randn(11, 3, 5, requires_grad=True), torch.rand(11, 3, requires_grad=True)
-    weight = torch.randn(11, 3, 7)
-    found = []
-    for run in (lambda: layer(x, False, share), lambda: _slow_gru(layer, x, share)):
-        y = run()
-        found.append((y.detach(), *torch.autograd.grad((y * weight).sum(), (x, share, *layer.parameters()))))
-    for own, reference in zip(*found, strict=True):
+    if kind == "gru":
+        layer = GRU(LayerSpec("y", "gru", ("x",), 7, "tanh", lean=3), 5)
+        torch.nn.init.uniform_(layer.bias_ih, -0.2, 0.2)
+        torch.nn.init.uniform_(layer.bias_hh, -0.2, 0.2)
+    else:
+        layer = Conv(LayerSpec("y", "conv", ("x",), 7, "tanh", frames=3, lean=3), 5)
+    x = torch.randn(11, 2, 5, requires_grad=True)
+    full = torch.tensor([True, False, False, True, True, False, True, False, False, False, True])
+    found, h, past = [], torch.zeros(2, 7), [torch.zeros(2, 5), torch.zeros(2, 5)]
+    for heard, whole in zip(x, full.tolist(), strict=True):
+        past = [*past[-2:], heard]
+        seen = torch.cat((heard, h) if kind == "gru" else past, 1)
+        if whole:
+            if kind == "gru":
+                of_x, of_h = heard @ layer.weight_ih.T + layer.bias_ih, h @ layer.weight_hh.T + layer.bias_hh
+                sums = torch.cat((of_x[:, :14] + of_h[:, :14], of_x[:, 14:], of_h[:, 14:]), 1)
+            else:
+                sums = seen @ layer.weight.T + layer.bias
+            last, kept = seen, sums
+        else:
+            short = ((seen - last).clamp(-1, 1) @ layer.lean_in.T).clamp(-1, 1)
+            sums = kept + short @ layer.lean_out.T
+        if kind == "gru":
+            r, z, n_input, n_state = sums.split(7, 1)
+            n = torch.tanh(n_input + torch.sigmoid(r) * n_state)
+            h = n + torch.sigmoid(z) * (h - n)
+        else:
+            h = torch.tanh(sums)
+        found.append(h)
+    weight = torch.randn(11, 2, 7)
+    both = []
+    for y in (layer(x, False, full), torch.stack(found)):
+        both.append((y.detach(), *torch.autograd.grad((y * weight).sum(), (x, *layer.parameters()))))
+    for own, reference in zip(*both, strict=True):
         assert reference.abs().max() > 0.01
         torch.testing.assert_close(own, reference, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(layer(x, False), layer(x, False, full), atol=1e-3)
 
 
 @given(network_specs(), st.integers(0, 2**31), st.lists(st.booleans(), min_size=8, max_size=24))
@@ -163,13 +169,24 @@ def test_any_sequence_of_choices_is_simulated_as_numpy_computes_it(
     numpy = nn.Network(spec, export.int8_tensors(network))
     memory, frames = numpy.new_memory(), []
     for frame, full in zip(features, choices, strict=True):
-        frames.append(numpy(frame[None], memory, 2.5, "full" if full else "lean"))
+        if full and spec.has_lean:
+            memory[spec.turn] = 0
+        frames.append(numpy(frame[None], memory, effort="lean"))
     expected = {name: np.concatenate([frame[name] for frame in frames]) for name in numpy.layers}
-    share = torch.tensor(choices, dtype=torch.float32)[:, None]
-    found = _simulated(network, features, torch.full((1, len(choices)), 2.5), lambda _: share)
-    if spec.has_lean:  # numpy's says what was done, torch's what it would have chosen
-        found[ARBITRATOR] = expected[ARBITRATOR]
-    assert_agree(spec, expected, found)
+    chosen = np.array([True, *choices[1:]])
+    assert_agree(spec, expected, _simulated(network, features, np.array(choices)), chosen)
+
+
+def test_full_frames_among_lean_ones_take_the_trainers_way_where_all_are_full() -> None:
+    """All full frames, said or not said, are one and the same; and the first is full whatever is said of it."""
+    network = _random_network(small_spec(SIGNAL, lean=True), 3)
+    features = torch.from_numpy(random_features(network.spec, np.random.default_rng(3), 9))[None]
+    with torch.no_grad():
+        full, said = (network.run(features, chosen) for chosen in (None, torch.ones(9, dtype=torch.bool)))
+        lean = network.run(features, torch.zeros(9, dtype=torch.bool))
+    for name, x in full.items():
+        assert torch.equal(x, said[name]) and torch.allclose(x[0], lean[name][0], atol=0.01)
+    assert not torch.equal(full["gain"], lean["gain"])
 
 
 @pytest.mark.parametrize("name", SHAPES)

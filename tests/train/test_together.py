@@ -12,9 +12,8 @@ import torch
 
 from pyenhance import load_model
 from pyenhance.dsp import SignalSpec
-from pyenhance.model import named_shape, with_lean_part
+from pyenhance.model import named_shape
 from pyenhance.train import fit, together
-from pyenhance.train.amortize import AmortizePlan
 from pyenhance.train.dataset import ShardStream
 from pyenhance.train.together import DeviceShards, Entry, Lane
 
@@ -37,7 +36,6 @@ def test_a_plan_is_trained_resumed_and_exported(tmp_path: Path, small: str, caps
     plan = {
         "fresh": {"shape": "banded-tiny", **common},
         "near": {"start": small, "old": [small], "beta": 2.5, **common},
-        "lean": {"start": small, "amortize": {"lean": 0.5, "budget": 0.5}, **common},
         "low": {"start": small, "lookahead": 0, "under": 0.1, **common},
     }
     (tmp_path / "plan.json").write_text(json.dumps(plan))
@@ -50,14 +48,12 @@ def test_a_plan_is_trained_resumed_and_exported(tmp_path: Path, small: str, caps
         together.main([*arguments, "--steps", str(steps)])
         said = capsys.readouterr().err
         gains.append({name: float(gain) for name, gain in re.findall(r"^(\w+) valid gain (\S+)", said, re.M)})
-        assert set(gains[-1]) == {"fresh", "near", "lean"}  # there are no validation shards without look-ahead
+        assert set(gains[-1]) == {"fresh", "near"}  # there are no validation shards without look-ahead
         assert re.search(rf"^low step {steps} loss \S+ .*under", said, re.M)
-        assert re.search(rf"^lean step {steps} .*backlog \S+ full \S+", said, re.M)
         assert re.search(rf"^near step {steps} .*congruence", said, re.M)
     assert all(gains[1][name] < gains[0][name] for name in gains[0])
     models = {name: load_model(out / f"{name}.safetensors") for name in plan}
     assert models["fresh"].network.spec == named_shape("banded-tiny", SIGNAL)
-    assert models["lean"].network.spec == with_lean_part(load_model(small).network.spec, 0.5)
     assert models["near"].signal == SIGNAL and models["low"].signal == LOW
     assert models["low"].metadata["training_steps"] == "20"
     assert models["low"].metadata["training_data"] == "noise"
@@ -87,15 +83,11 @@ def test_a_step_is_the_trainers(tmp_path: Path, small: str) -> None:
         torch.testing.assert_close(found, expected, atol=0, rtol=0)
 
 
-@pytest.mark.parametrize("amortized", [False, True])
-def test_a_step_asks_the_device_for_no_number(
-    amortized: bool, tmp_path: Path, small: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_step_asks_the_device_for_no_number(tmp_path: Path, small: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a graph can hold it: what lies on the device "meta" has no values, and meets only its like."""
     monkeypatch.setattr(torch, "autocast", lambda *arguments, **options: nullcontext())  # it knows no such device
     meta = torch.device("meta")
-    kind = {"amortize": AmortizePlan(lean=0.5)} if amortized else {"old": (small,), "under": 0.1}
-    entry = Entry(start=small, batch=4, frames=3, **kind)
+    entry = Entry(start=small, batch=4, frames=3, old=(small,), under=0.1)
     memory = DeviceShards([make_shard(tmp_path / "shards", SIGNAL)], meta, 0.001)
     lane = Lane("a", entry, memory, meta, tmp_path / "a.pt")
     lane.trainer.optimisers.pop()  # AdamW, whose steps can be held on a GPU alone
@@ -172,12 +164,9 @@ def test_a_network_whose_loss_is_no_number_stops_and_the_others_go_on(
         ({"a": {"shape": "wide"}}, "shape is 'wide'; accepted: tiny, default"),
         ({"a": {}}, "accepted: one of the two"),
         ({"a": {"shape": "tiny", "start": "tiny"}}, "accepted: one of the two"),
-        ({"a": {"shape": "tiny", "amortize": {}}}, "amortize with a shape"),
-        ({"a": {"start": "tiny", "amortize": {"leaner": 1}}}, "accepted: an object of lean, cost"),
         ({"../a": {"shape": "tiny"}}, "names without a folder"),
         ({"a": {"shape": "tiny", "lookahead": 1}}, r"lookahead is 1; the shards have \[2\]"),
         ({"a": {"start": "tiny"}}, "model 'tiny' has 34 bands; the shards have 8"),
-        ({"a": {"start": "tiny", "amortize": {}}}, "model 'tiny' has .*; the shards have"),
     ],
 )
 def test_what_is_no_plan_is_refused(
