@@ -1,17 +1,16 @@
-"""Train the lean frames of a model, and nothing else of it: held to what full frames answer, and to what is right.
+"""Train the lean frames of a model, and nothing else of it: to answer what full frames do.
 
     python -m pyenhance.train.refine lean.safetensors --shards TRAIN --minutes 30 -o finer.safetensors
 
 What `train.amortize` finds in closed form looks at one layer and one frame at a time; here whole stretches are run by
 turns, and errors go back through all of them. The loss: of gains and strengths the distance from the model's own at
-full effort, by their roots and, of gains, by the energy that they let through, which is what SI-SDR hears; and a little
-of the losses that the model itself was trained for.
+full effort, by their roots and, of gains, by the energy that they let through, which is what SI-SDR hears.
 """
 
 import argparse
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -25,12 +24,11 @@ from ..model.diff import write_whole
 from ..nn import FULL_EVERY, LEAN_IN, LEAN_OUT
 from .amortize import Factors, with_lean_frames
 from .dataset import all_sequences, read_signal
-from .loss import percepnet_loss
 from .network import Network, answers, load_int8
 
 _ROWS, _FRAMES = 12, 180  # of a step
 _WARM_UP = 20  # steps
-_STRENGTH, _ENERGY, _TASK, _TASK_ENERGY = 0.3, 0.1, 0.01, 0.002
+_STRENGTH, _ENERGY = 0.3, 0.1
 _OFFSET, _SCALE = 1.5, 0.5  # of a band's feature: half the decimal logarithm of its energy, and this (dsp/features.py)
 _QUIET = 1e-3  # of a stretch's energy: stretches of which nothing is left weigh no more
 
@@ -50,44 +48,31 @@ def _root(x: Tensor) -> Tensor:
     return (x + SMALL) ** GAMMA
 
 
-def losses(
-    lean: tuple[Tensor, Tensor, Tensor], full: tuple[Tensor, Tensor], energy: Tensor, target: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
+def losses(lean: tuple[Tensor, Tensor], full: tuple[Tensor, Tensor], energy: Tensor) -> dict[str, Tensor]:
     """What lean frames are trained for, part by part.
 
     Parameters
     ----------
-    lean : tuple of Tensor
-        Logits of gain and strength, shape (B, T, bands), and of vad, shape (B, T), by turns.
-    full : tuple of Tensor
-        Gains and strengths at full effort.
+    lean, full : tuple of Tensor
+        Gains and strengths, shape (B, T, bands), by turns and at full effort.
     energy : Tensor, shape (B, T, bands)
         See `power`.
-    target : mapping of str to Tensor
-        As for `percepnet_loss`.
 
     Returns
     -------
     dict of str to Tensor
-        gain, strength, energy, task, task_energy.
+        gain, strength, energy.
     """
-    gain, strength = (torch.sigmoid(logit) for logit in lean[:2])
-
-    def misses(wanted: Tensor, weight: Tensor) -> Tensor:
-        lost = (weight * (gain - wanted) ** 2).sum((1, 2))
-        return (lost / ((weight * wanted**2).sum((1, 2)) + _QUIET * weight.sum((1, 2)) + SMALL)).clamp(max=1).mean()
-
-    heard = energy * target["band_mask"][:, None]
+    (gain, strength), (wanted, wanted_strength) = lean, full
+    lost, whole = ((energy * x).sum((1, 2)) for x in ((gain - wanted) ** 2, wanted**2))
     return {
-        "gain": ((_root(gain) - _root(full[0])) ** 2).mean(),
-        "strength": ((strength * _root(gain) - full[1] * _root(full[0])) ** 2).mean(),
-        "energy": misses(full[0], energy),
-        "task": percepnet_loss(*lean, dict(target), over=1.0)[0],
-        "task_energy": misses(target["gain"], heard),
+        "gain": ((_root(gain) - _root(wanted)) ** 2).mean(),
+        "strength": ((strength * _root(gain) - wanted_strength * _root(wanted)) ** 2).mean(),
+        "energy": (lost / (whole + _QUIET * energy.sum((1, 2)) + SMALL)).mean(),
     }
 
 
-_WEIGHTS = {"gain": 1.0, "strength": _STRENGTH, "energy": _ENERGY, "task": _TASK, "task_energy": _TASK_ENERGY}
+_WEIGHTS = {"gain": 1.0, "strength": _STRENGTH, "energy": _ENERGY}
 
 
 class Refiner:
@@ -97,8 +82,8 @@ class Refiner:
     ----------
     model : Model
         With lean frames.
-    sequences : sequence of dict
-        As `all_sequences` gives them, one by one.
+    sequences : sequence of ndarray, shape (T, inputs), float32
+        Features of stretches of sound, all as long.
     rate : float
         Of Adam, in units of each matrix's root mean square.
 
@@ -107,7 +92,7 @@ class Refiner:
     network : Network
     """
 
-    def __init__(self, model: Model, sequences: Sequence[dict[str, np.ndarray]], rate: float = 5e-4) -> None:
+    def __init__(self, model: Model, sequences: Sequence[np.ndarray], rate: float = 7e-4) -> None:
         self.network: Network = load_int8(model)
         self.network.quantise = True
         self._signal, self._sequences, self._steps = model.signal, sequences, 0
@@ -120,24 +105,24 @@ class Refiner:
         self._rates = [group["lr"] for group in groups]
         self._optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
 
-    def _batch(self) -> dict[str, Tensor]:
+    def _batch(self) -> Tensor:
         parts = []
         for place in self._draw.integers(len(self._sequences), size=_ROWS):
             sequence = self._sequences[place]
-            begin = int(self._draw.integers(max(sequence["features"].shape[1] - _FRAMES, 0) + 1))
-            rows = slice(begin, begin + _FRAMES)
-            parts.append({key: x if key == "band_mask" else x[:, rows] for key, x in sequence.items()})
-        return {key: torch.from_numpy(np.concatenate([part[key] for part in parts])) for key in parts[0]}
+            begin = int(self._draw.integers(max(len(sequence) - _FRAMES, 0) + 1))
+            parts.append(torch.from_numpy(sequence[begin : begin + _FRAMES]))
+        return torch.stack(parts)
 
-    def measure(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """`losses` of features and targets."""
-        features = batch["features"]
+    def _answers(self, features: Tensor, full: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        gain, strength, _ = answers(self.network.run(features, full))
+        return torch.sigmoid(gain), torch.sigmoid(strength)
+
+    def measure(self, features: Tensor) -> dict[str, Tensor]:
+        """`losses` of features, shape (B, T, inputs)."""
         with torch.no_grad():
-            gain, strength, _ = answers(self.network.run(features))
-        full = torch.arange(features.shape[1]) % FULL_EVERY == 0
-        lean = answers(self.network.run(features, full))
-        energy = power(features, self._signal.num_bands, self._signal.lookahead_frames)
-        return losses(lean, (torch.sigmoid(gain), torch.sigmoid(strength)), energy, batch)
+            wanted = self._answers(features)
+        lean = self._answers(features, torch.arange(features.shape[1]) % FULL_EVERY == 0)
+        return losses(lean, wanted, power(features, self._signal.num_bands, self._signal.lookahead_frames))
 
     def step(self, done: float) -> dict[str, float]:
         """A step of Adam, whose rate falls as a cosine while `done` goes from 0 to 1; the parts of the loss."""
@@ -164,7 +149,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("model", help="a weights file with lean frames, or a shipped model")
     parser.add_argument("--shards", type=Path, required=True, help="of recordings that it was trained on")
     parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--rate", type=float, default=5e-4, help="of Adam, in units of a matrix's root mean square")
+    parser.add_argument("--rate", type=float, default=7e-4, help="of Adam, in units of a matrix's root mean square")
     parser.add_argument("--sequences", type=int, default=400, help="of the shards, at most")
     parser.add_argument("-o", "--output", type=Path, required=True, help="weights file, replaced as it gets better")
     given = parser.parse_args(argv)
@@ -173,7 +158,8 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(f"model {model.name!r} has no lean frames; accepted: models that have them")
     if signal != model.signal:
         parser.error(f"{given.shards} holds shards of {signal}; accepted for {model.name}: {model.signal}")
-    refiner = Refiner(model, list(islice(all_sequences(given.shards, 1), given.sequences)), given.rate)
+    sequences = islice(all_sequences(given.shards, 1), given.sequences)
+    refiner = Refiner(model, [batch["features"][0] for batch in sequences], given.rate)
     begin, number = time.monotonic(), 0
     while (done := (time.monotonic() - begin) / (60 * given.minutes)) < 1:
         parts = refiner.step(done)

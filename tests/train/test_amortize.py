@@ -83,7 +83,7 @@ def test_the_product_does_less_harm_than_one_by_chance(tmp_path: Path, wide_shar
 
 def test_refining_moves_lean_frames_alone_and_brings_them_nearer(tmp_path: Path, wide_shards: Path) -> None:
     model = _made(tmp_path, wide_shards, 0.1)
-    refiner = refine.Refiner(model, list(all_sequences(wide_shards, 1)), rate=1e-3)
+    refiner = refine.Refiner(model, [*_features(wide_shards).numpy()], rate=1e-3)
     parts = [refiner.step(k / 40) for k in range(40)]
     assert all(np.isfinite(list(part.values())).all() for part in parts)
     finer = load_model(amortize.with_lean_frames(model, refiner.factors()))
