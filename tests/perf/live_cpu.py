@@ -24,8 +24,8 @@ from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from pyenhance.backend.check import meaningless_weights
 from pyenhance.bench import untrained
-from pyenhance.model import load_model, write_weights
-from pyenhance.nn import FULL_EVERY
+from pyenhance.model import write_weights
+from pyenhance.nn import FULL_EVERY, KINDS
 from tests.browser.conftest import READY_MS, ROOT, launch, make_server
 from tests.npm import unpack
 from tests.perf.peers import PEERS
@@ -169,9 +169,10 @@ def served(folder: Path) -> Iterator[dict[bool, str]]:
     shutil.copytree(ROOT / "dist" / "site", root)
     shutil.copytree(unpack(*_SUPPRESSOR, folder) / "package", root / "peer")
     (root / "live.html").write_text(_PAGE)
-    large, default = untrained("large", "numpy"), load_model("default", "numpy")
-    # Ranks as wide for its units as those of `default`, whose layers have half as many.
-    ranks = {layer.name: 2 * layer.lean for layer in default.network.spec.layers}
+    large = untrained("large", "numpy")
+    # Ranks of a third of the units: a lean frame takes a third of a full one's multiply-adds.
+    lean = (layer for layer in large.network.spec.layers if KINDS[layer.kind].lean)
+    ranks = {layer.name: layer.units // 3 for layer in lean}
     for name, spec in (("large", large.network.spec), ("turns", large.network.spec.with_lean(ranks))):
         (root / f"{name}.safetensors").write_bytes(write_weights(large.signal, spec, meaningless_weights(spec), {}))
     servers = {isolation: make_server(root, 0, isolation=isolation, quiet=True) for isolation in (True, False)}
