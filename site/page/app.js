@@ -349,8 +349,7 @@ function show(stats) {
   $("f-load").textContent = TEXT.percent((100 * stats.real_time_factor).toFixed(1));
   $("f-us").textContent = [stats.us_mean, stats.us_p99, stats.us_max].join(", ");
   $("f-underruns").textContent = String(stats.underruns);
-  const full = stats.hops - stats.lean_hops - stats.dropped_hops;
-  $("f-hops").textContent = [stats.hops, full, stats.hurried_hops, stats.dropped_hops].join(", ");
+  $("f-hops").textContent = [stats.hops, stats.lean_hops, stats.dropped_hops].join(", ");
   const { pitch_hz, voice, gains } = session.node.analysis();
   $("f-pitch").textContent = TEXT.pitch(pitch_hz, voice);
   $("f-model").textContent = TEXT.model(stats);

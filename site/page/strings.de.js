@@ -277,7 +277,7 @@ export const PAGE = {
   "Load (share of real time)": "Last (Anteil der Echtzeit)",
   "Microseconds a hop: mean, p99, max": "Mikrosekunden für 10 ms: Mittel, p99, höchstens",
   Underruns: "Aussetzer",
-  "Hops: all, in full, hurried, passed on": "Stücke zu 10 ms: alle, in vollem Umfang, in Eile, unverändert",
+  "Hops: all, lean, passed on": "Stücke zu 10 ms: alle, vereinfacht, unverändert",
   "Pitch, voice": "Tonhöhe, Stimme",
   "Model, kernel": "Modell, Rechenkern",
   Recordings: "Aufnahmen",
