@@ -315,12 +315,17 @@ static void gate_sums(const struct network *n, const struct layer *l, const cell
   }
 }
 
+// The state before a step as the weights meet it; `out` has it as whole numbers meanwhile.
+static void see_state(const struct layer *l, const float *h, float *out, cell *state) {
+  for (int k = 0; k < l->units; k++) out[k] = quantise(h[k]);
+  to_cells(state, out, l->units);
+}
+
 // PyTorch's gated recurrent unit, once for each band; h stays float, its copy that meets the weights is int8.
 static void gru(const struct network *n, const struct layer *l, float *h, float *out) {
   int channels = l->units / l->bands, inputs = l->inputs / l->bands;
   cell *state = (cell *)n->second;
-  for (int k = 0; k < l->units; k++) out[k] = quantise(h[k]);
-  to_cells(state, out, l->units);
+  see_state(l, h, out, state);
   for (int b = 0; b < l->bands; b += AT_ONCE) {
     int count = at_once(l, b);
     gate_sums(n, l, (const cell *)n->seen + b * inputs, state + b * channels, count);
@@ -333,8 +338,7 @@ static void gru(const struct network *n, const struct layer *l, float *h, float 
 static void gru_by_turns(const struct network *n, const struct layer *l, int full, float *kept, float *h, float *out) {
   cell *seen = (cell *)n->seen, *state = seen + l->inputs;
   int width = l->inputs + l->units;
-  for (int k = 0; k < l->units; k++) out[k] = quantise(h[k]);
-  to_cells(state, out, l->units);
+  see_state(l, h, out, state);
   if (full) {
     gate_sums(n, l, seen, state, 1);
     keep(kept, seen, width, n->gates, 4 * l->units);

@@ -302,6 +302,10 @@ class NetworkSpec:
                 saved -= layer.lean * sum(self.lean_widths(layer))
         return self.multiply_adds - saved
 
+    def mean_multiply_adds(self, full_share: float = 1 / FULL_EVERY) -> float:
+        """Of a frame, where such a share of them is full; by default that of turns."""
+        return self.lean_multiply_adds + full_share * (self.multiply_adds - self.lean_multiply_adds)
+
     def _matrices(self, layer: LayerSpec) -> Iterable[tuple[int, int]]:
         return KINDS[layer.kind].matrices(layer, self.inputs_of(layer)).values()
 

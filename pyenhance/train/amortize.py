@@ -23,11 +23,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..measure import GAMMA, SMALL
 from ..model import Model, load_model, write_weights
 from ..model.diff import write_whole
 from ..nn import FULL_EVERY, KINDS, LEAN_IN, LEAN_OUT, LayerSpec, quantize_weight
 from .dataset import all_sequences, read_signal
+from .loss import compressed
 from .network import Network, load_int8
 
 _RIDGE = 0.05  # of the gradients' own variances, added to them: what was seen of them is not all there is
@@ -114,7 +114,7 @@ def moments(network: Network, features: Tensor, kinds: Collection[str] = LEAN_KI
     # Of a sum with random factors the gradient's mean square is the sum of the squares of all.
     draw = torch.Generator().manual_seed(0)
     of_gain, of_strength = (torch.randn(gain.shape, generator=draw) for _ in range(2))
-    drawn = (of_gain * (gain + SMALL) ** GAMMA).sum()
+    drawn = (of_gain * compressed(gain)).sum()
     drawn = drawn + _STRENGTH * (of_strength * torch.sigmoid(strength) * gain.detach().sqrt()).sum()
     drawn.backward()
     network.zero_grad()
@@ -260,7 +260,7 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(str(error))
     spec = load_model(data).network.spec
     ranks = ", ".join(f"{layer.name} {layer.lean}" for layer in spec.layers if layer.lean)
-    mean = spec.lean_multiply_adds + (spec.multiply_adds - spec.lean_multiply_adds) / FULL_EVERY
+    mean = spec.mean_multiply_adds()
     print(f"{given.output}: {len(data):,} bytes; ranks: {ranks}")
     print(f"multiply-adds: full {spec.multiply_adds:,}, lean {spec.lean_multiply_adds:,}, by turns {mean:,.0f}")
 

@@ -63,14 +63,14 @@ def waits(wanted: np.ndarray, cost: float, speed: float, stalls: np.ndarray, *, 
     return found
 
 
-def waits_by_turns(cost: float, speed: float, stalls: np.ndarray, every: int = FULL_EVERY) -> np.ndarray:
+def waits_by_turns(cost: float, speed: float, stalls: np.ndarray) -> np.ndarray:
     """The same where `nn.choose` says which frames are full, by turns and by what waits; see `waits`."""
     found = np.zeros(stalls.shape)
     wait, turn = found[0], np.zeros(stalls.shape[1], int)
     for t, stall in enumerate(stalls):
         found[t] = wait
         full = np.array([bool(choose(k, 1, hops, "auto")[0]) for k, hops in zip(turn, wait, strict=True)])
-        turn = np.where(full, 1, np.minimum(turn + 1, every))
+        turn = np.where(full, 1, np.minimum(turn + 1, FULL_EVERY))
         wait = np.maximum(wait + np.where(full, 1.0, cost) / speed + stall - 1, 0)
     return found
 
@@ -170,7 +170,7 @@ def report(model: Model, clips: Sequence[tuple[np.ndarray, np.ndarray]], cost: f
             full.append(chosen)
         scores, taken[policy] = np.array(rows), np.concatenate(full)
         share = float(taken[policy].mean())
-        mean = spec.lean_multiply_adds + share * (spec.multiply_adds - spec.lean_multiply_adds)
+        mean = spec.mean_multiply_adds(share)
         cells = [policy.name, f"{share:.0%}", f"{mean:,.0f} ({mean / spec.multiply_adds:.0%})"]
         if before is None:
             before = scores

@@ -14,7 +14,8 @@ HIGH_HZ = 5000.0
 """Bands whose centre lies above it may weigh less: there is little of speech that helps to understand it."""
 
 
-def _power(x: Tensor) -> Tensor:
+def compressed(x: Tensor) -> Tensor:
+    """Gains as they are compared: about their roots, with a finite slope at 0 (PercepNet, equation 19)."""
     return (x + SMALL) ** GAMMA
 
 
@@ -58,14 +59,14 @@ def percepnet_loss(
     if band_weight is not None:
         mask = mask * band_weight
     total = mask.sum() * gain.shape[1]
-    error = _power(target["gain"]) - _power(gain)
+    error = compressed(target["gain"]) - compressed(gain)
     weight = torch.where(error < 0, over, 1.0) * mask
     gain_loss = ((error**2 + QUARTIC * error**4) * weight).sum() / total
     # A strength matters as far as its band is heard: where speech is absent the ideal one is chance.
     heard = mask * target["gain"]
     spoken = heard * target["vad"][..., None]
     under_loss = (error.clamp_min(0) ** 2 * spoken).sum() / (spoken.sum() + 1)
-    error = _power(1 - target["strength"]) - _power(1 - strength)
+    error = compressed(1 - target["strength"]) - compressed(1 - strength)
     strength_loss = (error**2 * heard).sum() / (heard.sum() + 1)
     vad_loss = F.binary_cross_entropy_with_logits(vad_logit.float(), target["vad"])
     loss = gain_loss + strength_weight * strength_loss + vad_weight * vad_loss
@@ -121,7 +122,7 @@ def congruence_loss(
     """
     mask = target["band_mask"][:, None]
     total = mask.sum() * gain_logit.shape[1]
-    old = _power(old_gain)
-    good = ((_power(target["gain"]) - old).abs() <= good_within) * mask
-    distance = (_power(torch.sigmoid(gain_logit.float())) - old) ** 2
+    old = compressed(old_gain)
+    good = ((compressed(target["gain"]) - old).abs() <= good_within) * mask
+    distance = (compressed(torch.sigmoid(gain_logit.float())) - old) ** 2
     return ((alpha * mask + beta * good) * distance).sum() / total, good.sum() / total

@@ -18,17 +18,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..measure import GAMMA, SMALL
+from ..measure import SMALL
 from ..model import Model, load_model
 from ..model.diff import write_whole
 from ..nn import FULL_EVERY, LEAN_IN, LEAN_OUT
 from .amortize import Factors, with_lean_frames
 from .dataset import all_sequences, read_signal
+from .loss import compressed
 from .network import Network, answers, load_int8
 
 _ROWS, _FRAMES = 12, 180  # of a step
 _WARM_UP = 20  # steps
-_STRENGTH, _ENERGY = 0.3, 0.1
+_WEIGHTS = {"gain": 1.0, "strength": 0.3, "energy": 0.1}  # of the loss's parts
 _OFFSET, _SCALE = 1.5, 0.5  # of a band's feature: half the decimal logarithm of its energy, and this (dsp/features.py)
 _QUIET = 1e-3  # of a stretch's energy: stretches of which nothing is left weigh no more
 
@@ -42,10 +43,6 @@ def power(features: Tensor, bands: int, ahead: int) -> Tensor:
     energy = energy.roll(ahead, 1)
     energy[:, :ahead] = 0
     return energy
-
-
-def _root(x: Tensor) -> Tensor:
-    return (x + SMALL) ** GAMMA
 
 
 def losses(lean: tuple[Tensor, Tensor], full: tuple[Tensor, Tensor], energy: Tensor) -> dict[str, Tensor]:
@@ -66,13 +63,10 @@ def losses(lean: tuple[Tensor, Tensor], full: tuple[Tensor, Tensor], energy: Ten
     (gain, strength), (wanted, wanted_strength) = lean, full
     lost, whole = ((energy * x).sum((1, 2)) for x in ((gain - wanted) ** 2, wanted**2))
     return {
-        "gain": ((_root(gain) - _root(wanted)) ** 2).mean(),
-        "strength": ((strength * _root(gain) - wanted_strength * _root(wanted)) ** 2).mean(),
+        "gain": ((compressed(gain) - compressed(wanted)) ** 2).mean(),
+        "strength": ((strength * compressed(gain) - wanted_strength * compressed(wanted)) ** 2).mean(),
         "energy": (lost / (whole + _QUIET * energy.sum((1, 2)) + SMALL)).mean(),
     }
-
-
-_WEIGHTS = {"gain": 1.0, "strength": _STRENGTH, "energy": _ENERGY}
 
 
 class Refiner:
@@ -165,9 +159,8 @@ def main(argv: list[str] | None = None) -> None:
         parts = refiner.step(done)
         number += 1
         if number % 20 == 0:
-            print(
-                f"step {number}, {done:.0%}: " + ", ".join(f"{name} {x:.5f}" for name, x in parts.items()), flush=True
-            )
+            told = ", ".join(f"{name} {x:.5f}" for name, x in parts.items())
+            print(f"step {number}, {done:.0%}: {told}", flush=True)
             write_whole(given.output, with_lean_frames(model, refiner.factors()), force=True)
     write_whole(given.output, with_lean_frames(model, refiner.factors()), force=True)
 

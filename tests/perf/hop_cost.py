@@ -111,8 +111,8 @@ def measure(
     for at, name in enumerate(models):
         model = load_model(name, "numpy")
         spec = model.network.spec
-        by_turns = (spec.multiply_adds + (FULL_EVERY - 1) * spec.lean_multiply_adds) / FULL_EVERY
-        multiply_adds[name] = {"auto": by_turns, "full": spec.multiply_adds, "lean": spec.lean_multiply_adds}
+        shares = {"auto": 1 / FULL_EVERY, "full": 1.0, "lean": 0.0}
+        multiply_adds[name] = {effort: spec.mean_multiply_adds(share) for effort, share in shares.items()}
         weights = write_weights(model.signal, model.network.spec, model.tensors, {})
         files |= {f"{at}/weights": weights, f"{at}/image": write_image(load_model(weights, "numpy"))}
 

@@ -437,6 +437,7 @@ def test_the_cost_of_a_lean_frame() -> None:
     lean = 3 * (20 + 12) + 5 * (30 + 32)
     assert spec.has_lean and spec.multiply_adds == always + full and spec.lean_multiply_adds == always + lean
     assert spec.weights == always + full + lean
+    assert spec.mean_multiply_adds() == pytest.approx(always + (full + (FULL_EVERY - 1) * lean) / FULL_EVERY)
     assert spec.tensors["b.lean_in"] == ("I8", (3, 20)) and spec.tensors["b.lean_out_scale"] == ("F32", (12,))
     assert spec.tensors["c.lean_in"] == ("I8", (5, 30)) and spec.tensors["c.lean_out"] == ("I8", (32, 5))
     assert [spec.kept[name].stop - spec.kept[name].start for name in ("b", "c")] == [20 + 12, 30 + 32]
