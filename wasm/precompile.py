@@ -20,25 +20,27 @@ from pathlib import Path
 # loaded parts that an enhancer has no use for.
 LEFT_OUT = {
     "numpy": """
-        numpy/_configtool numpy/_core/include numpy/_core/lib numpy/_pyinstaller numpy/_utils/_pep440 numpy/conftest
-        numpy/core numpy/doc numpy/f2py numpy/lib/recfunctions numpy/linalg/lapack_lite numpy/ma/[A-Z]*
-        numpy/ma/mrecords numpy/ma/testutils numpy/matlib numpy/polynomial numpy/random numpy/testing numpy/typing
+        *.dist-info/RECORD numpy/_configtool numpy/_core/defchararray numpy/_core/include numpy/_core/lib
+        numpy/_core/strings numpy/_pyinstaller numpy/char numpy/_utils/_pep440 numpy/conftest numpy/core numpy/doc
+        numpy/f2py numpy/lib/_user_array_impl numpy/lib/recfunctions numpy/lib/user_array numpy/linalg/lapack_lite
+        numpy/ma numpy/matlib numpy/polynomial numpy/random numpy/strings numpy/testing numpy/typing
     """.split(),
     "python_stdlib": """
         _aix_support _android_support _apple_support _ast_unparse _ios_support _markupbase _osx_support _py_abc
-        _pydatetime _pyio _pyrepl _sysconfigdata_* antigravity argparse asyncio/__main__
-        asyncio/proactor_events asyncio/tools asyncio/windows_events asyncio/windows_utils bdb cProfile cgi cmd
-        code compileall concurrent/futures/interpreter concurrent/futures/process concurrent/interpreters configparser
-        ctypes/_aix ctypes/macholib ctypes/util ctypes/wintypes curses dbm difflib doctest email/[!_]*
-        email/_[!_]* encodings/*_codec
-        encodings/big5* encodings/cp424 encodings/cp[!4]* encodings/euc* encodings/gb* encodings/h[pz]* encodings/idna
-        encodings/iso* encodings/johab encodings/k* encodings/mac* encodings/p[at]* encodings/punycode encodings/shift*
-        encodings/tis* ensurepip filecmp fileinput ftplib getopt getpass gettext html http idlelib imaplib
-        ipaddress json/tool logging/config logging/handlers mailbox mimetypes modulefinder multiprocessing netrc
-        nturl2path optparse pathlib/types pdb pickletools plistlib poplib profile pstats pty pyclbr pydoc
-        pydoc_data pyodide/_nodesock_transport pyodide/console pyodide/http quopri rlcompleter runpy sched shelve shlex
-        smtplib socketserver sqlite3 stringprep symtable sysconfig/__main__ tabnanny this timeit tkinter tomllib trace
-        tracemalloc tty turtle turtledemo unittest urllib uuid venv wave webbrowser wsgiref xml xmlrpc zipapp zoneinfo
+        _pydatetime _pyio _pyrepl _strptime _sysconfigdata_* antigravity argparse asyncio/__main__
+        asyncio/proactor_events asyncio/tools asyncio/windows_events asyncio/windows_utils bdb cProfile calendar cgi cmd
+        code colorsys compileall concurrent/futures/interpreter concurrent/futures/process concurrent/interpreters
+        configparser csv ctypes/_aix ctypes/macholib ctypes/util ctypes/wintypes curses dbm difflib doctest email/[!_]*
+        email/_[!_]* encodings/*_codec encodings/big5* encodings/cp424 encodings/cp[!4]* encodings/euc* encodings/gb*
+        encodings/h[pz]* encodings/idna encodings/iso* encodings/johab encodings/k* encodings/m[ab]* encodings/oem
+        encodings/p[at]* encodings/punycode encodings/rot_13 encodings/shift* encodings/tis* ensurepip filecmp fileinput
+        fractions ftplib getopt getpass gettext graphlib gzip html http idlelib imaplib ipaddress json/tool
+        logging/config logging/handlers mailbox mimetypes modulefinder multiprocessing netrc nturl2path optparse
+        pathlib/types pdb pickletools plistlib poplib profile pstats pty py_compile pyclbr pydoc pydoc_data
+        pyodide/_nodesock_transport pyodide/console pyodide/http quopri rlcompleter runpy sched shelve shlex smtplib
+        socketserver sqlite3 statistics stringprep symtable sysconfig/__main__ tabnanny this timeit tkinter tomllib
+        trace tracemalloc tty turtle turtledemo unittest urllib uuid venv wave webbrowser wsgiref xml xmlrpc zipapp
+        zoneinfo
     """.split(),
 }
 # Modules that are imported, but only to hang documentation on what is written in C.

@@ -2,7 +2,7 @@
 
 from .layers import GRU, LAYERS, Affine, Conv, Dense, Layer, multiply
 from .network import Network, check_effort, choose, initial_tensors
-from .quantize import ACTIVATION_LEVELS, quantize_activation, quantize_weight
+from .quantize import ACTIVATION_LEVELS, WEIGHT_LEVELS, quantize_activation, quantize_weight, weight_levels
 from .spec import (
     ACTIVATIONS,
     EFFORTS,
@@ -28,6 +28,7 @@ __all__ = [
     "LAYERS",
     "LEAN_IN",
     "LEAN_OUT",
+    "WEIGHT_LEVELS",
     "Affine",
     "Conv",
     "Dense",
@@ -41,4 +42,5 @@ __all__ = [
     "multiply",
     "quantize_activation",
     "quantize_weight",
+    "weight_levels",
 ]

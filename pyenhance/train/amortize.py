@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ..model import Model, load_model, write_weights
 from ..model.diff import write_whole
-from ..nn import FULL_EVERY, KINDS, LEAN_IN, LEAN_OUT, LayerSpec, quantize_weight
+from ..nn import FULL_EVERY, KINDS, LEAN_IN, LEAN_OUT, LayerSpec, quantize_weight, weight_levels
 from .dataset import all_sequences, read_signal
 from .loss import compressed
 from .network import Network, load_int8
@@ -33,6 +33,8 @@ from .network import Network, load_int8
 _RIDGE = 0.05  # of the gradients' own variances, added to them: what was seen of them is not all there is
 _LARGEST = 5.0  # of a number between R and L, in standard deviations: 127 steps of int8
 _RANKS = 4  # at once: compiled rows come in fours
+_DAMPING = 0.003  # of the mean variance, added to all: directions in which nothing changed are not free to round into
+_MOST = 0.75  # of a full frame's multiply-adds; a layer that would need more is full in every frame
 _STRENGTH = 0.3  # what a strength counts against a gain
 _BATCH = 48  # sequences at once
 _KEPT_METADATA = ("training_commit", "training_data")
@@ -160,10 +162,67 @@ def _root(symmetric: Tensor) -> tuple[Tensor, Tensor]:
     return (vectors * roots @ vectors.T).float(), (vectors / roots @ vectors.T).float()
 
 
+def _damped(symmetric: Tensor) -> Tensor:
+    return symmetric + _DAMPING * symmetric.diagonal().mean() * torch.eye(len(symmetric))
+
+
+def rounded(matrix: Tensor, change: Tensor, levels: int) -> Tensor:
+    """The matrix in whole steps of each row's scale, which `quantize_weight` finds again, shape (rows, columns).
+
+    Column after column, what rounding does to a row's results is made good, as far as may be, by the columns to come;
+    after GPTQ (Frantar et al., ICLR 2023).
+
+    Parameters
+    ----------
+    matrix : Tensor, shape (rows, columns)
+    change : Tensor, shape (columns, columns)
+        Mean outer product of what it is multiplied with.
+    levels : int
+        See `quantize_weight`.
+    """
+    steps, scale = (torch.from_numpy(x) for x in quantize_weight(matrix.numpy(), levels))
+    inverse = torch.linalg.inv(_damped(change).double())
+    back = torch.linalg.cholesky(inverse, upper=True).float()
+    left, whole = matrix.clone(), torch.empty_like(matrix)
+    for column in range(matrix.shape[1]):
+        whole[:, column] = torch.round(left[:, column] / scale).clamp(-levels, levels)
+        error = (left[:, column] - whole[:, column] * scale) / back[column, column]
+        left[:, column:] -= error[:, None] * back[column, column:]
+    kept = whole.abs().amax(1) == levels  # of other rows the scale would not be found again
+    return torch.where(kept[:, None], whole, steps.float()) * scale[:, None]
+
+
 def _rotation(size: int) -> Tensor:
     """A random orthogonal matrix."""
     draw = torch.Generator().manual_seed(0)
     return torch.linalg.qr(torch.randn(size, size, generator=draw, dtype=torch.float64)).Q.float()
+
+
+class _Offer(NamedTuple):
+    """Ranks that a layer may have, which cost so many multiply-adds, each of them worth so much."""
+
+    worth: float
+    ranks: int
+    cost: int
+
+
+def _ranks(offers: Mapping[str, Sequence[_Offer]], whole: Mapping[str, int], share: float) -> dict[str, int]:
+    """Ranks by layer, without those that are to be full always; `whole`: a layer's multiply-adds when it is full."""
+    lean = list(offers)
+    while True:
+        spent = sum(cost for name, cost in whole.items() if name not in lean)
+        most = share * sum(whole.values())
+        given, costs = dict.fromkeys(lean, 0), dict.fromkeys(lean, 0)
+        ranked = sorted(((offer, name) for name in lean for offer in offers[name]), reverse=True)
+        for offer, name in ranked:
+            if not given[name] or spent + offer.cost <= most:
+                given[name] += offer.ranks
+                costs[name] += offer.cost
+                spent += offer.cost
+        dearest = max(lean, key=lambda name: costs[name] / whole[name])
+        if len(lean) == 1 or costs[dearest] <= _MOST * whole[dearest]:
+            return given
+        lean.remove(dearest)
 
 
 @torch.no_grad()
@@ -176,35 +235,36 @@ def factors(network: Network, found: Mapping[str, Moments], share: float) -> dic
     found : dict
         As `moments` returns it.
     share : float, in (0, 1)
-        Multiply-adds of these layers in a lean frame, in units of a full one's; each has one step of ranks at least.
+        Multiply-adds of these layers in a lean frame, in units of a full one's; each has one step of ranks at least,
+        or is full in every frame.
     """
-    parts, offers, spent, most = {}, [], 0, 0.0
+    parts, offers, whole = {}, {}, {}
     for layer in network.spec.layers:
         if layer.name not in found:
             continue
         matrix, (change, outer) = joint(network, layer), found[layer.name]
         of_change, back_change = _root(change)
         diagonal = torch.diag(outer)
-        of_sums, back_sums = _root(outer + _RIDGE * torch.diag(diagonal + 1e-3 * diagonal.mean()))
-        left, values, right = torch.linalg.svd(of_sums @ matrix @ of_change, full_matrices=False)
-        parts[layer.name] = (back_sums @ (left * values), right @ back_change)
-        most += share * _full_multiply_adds(layer, network.spec.inputs_of(layer))
+        of_sums, _ = _root(outer + _RIDGE * torch.diag(diagonal + 1e-3 * diagonal.mean()))
+        _, values, right = torch.linalg.svd(of_sums @ matrix @ of_change, full_matrices=False)
+        parts[layer.name] = (matrix, right @ back_change)
+        whole[layer.name] = _full_multiply_adds(layer, network.spec.inputs_of(layer))
         most_ranks = min(len(values), layer.units)
+        offers[layer.name] = []
         for first in range(0, most_ranks, _RANKS):
             ranks = min(_RANKS, most_ranks - first)
             cost = ranks * sum(matrix.shape)
-            offers.append((float((values[first : first + ranks] ** 2).sum()) / cost, ranks, cost, layer.name))
-    given = dict.fromkeys(parts, 0)
-    for _, ranks, cost, name in sorted(offers, reverse=True):
-        if not given[name] or spent + cost <= most:
-            given[name] += ranks
-            spent += cost
+            worth = float((values[first : first + ranks] ** 2).sum()) / cost
+            offers[layer.name].append(_Offer(worth, ranks, cost))
     made = {}
-    for name, (left, right) in parts.items():
-        # As they are, L's first columns are large and its last ones, in int8, all rounding: a rotation makes all alike.
-        turned = _rotation(given[name])
-        into, out = turned @ right[: given[name]] / _LARGEST, left[:, : given[name]] @ turned.T * _LARGEST
-        made[name] = Factors(into, out)
+    for name, ranks in _ranks(offers, whole, share).items():
+        matrix, right, change = *parts[name], found[name].change
+        # As they are, R's first rows matter most: a rotation makes all alike.
+        into = rounded(_rotation(ranks) @ right[:ranks] / _LARGEST, change, weight_levels(LEAN_IN))
+        # The best L for R as it is now: so it makes good most of what rounding did.
+        of_into = into @ change @ into.T
+        out = torch.linalg.solve(_damped(of_into), into @ change @ matrix.T).T
+        made[name] = Factors(into, rounded(out, of_into, weight_levels(LEAN_OUT)))
     return made
 
 
@@ -214,7 +274,8 @@ def with_lean_frames(model: Model, made: Mapping[str, Factors]) -> bytes:
     tensors = dict(model.tensors)
     for name, part in made.items():
         for own, matrix in ((LEAN_IN, part.into), (LEAN_OUT, part.out)):
-            tensors[f"{name}.{own}"], tensors[f"{name}.{own}_scale"] = quantize_weight(matrix.numpy())
+            levels = weight_levels(own)
+            tensors[f"{name}.{own}"], tensors[f"{name}.{own}_scale"] = quantize_weight(matrix.numpy(), levels)
     wanted = {name: tensors[name] for name in (*spec.tensors, *spec.initial) if name in tensors}
     facts = {key: model.metadata[key] for key in _KEPT_METADATA if key in model.metadata}
     return write_weights(model.signal, spec, wanted, facts)

@@ -11,7 +11,7 @@ import torch
 from ..dsp import SignalSpec
 from ..model import Model, load_model, write_weights
 from ..model.compatible import HEADS
-from ..nn import quantize_weight
+from ..nn import quantize_weight, weight_levels
 from .fit import averaged_network, widened
 from .network import ACTIVATION_LEVELS, Network, int8_steps, load_int8
 
@@ -33,7 +33,7 @@ def int8_tensors(network: Network) -> dict[str, np.ndarray]:
             continue
         scale = getattr(layer, f"{own}_scale")
         if scale is None:
-            tensors[name], tensors[f"{name}_scale"] = quantize_weight(values.numpy())
+            tensors[name], tensors[f"{name}_scale"] = quantize_weight(values.numpy(), weight_levels(own))
         else:
             scale = scale.cpu()
             tensors[name], tensors[f"{name}_scale"] = int8_steps(values, scale).to(torch.int8).numpy(), scale.numpy()

@@ -10,13 +10,21 @@ from torch.nn import functional as F
 
 from ..model import Model
 from ..model.compatible import HEADS
-from ..nn import INITIAL, INPUT, KINDS, LEAN_IN, LEAN_OUT, LayerSpec, NetworkSpec
+from ..nn import (
+    INITIAL,
+    INPUT,
+    KINDS,
+    LEAN_IN,
+    LEAN_OUT,
+    WEIGHT_LEVELS,
+    LayerSpec,
+    NetworkSpec,
+    quantize_weight,
+    weight_levels,
+)
 
 ACTIVATION_LEVELS = 127
 """Steps between 0 and 1 of an int8 activation."""
-
-WEIGHT_LEVELS = 127
-"""Steps between 0 and a row's largest int8 weight."""
 
 WEIGHT_LIMIT = 1.0
 """Weights are kept within +- this, so that eight bits resolve them."""
@@ -38,15 +46,20 @@ def int8_steps(weight: Tensor, scale: Tensor) -> Tensor:
     return steps.clamp(-WEIGHT_LEVELS, WEIGHT_LEVELS)
 
 
-def fake_quantise_weight(weight: Tensor, scale: Tensor | None = None) -> Tensor:
+def fake_quantise_weight(weight: Tensor, scale: Tensor | None = None, levels: int = WEIGHT_LEVELS) -> Tensor:
     """Weight as int8 times its row's scale (symmetric, per output channel); the gradient passes straight through.
 
     Parameters
     ----------
     weight : Tensor, shape (outputs, inputs)
     scale : Tensor, shape (outputs,), optional
-        Where it is frozen; by default a row's largest weight is on the grid's edge.
+        Where it is frozen; by default a row's largest weight is on the grid's edge, or beyond it with fewer `levels`.
+    levels : int
+        See `quantize_weight`; of matrices whose scale is not frozen.
     """
+    if scale is None and levels != WEIGHT_LEVELS:
+        steps, scales = quantize_weight(weight.detach().float().cpu().numpy(), levels)
+        return _straight_through(weight, torch.from_numpy(steps * scales[:, None]).to(weight))
     if scale is None:
         scale = weight.detach().abs().amax(1).clamp_min(1e-8) / WEIGHT_LEVELS
     return _straight_through(weight, int8_steps(weight.detach(), scale) * scale[:, None])
@@ -112,7 +125,7 @@ class Layer(nn.Module):
     def matrix(self, name: str, quantise: bool) -> Tensor:
         """A matrix as it is computed with, shape (outputs, inputs)."""
         weight = getattr(self, name)
-        return fake_quantise_weight(weight, getattr(self, f"{name}_scale")) if quantise else weight
+        return fake_quantise_weight(weight, getattr(self, f"{name}_scale"), weight_levels(name)) if quantise else weight
 
     def begun(self, quantise: bool) -> Tensor | None:
         """`initial`, as it is computed with."""

@@ -86,7 +86,7 @@ class Refiner:
     network : Network
     """
 
-    def __init__(self, model: Model, sequences: Sequence[np.ndarray], rate: float = 7e-4) -> None:
+    def __init__(self, model: Model, sequences: Sequence[np.ndarray], rate: float = 2e-3) -> None:
         self.network: Network = load_int8(model)
         self.network.quantise = True
         self._signal, self._sequences, self._steps = model.signal, sequences, 0
@@ -143,7 +143,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("model", help="a weights file with lean frames, or a shipped model")
     parser.add_argument("--shards", type=Path, required=True, help="of recordings that it was trained on")
     parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--rate", type=float, default=7e-4, help="of Adam, in units of a matrix's root mean square")
+    parser.add_argument("--rate", type=float, default=2e-3, help="of Adam, in units of a matrix's root mean square")
     parser.add_argument("--sequences", type=int, default=400, help="of the shards, at most")
     parser.add_argument("-o", "--output", type=Path, required=True, help="weights file, replaced as it gets better")
     given = parser.parse_args(argv)

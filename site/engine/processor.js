@@ -43,8 +43,7 @@ const LOUD_S = 5; // in which the loudest sample is forgotten to 1/e
 const REST_AFTER = 10 * SAMPLE_RATE; // of digital silence
 const LEAD_IN = 64; // hops heard before the model came that it hears: what `Instance` itself remembers of the sound
 const SHOWN_HOPS = 5; // facts of the last hop are written down so often
-const JUDGED_HOPS = 200; // of these
-const SLOW_HOPS = 100; // no more may take
+const JUDGED_HOPS = 200; // of so many, half of those that are not lean may take, and no more,
 const SLOW_MS = 3; // by a clock of whole milliseconds, the only one here: then sound is given to a worker
 
 const REST_HOPS = 48; // then the worker is woken for so many at once: about half a second, which the ring holds well
@@ -105,7 +104,7 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     this.here = null;
     /** @type {Arrival | null} the next model's stream, as it comes */
     this.arrival = null;
-    this.hopsHere = this.judged = this.slowHops = 0;
+    this.hopsHere = this.judged = this.fullHops = this.slowHops = 0;
     this.later = 0; // samples that what is played is to be late by, more than so far
     /** @type {Float32Array<ArrayBuffer>[]} */
     this.spare = [];
@@ -207,12 +206,14 @@ class DenoiserProcessor extends AudioWorkletProcessor {
     } catch (error) {
       return this.leave(messageOf(error));
     }
-    if (leanHops && leanHops === hops) return; // what takes too long are full ones
-    if (hops && Date.now() - begin >= SLOW_MS * hops) this.slowHops += hops;
     this.judged += hops;
+    if (hops && leanHops !== hops) {
+      this.fullHops += hops;
+      if (Date.now() - begin >= SLOW_MS * hops) this.slowHops += hops;
+    }
     if (this.judged < JUDGED_HOPS) return;
-    if (this.slowHops > SLOW_HOPS) this.leave(`${this.slowHops} of ${this.judged} hops took too long`);
-    this.judged = this.slowHops = 0;
+    if (this.slowHops > this.fullHops / 2) this.leave(`${this.slowHops} of ${this.fullHops} hops took too long`);
+    this.judged = this.fullHops = this.slowHops = 0;
   }
 
   // Without shared memory: enhanced hops arrive as messages, their buffers are used again.

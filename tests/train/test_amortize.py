@@ -10,7 +10,7 @@ import torch
 from pyenhance import Enhancer, load_model
 from pyenhance.dsp import SignalSpec
 from pyenhance.model import Model
-from pyenhance.nn import FULL_EVERY
+from pyenhance.nn import FULL_EVERY, quantize_weight
 from pyenhance.train import amortize, devices, refine
 from pyenhance.train.dataset import all_sequences
 from pyenhance.train.network import answers, load_int8
@@ -81,9 +81,34 @@ def test_the_product_does_less_harm_than_one_by_chance(tmp_path: Path, wide_shar
     assert _distance(model, features) < _distance(other, features) / 2
 
 
+def test_rounding_makes_good_what_it_does() -> None:
+    drawn = torch.Generator().manual_seed(0)
+    mixed = torch.randn(60, 60, generator=drawn) * torch.logspace(0, -1.5, 60)[:, None]
+    change, matrix = mixed.T @ mixed, torch.randn(12, 60, generator=drawn)
+    for levels in (3, 7):
+        whole = amortize.rounded(matrix, change, levels)
+        steps, scale = quantize_weight(whole.numpy(), levels)
+        torch.testing.assert_close(torch.from_numpy(steps * scale[:, None]), whole)
+        steps, scale = quantize_weight(matrix.numpy(), levels)
+        nearest = torch.from_numpy(steps * scale[:, None])
+        harm = [float(((other - matrix) @ change * (other - matrix)).sum()) for other in (whole, nearest)]
+        assert 0 < harm[0] < harm[1] / 2
+
+
+def test_a_layer_that_would_hardly_be_leaner_is_full_in_every_frame() -> None:
+    offers = {
+        "worth": [amortize._Offer(9.0, 4, 30), amortize._Offer(8.0, 4, 30), amortize._Offer(7.0, 4, 30)],
+        "other": [amortize._Offer(1.0, 4, 30), amortize._Offer(0.5, 4, 30), amortize._Offer(0.1, 4, 30)],
+    }
+    whole = {"worth": 100, "other": 200}
+    assert amortize._ranks(offers, whole, 0.2) == {"worth": 8, "other": 4}
+    assert amortize._ranks(offers, whole, 0.5) == {"other": 4}
+    assert amortize._ranks(offers, whole, 0.6) == {"other": 8}
+
+
 def test_refining_moves_lean_frames_alone_and_brings_them_nearer(tmp_path: Path, wide_shards: Path) -> None:
     model = _made(tmp_path, wide_shards, 0.1)
-    refiner = refine.Refiner(model, [*_features(wide_shards).numpy()], rate=1e-3)
+    refiner = refine.Refiner(model, [*_features(wide_shards).numpy()], rate=5e-3)  # from the middle of a step
     parts = [refiner.step(k / 40) for k in range(40)]
     assert all(np.isfinite(list(part.values())).all() for part in parts)
     finer = load_model(amortize.with_lean_frames(model, refiner.factors()))

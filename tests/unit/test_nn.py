@@ -72,6 +72,22 @@ def test_weights_round_within_half_a_step() -> None:
     assert not quantize_weight(np.zeros((2, 3)))[0].any()
 
 
+@pytest.mark.parametrize("levels", [1, 3, 7, 126])
+def test_few_levels_clip_what_is_rare_where_that_is_nearer(levels: int) -> None:
+    w = np.random.default_rng(0).normal(size=(5, 400)).astype(np.float32)
+    q, scale = quantize_weight(w, levels)
+    assert q.dtype == np.int8 and np.abs(q).max(1).tolist() == [levels] * 5
+    unclipped = np.abs(w).max(1, keepdims=True) / levels
+
+    def error(steps: np.ndarray) -> np.ndarray:
+        return ((q * scale[:, None] if steps is q else np.rint(w / steps) * steps) - w).std(1)
+
+    assert (error(q) <= error(unclipped)).all() and (levels > 7 or (error(q) < error(unclipped)).all())
+    again, scales = quantize_weight(q * scale[:, None], levels)
+    np.testing.assert_array_equal(again, q)
+    np.testing.assert_allclose(scales, scale, rtol=1e-6)
+
+
 def test_activations_round_half_to_even() -> None:
     assert quantize_activation(np.array([0.5, 1.5, -2.5, 127], np.float32) / 127).tolist() == [0, 2, -2, 127]
 

@@ -121,7 +121,8 @@ for (const shared of [true, false]) {
   bench.play(800);
   Date.now = now;
   const refused = bench.processor.told.filter(({ type }) => type === "refused");
-  assert.match(refused[0].message, /of 200 hops took too long/);
+  const [, slow, full] = refused[0].message.match(/^(\d+) of (\d+) hops took too long/).map(Number);
+  assert.ok(slow > full / 2 && full >= 60 && full <= 200, refused[0].message); // of a model with lean frames a third are full
   assert.equal(refused.length, 1);
   bench.tell("wait", { samples: 2 * HOP });
   bench.play(100);
