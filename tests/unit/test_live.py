@@ -51,7 +51,7 @@ def test_live_strength() -> None:
 @pytest.mark.parametrize("model", ["default", "low-delay"])
 def test_another_model_in_the_middle(model: str) -> None:
     """As `Enhancer.switch` does it; the blocks and their facts are the new model's."""
-    live, other = answer("open_live", {"model": "tiny", "max_hops": 2}), Enhancer("tiny")
+    live, other = answer("open_live", {"model": "tiny", "max_hops": 2}), Enhancer("tiny", effort="auto")
     live.strength_db = other.strength_db = 20
     x = noisy_voice(1.0).reshape(-1, 2, 480)
     for i, hops in enumerate(x):
