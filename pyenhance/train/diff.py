@@ -24,6 +24,7 @@ from torch.nn.utils.parametrize import register_parametrization
 
 from ..model import Model, load_model, make_diff, read_header
 from ..model.diff import KINDS, bucket_of, changed_share, weights_bytes, write_whole
+from ..nn import LEAN_IN, LEAN_OUT
 from . import export, fit
 from .dataset import ShardStream
 from .network import WEIGHT_LEVELS, Network, load_int8
@@ -128,7 +129,7 @@ def changing_network(base: Model, plan: DiffPlan) -> Network:
     Returns
     -------
     Network
-        Computes what the base does until it is trained.
+        Computes what the base does until it is trained. Matrices of lean frames stay as they are.
     """
     network = load_int8(base, freeze_scales=True)
     matrices = [name for name, (kind, _) in base.network.spec.tensors.items() if kind == "I8"]
@@ -140,6 +141,8 @@ def changing_network(base: Model, plan: DiffPlan) -> Network:
         layer = getattr(network, layer_name)
         delattr(layer, own)
         layer.register_buffer(own, weight.detach())  # no parameter: nothing trains, averages or limits it
+        if own in (LEAN_IN, LEAN_OUT):
+            continue
         change: nn.Module = SparseChange(weight.detach())
         if plan.kind == "hashed" and name in matrices:
             places = torch.from_numpy(bucket_of(name, weight.numel(), buckets, plan.seed)).to(torch.int32)
@@ -150,7 +153,7 @@ def changing_network(base: Model, plan: DiffPlan) -> Network:
 
 def bucket_count(base: Model, plan: DiffPlan) -> int:
     """Buckets of a hashed diff: as many as a sparse one of the same share has entries."""
-    return max(1, round(plan.share * base.weights))
+    return max(1, round(plan.share * base.network.spec.with_lean({}).weights))
 
 
 def share_kept(progress: float, share: float) -> float:

@@ -322,7 +322,8 @@ def averaged_network(path: Path) -> tuple[SignalSpec, Network]:
 def starting_network(signal: SignalSpec, shape: str, model: str | None, seed: int, backward: int = 0) -> Network:
     """A fresh network of a named shape, or a model's; with a part that goes backward of so many units, if any.
 
-    To begin with the heads ignore that part, so that a model's network computes what it did.
+    To begin with the heads ignore that part, so that a model's network computes what it did. Its lean frames are left
+    out: they are made of the weights that are to change (`amortize` makes them of the new ones).
 
     Raises
     ------
@@ -336,18 +337,18 @@ def starting_network(signal: SignalSpec, shape: str, model: str | None, seed: in
     given = load_model(model)
     if given.signal.num_bands != signal.num_bands:
         raise ValueError(f"model {model!r} has {given.signal.num_bands} bands; the shards have {signal.num_bands}")
-    network = load_int8(given)
-    return widened(network, with_backward_part(network.spec, backward)) if backward else network
+    spec = given.network.spec.with_lean({})
+    return widened(load_int8(given), with_backward_part(spec, backward) if backward else spec)
 
 
 def widened(network: Network, spec: NetworkSpec) -> Network:
     """A network of a list with more layers, which the others see last, if at all, and ignore: it computes the same.
 
-    The weights of layers that are new are drawn.
+    The weights of layers that are new are drawn; matrices that the list does not have, those of lean frames, are left.
     """
-    wider, state = Network(spec), network.state_dict()
+    wider, known, state = Network(spec), network.state_dict(), {}
     for name, value in wider.state_dict().items():
-        found = state.get(name, value)
+        found = known.get(name, value)
         state[name] = F.pad(found, (0, value.shape[-1] - found.shape[-1]))
     wider.load_state_dict(state)
     return wider

@@ -420,9 +420,9 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def limit_weights(self) -> None:
-        """Clip matrices to +- WEIGHT_LIMIT."""
-        for parameter in self.parameters():
-            if parameter.ndim == 2:
+        """Clip matrices of full frames to +- WEIGHT_LIMIT."""
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 2 and name.split(".")[-1] not in (LEAN_IN, LEAN_OUT):
                 parameter.clamp_(-WEIGHT_LIMIT, WEIGHT_LIMIT)
 
 

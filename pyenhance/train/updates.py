@@ -125,7 +125,8 @@ def _trainer(chain: Chain, base: bytes, stream: ShardStream, arguments: argparse
     if chain.plan:
         return DiffTrainer(base, stream, chain.plan, options, old)
     options = replace(options, quantise_from=0, rate=arguments.full_rate or options.rate)
-    return fit.Trainer(load_int8(load_model(base)), stream, options, old)
+    model = load_model(base)
+    return fit.Trainer(fit.widened(load_int8(model), model.network.spec.with_lean({})), stream, options, old)
 
 
 def gain_loss(weights: bytes, tests: Sequence[Path], over: float) -> float:

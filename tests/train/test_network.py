@@ -462,6 +462,19 @@ def test_heads_ignore_a_new_backward_part_and_go_on_from_where_they_were() -> No
         with_backward_part(named_shape("banded", SIGNAL), 24)
 
 
+def test_a_training_begins_without_lean_frames(tmp_path: Path) -> None:
+    path = tmp_path / "lean.safetensors"
+    path.write_bytes(small_weights(SIGNAL, lean=True))
+    model = load_model(str(path))
+    assert model.network.spec.has_lean
+    network = fit.starting_network(SIGNAL, "default", str(path), 0)
+    assert network.spec == model.network.spec.with_lean({})
+    features = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 30, SIGNAL.num_features)).astype(np.float32))
+    with torch.no_grad():
+        for found, expected in zip(network(features), load_int8(model)(features), strict=True):
+            torch.testing.assert_close(found, expected)
+
+
 def test_weights_between_where_a_training_began_and_where_it_ended() -> None:
     start = load_model("tiny")
     begun, ended = load_int8(start).state_dict(), fit.starting_network(SIGNAL, "default", "tiny", 0, 24)

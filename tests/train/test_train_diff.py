@@ -92,6 +92,19 @@ def test_a_weight_is_quantised_under_a_given_scale() -> None:
 
 
 @pytest.mark.parametrize("kind", ["sparse", "hashed"])
+def test_lean_frames_stay_as_they_are(shards: Path, kind: str) -> None:
+    base = small_weights(SIGNAL, lean=True)
+    trainer = DiffTrainer(base, ShardStream(shards, 4), DiffPlan(kind, 0.1), OPTIONS)
+    _go_on(trainer, 20, 20)
+    new, diff = trainer.result()
+    assert apply_diffs(base, [diff]) == new
+    before, after = load_model(base).tensors, load_model(new).tensors
+    lean = {name for name in before if ".lean_" in name}
+    moved = {name for name, value in before.items() if value.tobytes() != after[name].tobytes()}
+    assert lean and not lean & moved and "gain.weight" in moved
+
+
+@pytest.mark.parametrize("kind", ["sparse", "hashed"])
 def test_an_untrained_diff_is_its_base(kind: str) -> None:
     model = load_model(BASE)
     network = changing_network(model, DiffPlan(kind, 0.1))
