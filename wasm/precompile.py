@@ -23,7 +23,8 @@ LEFT_OUT = {
         *.dist-info/RECORD numpy/_configtool numpy/_core/defchararray numpy/_core/include numpy/_core/lib
         numpy/_core/strings numpy/_pyinstaller numpy/char numpy/_utils/_pep440 numpy/conftest numpy/core numpy/doc
         numpy/f2py numpy/lib/_user_array_impl numpy/lib/recfunctions numpy/lib/user_array numpy/linalg/lapack_lite
-        numpy/ma numpy/matlib numpy/polynomial numpy/random numpy/strings numpy/testing numpy/typing
+        numpy/ma/[A-Z]* numpy/ma/mrecords numpy/ma/testutils numpy/matlib numpy/polynomial numpy/random numpy/strings
+        numpy/testing numpy/typing
     """.split(),
     "python_stdlib": """
         _aix_support _android_support _apple_support _ast_unparse _ios_support _markupbase _osx_support _py_abc
