@@ -159,6 +159,14 @@ def small_weights(signal: SignalSpec, seed: int = 0, lean: bool = False, bands: 
     return write_weights(signal, spec, random_tensors(spec, np.random.default_rng(seed)), metadata)
 
 
+def full_alone(name: str) -> bytes:
+    """A shipped model's weights file without its lean frames."""
+    model = load_model(name)
+    spec = model.network.spec.with_lean({})
+    tensors = {key: model.tensors[key] for key in (*spec.tensors, *spec.initial) if key in model.tensors}
+    return write_weights(model.signal, spec, tensors, {})
+
+
 def lean_by_chance(name: str, rank: int = 16) -> bytes:
     """A shipped model's weights file with other lean frames, small changes that mean nothing.
 

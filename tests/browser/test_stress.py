@@ -14,7 +14,7 @@ from playwright.sync_api import Page
 from pyenhance import enhance
 from pyenhance.model.diff import weights_bytes
 
-from ..networks import lean_by_chance
+from ..networks import full_alone, lean_by_chance
 from . import tap
 from .conftest import EVERYWHERE, HOSTING, until
 
@@ -235,7 +235,7 @@ def test_order_of_what_is_done_under_load(page: Page) -> None:
 def test_lean_layers_keep_up_where_full_frames_alone_do_not(page: Page) -> None:
     """Full frames take 25 ms, lean ones 6: by turns they would take 37 of 30, but lean ones alone make up for that."""
     _play(page)
-    for weights, copes in ((lean_by_chance("default"), True), (weights_bytes("default"), False)):
+    for weights, copes in ((weights_bytes("default"), True), (full_alone("default"), False)):
         _change(page, weights)
         until(page, lambda: _undisturbed(page))
         with slow_worker(page, full_ms=25, lean_ms=6):
