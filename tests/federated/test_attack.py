@@ -83,7 +83,8 @@ def test_members_and_secrets_are_found_where_rounds_learn_by_heart(strangers: Pa
 
 def test_a_budget_hides_both(strangers: Path) -> None:
     private = replace(LOUD, dp_epsilon=1.0, clip=0.1, rounds=3)
-    found = attack_rounds(strangers, private, runs=4, canaries=1)
+    # The noise is the operating system's, another each time: with four runs chance alone came to 0.6 now and then.
+    found = attack_rounds(strangers, private, runs=12, canaries=1)
     assert found["epsilon"] <= 1 and found["noise_multiplier"] > 1
     assert all(found[name]["low"] < 0.6 for name in ("calibrated", "shadow", "white_box")), found
     assert found["exposure"]["low"] < found["exposure"]["chance"] + 1
