@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pyenhance.dsp import SignalSpec
 from pyenhance.model import load_model, percepnet, write_weights
 from pyenhance.model.banded import banded
-from pyenhance.nn import INPUT, KINDS, LEAN_IN, LEAN_OUT, LayerSpec, NetworkSpec
+from pyenhance.nn import INPUT, KINDS, LEAN_MATRICES, LayerSpec, NetworkSpec
 
 HIDDEN = ("clamp", "tanh")
 FRAMES = 23
@@ -176,7 +176,7 @@ def lean_by_chance(name: str, rank: int = 16) -> bytes:
     spec = model.network.spec
     spec = spec.with_lean({layer.name: min(rank, layer.units) for layer in spec.layers if KINDS[layer.kind].lean})
     drawn = random_tensors(spec, np.random.default_rng(0))
-    own = {name for name in spec.tensors if name.split(".")[-1].startswith((LEAN_IN, LEAN_OUT))}
+    own = {name for name in spec.tensors if name.split(".")[-1].startswith(LEAN_MATRICES)}
     tensors = {name: drawn[name] if name in own else model.tensors[name] for name in spec.tensors}
     tensors |= {name: model.tensors[name] for name in spec.initial if name in model.tensors}
     return write_weights(model.signal, spec, tensors, {})

@@ -219,7 +219,7 @@ class Deflate:
 
 
 def pack(source: Path, target: Path) -> None:
-    """An archive in fewer bytes; of our wheel all but what the site has elsewhere or never uses."""
+    """An archive in fewer bytes, without what the site has elsewhere or never uses."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as new:
         for info in old.infolist():
             left_out = any(fnmatch(info.filename, pattern) for pattern in NOT_ON_THE_SITE)
@@ -229,7 +229,7 @@ def pack(source: Path, target: Path) -> None:
             if info.filename.endswith(".dist-info/METADATA"):
                 data = data.partition(b"\n\n")[0] + b"\n"  # all but the README
             with new.open(info, "w") as part:
-                part._compressor = Deflate()
+                part._compressor = Deflate()  # zipfile takes no other compressor by a name
                 part.write(data)
 
 

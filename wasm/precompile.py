@@ -20,7 +20,7 @@ from pathlib import Path
 # loaded parts that an enhancer has no use for.
 LEFT_OUT = {
     "numpy": """
-        *.dist-info/RECORD numpy/_configtool numpy/_core/defchararray numpy/_core/include numpy/_core/lib
+        numpy/_configtool numpy/_core/defchararray numpy/_core/include numpy/_core/lib
         numpy/_core/strings numpy/_pyinstaller numpy/char numpy/_utils/_pep440 numpy/conftest numpy/core numpy/doc
         numpy/f2py numpy/lib/_user_array_impl numpy/lib/recfunctions numpy/lib/user_array numpy/linalg/lapack_lite
         numpy/ma/[A-Z]* numpy/ma/mrecords numpy/ma/testutils numpy/matlib numpy/polynomial numpy/random numpy/strings

@@ -13,7 +13,7 @@ import numpy as np
 
 from .activations import APPLY, sigmoid
 from .quantize import ACTIVATION_LEVELS, quantize_activation
-from .spec import INPUT, LEAN_IN, LEAN_OUT, LayerSpec
+from .spec import INPUT, LEAN_MATRICES, LayerSpec
 
 EXACT_BELOW = 2**24
 """float32 sums of whole numbers are exact below this."""
@@ -120,9 +120,8 @@ def _lean_affines(spec: LayerSpec, tensors: Mapping[str, np.ndarray]) -> tuple[A
     """Both products of a lean frame, if the layer has any."""
     if not spec.lean:
         return ()
-    names = (LEAN_IN, LEAN_OUT)
-    scales = [_step(tensors[f"{name}_scale"]) for name in names]
-    return tuple(Affine(tensors[name], scale, np.zeros_like(scale)) for name, scale in zip(names, scales, strict=True))
+    scales = {name: _step(tensors[f"{name}_scale"]) for name in LEAN_MATRICES}
+    return tuple(Affine(tensors[name], scale, np.zeros_like(scale)) for name, scale in scales.items())
 
 
 class _Change:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .spec import LEAN_IN, LEAN_OUT
+from .spec import LEAN_MATRICES
 
 ACTIVATION_LEVELS = np.array(127, np.float32)  # an array already: of a number, each call makes one first
 """Steps between 0 and 1 of an activation; shape ()."""
@@ -24,8 +24,8 @@ def quantize_weight(weight: np.ndarray, levels: int = WEIGHT_LEVELS) -> tuple[np
     ----------
     weight : ndarray, shape (outputs, inputs), float
     levels : int, in [1, 127]
-        Steps on either side of 0. With less than 127 of them, the least of which are few bits in a compressed file,
-        the rarest weights are clipped where that makes the row's mean square error less.
+        Steps on either side of 0. With fewer than 127 of them, which take fewer bits in a compressed file, the largest
+        weights are clipped where that makes the row's mean square error less.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def _steps(weight: np.ndarray, scale: np.ndarray, levels: int) -> np.ndarray:
 
 def weight_levels(name: str) -> int:
     """Steps of a layer's matrix of this name, on either side of 0."""
-    return LEAN_LEVELS if name in (LEAN_IN, LEAN_OUT) else WEIGHT_LEVELS
+    return LEAN_LEVELS if name in LEAN_MATRICES else WEIGHT_LEVELS
 
 
 def quantize_activation(x: np.ndarray) -> np.ndarray:

@@ -342,6 +342,9 @@ LEAN_IN = "lean_in"
 LEAN_OUT = "lean_out"
 """The same of the second, shape (sums, rank)."""
 
+LEAN_MATRICES = (LEAN_IN, LEAN_OUT)
+"""What a layer has for its lean frames alone."""
+
 
 def _matrix(name: str, shape: tuple[int, int]) -> dict[str, tuple[str, tuple[int, ...]]]:
     return {name: ("I8", shape), f"{name}_scale": ("F32", (shape[0],))}

@@ -7,7 +7,8 @@ A layer's sums are W v, v what it sees, of a GRU its state, too. A full frame s 
 says W v_s + L R (v_t - v_s): all units take their step, and full frames do what they did. L R is the product of a rank
 that does least harm: E |G (W - L R) d|^2 is least, for differences d that occur between frames so far apart, and G G'
 the mean outer product of the gradients of gains and strengths in the sums. With C = E d d' that is the singular value
-decomposition of G W sqrt(C). Ranks go to the layers where they do most. Nothing is trained.
+decomposition of G W sqrt(C). Ranks go to the layers where they do most; one that would hardly be leaner is full in
+every frame. R is rounded to few steps, then L is the best for it as it is, and rounded. Nothing is trained.
 
 After "Amortized neural networks for low-latency speech recognition" (Macoskey et al., Interspeech 2021), which has a
 full and a lean network and an arbitrator that chooses; here turns choose, and what waits (`nn.choose`).

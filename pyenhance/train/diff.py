@@ -24,7 +24,7 @@ from torch.nn.utils.parametrize import register_parametrization
 
 from ..model import Model, load_model, make_diff, read_header
 from ..model.diff import KINDS, bucket_of, changed_share, weights_bytes, write_whole
-from ..nn import LEAN_IN, LEAN_OUT
+from ..nn import LEAN_MATRICES
 from . import export, fit
 from .dataset import ShardStream
 from .network import WEIGHT_LEVELS, Network, load_int8
@@ -141,7 +141,7 @@ def changing_network(base: Model, plan: DiffPlan) -> Network:
         layer = getattr(network, layer_name)
         delattr(layer, own)
         layer.register_buffer(own, weight.detach())  # no parameter: nothing trains, averages or limits it
-        if own in (LEAN_IN, LEAN_OUT):
+        if own in LEAN_MATRICES:
             continue
         change: nn.Module = SparseChange(weight.detach())
         if plan.kind == "hashed" and name in matrices:

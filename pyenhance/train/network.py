@@ -15,6 +15,7 @@ from ..nn import (
     INPUT,
     KINDS,
     LEAN_IN,
+    LEAN_MATRICES,
     LEAN_OUT,
     WEIGHT_LEVELS,
     LayerSpec,
@@ -422,7 +423,7 @@ class Network(nn.Module):
     def limit_weights(self) -> None:
         """Clip matrices of full frames to +- WEIGHT_LIMIT."""
         for name, parameter in self.named_parameters():
-            if parameter.ndim == 2 and name.split(".")[-1] not in (LEAN_IN, LEAN_OUT):
+            if parameter.ndim == 2 and name.split(".")[-1] not in LEAN_MATRICES:
                 parameter.clamp_(-WEIGHT_LIMIT, WEIGHT_LIMIT)
 
 

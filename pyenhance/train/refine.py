@@ -21,7 +21,7 @@ from torch import Tensor
 from ..measure import SMALL
 from ..model import Model, load_model
 from ..model.diff import write_whole
-from ..nn import FULL_EVERY, LEAN_IN, LEAN_OUT
+from ..nn import FULL_EVERY, LEAN_MATRICES
 from .amortize import Factors, with_lean_frames
 from .dataset import all_sequences, read_signal
 from .loss import compressed
@@ -93,7 +93,7 @@ class Refiner:
         self._draw = np.random.default_rng(1)
         groups = []
         for name, parameter in self.network.named_parameters():
-            parameter.requires_grad_(name.split(".")[-1] in (LEAN_IN, LEAN_OUT))
+            parameter.requires_grad_(name.split(".")[-1] in LEAN_MATRICES)
             if parameter.requires_grad:
                 groups.append({"params": [parameter], "lr": rate * float(parameter.detach().square().mean().sqrt())})
         self._rates = [group["lr"] for group in groups]

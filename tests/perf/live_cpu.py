@@ -27,6 +27,7 @@ from pyenhance.bench import untrained
 from pyenhance.model import write_weights
 from pyenhance.nn import FULL_EVERY, KINDS
 from tests.browser.conftest import READY_MS, ROOT, launch, make_server
+from tests.networks import full_alone
 from tests.npm import unpack
 from tests.perf.peers import PEERS
 
@@ -44,8 +45,8 @@ _PAGE = "<!doctype html><meta charset=utf-8><title>live</title>"
 _OURS = """const { createDenoiser } = await import("/engine/pyenhance.js");
   node = await createDenoiser(context, { model: %r, remember: false, thread: %r });
   await Promise.all([node.engine.ready, new Promise((done) => node.addEventListener("ready", done))]);"""
-# Ten times as many weights as are worth it today: what the engine would have to carry.
-_LARGE = """%s
+# Weights of one's own: such as ten times as many as are worth it today.
+_OWN = """%s
   const file = await fetch("/%s.safetensors");
   const { model } = await node.engine.setModel(new Uint8Array(await file.arrayBuffer()));
   while (node.stats().model !== model) await new Promise((done) => setTimeout(done, 100));"""
@@ -71,8 +72,9 @@ SYSTEMS: dict[str, tuple[str, bool]] = {
     "an AudioWorklet that copies": (_COPY, True),
     "pyenhance tiny": (_OURS % ("tiny", "audio"), True),
     "pyenhance default": (_OURS % ("default", "audio"), True),
-    "pyenhance large, untrained": (_LARGE % (_OURS % ("default", "audio"), "large"), True),
-    "pyenhance large, untrained, by turns": (_LARGE % (_OURS % ("default", "audio"), "turns"), True),
+    "pyenhance default, every frame full": (_OWN % (_OURS % ("default", "audio"), "full"), True),
+    "pyenhance large, untrained": (_OWN % (_OURS % ("default", "audio"), "large"), True),
+    "pyenhance large, untrained, by turns": (_OWN % (_OURS % ("default", "audio"), "turns"), True),
     "pyenhance default, no shared memory": (_OURS % ("default", "audio"), False),
     "pyenhance tiny, in a worker": (_OURS % ("tiny", "worker"), True),
     "pyenhance default, in a worker": (_OURS % ("default", "worker"), True),
@@ -175,6 +177,7 @@ def served(folder: Path) -> Iterator[dict[bool, str]]:
     ranks = {layer.name: layer.units // 3 for layer in lean}
     for name, spec in (("large", large.network.spec), ("turns", large.network.spec.with_lean(ranks))):
         (root / f"{name}.safetensors").write_bytes(write_weights(large.signal, spec, meaningless_weights(spec), {}))
+    (root / "full.safetensors").write_bytes(full_alone("default"))
     servers = {isolation: make_server(root, 0, isolation=isolation, quiet=True) for isolation in (True, False)}
     for server in servers.values():
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -146,7 +146,7 @@ def test_wheel_in_pyodide_gives_cpythons_result(in_pyodide: Callable[[str], dict
 
 def test_size_budget(site: Path, engine: Path) -> None:
     """What a first visit loads, as a compressing server sends it."""
-    apart = ("sample", "how", "docs", "source.html", "mine", "trust", "page.png", "gate", "manifest", "sw.js")
+    apart = ("sample", "how", "docs", "source.html", "mine", "page.png", "gate", "manifest", "sw.js")
     page = [p for p in (*site.glob("*.*"), *engine.glob("*.js")) if not p.name.startswith(apart)]
     live = (engine / "models" / name for name in ("default.safetensors", "default.image", "relaxed.wasm"))
     sizes = {p.name: len(gzip.compress(p.read_bytes())) for p in (*page, *live, *engine.glob("pyodide/*"))}
