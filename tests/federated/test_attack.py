@@ -28,7 +28,7 @@ def strangers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     population = make_population(speakers=10, clips=2, seed=3)
     rng = np.random.default_rng(5)
     gain = population.heads["gain"]
-    targets = {name: rng.uniform(0.1, 0.9, gain.target.shape[1]) for name in set(population.speaker.tolist())}
+    targets = {name: rng.uniform(0.1, 0.9, gain.target.shape[1]) for name in sorted(set(population.speaker.tolist()))}
     of = np.repeat(population.speaker, FRAMES)
     wanted = np.array([targets[name] for name in of], np.float32)
     population.heads["gain"] = gain._replace(target=wanted, values=gain.values + _voices(of, gain.values.shape[1], rng))
@@ -83,10 +83,12 @@ def test_members_and_secrets_are_found_where_rounds_learn_by_heart(strangers: Pa
 
 def test_a_budget_hides_both(strangers: Path) -> None:
     private = replace(LOUD, dp_epsilon=1.0, clip=0.1, rounds=3)
-    # The noise is the operating system's, another each time: with four runs chance alone came to 0.6 now and then.
     found = attack_rounds(strangers, private, runs=12, canaries=1)
     assert found["epsilon"] <= 1 and found["noise_multiplier"] > 1
-    assert all(found[name]["low"] < 0.6 for name in ("calibrated", "shadow", "white_box")), found
+    # Every client is in each round, so the best test of one is of two normal distributions sqrt(rounds) / z apart.
+    allowed = NormalDist().cdf((private.rounds / 2) ** 0.5 / found["noise_multiplier"])
+    assert allowed < 0.62
+    assert all(found[name]["low"] < allowed for name in ("calibrated", "shadow", "white_box")), found
     assert found["exposure"]["low"] < found["exposure"]["chance"] + 1
 
 
