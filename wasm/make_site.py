@@ -23,6 +23,7 @@ import os
 import posixpath
 import re
 import shutil
+import subprocess
 import sys
 import zipfile
 from fnmatch import fnmatch
@@ -47,6 +48,9 @@ UPDATES = ROOT / "pyenhance" / "weights" / "updates"
 GATE = ROOT / "pyenhance" / "weights" / "gate.json"
 TRUST = ROOT / "pyenhance" / "weights" / "trust.json"
 CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
+AT_ONCE = ("live.js", "processor.js")
+"""What sound waits for: no page can ask ahead for what a worker or a worklet imports, so each import would be a way to the
+server and back."""
 SOURCE_ONLY = {".py"}
 COMPILED = ("simd", "relaxed")
 NOT_ON_THE_SITE = (
@@ -264,7 +268,15 @@ def make_engine(facts: dict, wheel: Path, engine: Path) -> None:
         "wheels": {name: f"pyodide/{entry['file_name']}" for name, entry in lock["packages"].items()},
         **make_models(wheel, engine),
     }
-    seal_engine(engine, {"build": stamp(engine), **about})
+    build = stamp(engine)
+    join_modules(engine, Path(facts["esbuild"]) / "bin" / "esbuild")
+    seal_engine(engine, {"build": build, **about})
+
+
+def join_modules(engine: Path, esbuild: Path) -> None:
+    """Make each of `AT_ONCE` one file with all that it imports."""
+    bundle = ["node", esbuild, "--bundle", "--format=esm", "--charset=utf8", "--log-level=warning", "--allow-overwrite"]
+    subprocess.run([*bundle, f"--outdir={engine}", *(engine / name for name in AT_ONCE)], check=True)
 
 
 def stamp(engine: Path) -> str:

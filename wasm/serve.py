@@ -22,6 +22,7 @@ class Handler(SimpleHTTPRequestHandler):
 
     extensions_map = SimpleHTTPRequestHandler.extensions_map | TYPES
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else the body waits until the header was acknowledged, 40 ms now and then
     isolation = True
     quiet = False
 

@@ -13,6 +13,7 @@ import { HOP } from "./ring.js";
 /** @typedef {import("./pyenhance.d.ts").Update} Update */
 
 const SETTLED_MS = 2000;
+const BEGUN_MS = 1000;
 export const PIECE_SAMPLES = 1000 * HOP; // of a recording: ten seconds
 
 /**
@@ -39,14 +40,16 @@ export class Engine extends lasting(EventTarget) {
   #numbers = 0;
   #settle = /** @type {{ resolve(facts: EngineFacts): void, reject(error: Error): void }} */ ({});
   #settleLive = /** @type {{ resolve(facts: LiveFacts): void, reject(error: Error): void }} */ ({});
+  /** @type {Worker | undefined} of Python; started when it is to load, for its start takes the machine */
   #worker;
+  #startWorker;
   /** @type {Worker | null} of live sound; none where numpy was asked for, or compiled code cannot run */
   #live;
   #manifest;
   /** @type {Error | null} why there is no Python */
   #failed = null;
   #remember;
-  /** Once, when live sound is ready or cannot be: both want the network and all cores. */
+  /** Once, when live sound is there or cannot be: both want the network and all cores. */
   #loadPython = () => {};
   /** @type {Promise<unknown>} the change of the model that is under way */
   #changing = Promise.resolve();
@@ -71,6 +74,8 @@ export class Engine extends lasting(EventTarget) {
     this.liveFacts = undefined;
     this.disposed = false;
     this.isRemote = false; // see remote.js
+    /** @type {Set<Promise<void>>} nodes that are to begin, each: that it has */
+    this.beginning = new Set();
     /** @type {Profile | null} that the model in use was fitted by */
     this.profile = null;
     /** @type {Map<number, { receive(message: { type: string, values?: number[], error?: Error }): void, change(model: string): void }>} attached nodes */
@@ -94,7 +99,7 @@ export class Engine extends lasting(EventTarget) {
       return worker;
     };
     this.#live = kernel ? null : started("live.js", (text) => this.#withoutLive(text));
-    this.#worker = started("worker.js", (text) => this.fail("load", text));
+    this.#startWorker = () => (this.#worker = started("worker.js", (text) => this.fail("load", text)));
     this.#manifest = this.#fetchManifest(base !== undefined);
     this.#manifest.then(
       (manifest) => {
@@ -151,7 +156,7 @@ export class Engine extends lasting(EventTarget) {
 
   /** Tell the worker. @param {string} type @param {object} fields @param {Transferable[]} [transfer] */
   send(type, fields, transfer) {
-    if (!this.disposed) send(this.#worker, TO_WORKER, type, fields, transfer);
+    if (!this.disposed) send(this.#worker ?? this.#startWorker(), TO_WORKER, type, fields, transfer);
   }
 
   /** Tell the worker that has the live streams. @param {string} type @param {object} fields @param {Transferable[]} [transfer] */
@@ -181,7 +186,8 @@ export class Engine extends lasting(EventTarget) {
     this.liveFacts = { load_ms, model, sha256, kernel, signal_kernel, why_not, latency_samples, num_bands };
     this.#settleLive.resolve(this.liveFacts);
     this.last(new Event("live"));
-    this.#loadPython();
+    const late = new Promise((resolve) => setTimeout(resolve, BEGUN_MS)); // of a context that is suspended, none begins
+    Promise.race([Promise.allSettled(this.beginning), late]).then(() => this.#loadPython());
   }
 
   // The newest version, also where an older one is kept. Without a network, it must be another time.
@@ -232,8 +238,8 @@ export class Engine extends lasting(EventTarget) {
     const node = this.streams.get(stream);
     if (node) return node.receive({ type: "error", error });
     if (during === "load") {
-      this.#worker.onmessage = null; // what still arrives is of no use
-      this.#worker.terminate();
+      if (this.#worker) this.#worker.onmessage = null; // what still arrives is of no use
+      this.#worker?.terminate();
       this.#failed = error;
       this.#settle.reject(error);
       if (!this.#live) this.#settleLive.reject(error);
@@ -470,7 +476,7 @@ export class Engine extends lasting(EventTarget) {
 
   dispose() {
     this.disposed = true;
-    this.#worker.terminate();
+    this.#worker?.terminate();
     this.#live?.terminate();
     const error = new Error("disposed");
     this.#settle.reject(error);
