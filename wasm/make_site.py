@@ -49,8 +49,8 @@ GATE = ROOT / "pyenhance" / "weights" / "gate.json"
 TRUST = ROOT / "pyenhance" / "weights" / "trust.json"
 CORE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm")
 AT_ONCE = ("live.js", "processor.js")
-"""What sound waits for: no page can ask ahead for what a worker or a worklet imports, so each import would be a way to the
-server and back."""
+"""What sound waits for: no page can ask ahead for what a worker or a worklet imports, so each import would be a way to
+the server and back."""
 SOURCE_ONLY = {".py"}
 COMPILED = ("simd", "relaxed")
 NOT_ON_THE_SITE = (
@@ -275,8 +275,9 @@ def make_engine(facts: dict, wheel: Path, engine: Path) -> None:
 
 def join_modules(engine: Path, esbuild: Path) -> None:
     """Make each of `AT_ONCE` one file with all that it imports."""
-    bundle = ["node", esbuild, "--bundle", "--format=esm", "--charset=utf8", "--log-level=warning", "--allow-overwrite"]
-    subprocess.run([*bundle, f"--outdir={engine}", *(engine / name for name in AT_ONCE)], check=True)
+    bundle = ["node", esbuild, "--bundle", "--format=esm", "--charset=utf8", "--minify-whitespace"]
+    options = ["--log-level=warning", "--allow-overwrite", f"--outdir={engine}"]
+    subprocess.run([*bundle, *options, *(engine / name for name in AT_ONCE)], check=True)
 
 
 def stamp(engine: Path) -> str:

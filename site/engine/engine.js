@@ -40,7 +40,7 @@ export class Engine extends lasting(EventTarget) {
   #numbers = 0;
   #settle = /** @type {{ resolve(facts: EngineFacts): void, reject(error: Error): void }} */ ({});
   #settleLive = /** @type {{ resolve(facts: LiveFacts): void, reject(error: Error): void }} */ ({});
-  /** @type {Worker | undefined} of Python; started when it is to load, for its start takes the machine */
+  /** @type {Worker | undefined} of Python */
   #worker;
   #startWorker;
   /** @type {Worker | null} of live sound; none where numpy was asked for, or compiled code cannot run */
@@ -74,8 +74,8 @@ export class Engine extends lasting(EventTarget) {
     this.liveFacts = undefined;
     this.disposed = false;
     this.isRemote = false; // see remote.js
-    /** @type {Set<Promise<void>>} nodes that are to begin, each: that it has */
-    this.beginning = new Set();
+    /** @type {Promise<void> | undefined} of the newest node: that it enhances */
+    this.beginning = undefined;
     /** @type {Profile | null} that the model in use was fitted by */
     this.profile = null;
     /** @type {Map<number, { receive(message: { type: string, values?: number[], error?: Error }): void, change(model: string): void }>} attached nodes */
@@ -186,8 +186,9 @@ export class Engine extends lasting(EventTarget) {
     this.liveFacts = { load_ms, model, sha256, kernel, signal_kernel, why_not, latency_samples, num_bands };
     this.#settleLive.resolve(this.liveFacts);
     this.last(new Event("live"));
-    const late = new Promise((resolve) => setTimeout(resolve, BEGUN_MS)); // of a context that is suspended, none begins
-    Promise.race([Promise.allSettled(this.beginning), late]).then(() => this.#loadPython());
+    const late = new Promise((resolve) => setTimeout(resolve, BEGUN_MS)); // a suspended context begins nothing
+    const load = () => this.#loadPython();
+    Promise.race([this.beginning, late]).then(load, load);
   }
 
   // The newest version, also where an older one is kept. Without a network, it must be another time.
@@ -408,8 +409,6 @@ export class Engine extends lasting(EventTarget) {
     });
   }
 
-  // A recording in pieces of any number: await process(channels, last) for each, Float32Arrays at 48 kHz, a multiple of 480 samples
-  // long but for the last. It resolves to what is ready; in all, as many samples as were given, the delay removed. end() frees it.
   /** @param {{ strengthDb?: number | null }} [options] */
   recording({ strengthDb = null } = {}) {
     const recording = this.number();
@@ -421,8 +420,6 @@ export class Engine extends lasting(EventTarget) {
     };
   }
 
-  // Enhance a whole recording: Float32Arrays at 48 kHz, one a channel. Resolves to the enhanced channels, of the same length, the
-  // delay removed; to null when cancelled.
   /**
    * @param {Float32Array[]} channels
    * @param {{ strengthDb?: number | null, onProgress?: (share: number) => void, signal?: AbortSignal }} [options]

@@ -69,7 +69,7 @@ class Denoiser extends lasting(AudioWorkletNode) {
     if (context instanceof AudioContext)
       context.addEventListener("statechange", () => context.state === "closed" && this.dispose(), { signal });
     this.timer = setInterval(() => this.dispatchEvent(event("stats", { stats: this.stats() })), STATS_MS);
-    engine.beginning?.add(this.ready);
+    engine.beginning = this.ready;
     engine.live.then(() => this.attach()).catch((error) => this.fail(error));
   }
 

@@ -140,6 +140,7 @@ for (const shared of [true, false]) {
     { ...broken.carried(), memory: new ArrayBuffer(broken.memory.byteLength) }, // nothing is in it
   ]) {
     const other = new Bench(latency, shared);
+    other.play(20); // more than it hears of at once
     other.tell("enhance", carried);
     other.play(200);
     const said = other.processor.told.filter(({ type }) => type === "refused").map(({ message }) => message);
