@@ -39,18 +39,21 @@ const facts = {
   ...{ numpy_origin: "source", started_again: false },
 };
 
+// own: the worker of live sound; python(): the other one, once there is one. `tell`: the newest of them says so.
 function started(options) {
+  const first = made.length;
   const engine = new Engine(options);
   const errors = [];
   engine.addEventListener("error", ({ error }) => errors.push(error.message));
-  return { engine, errors, worker: made.at(-1), tell: (data) => made.at(-1).onmessage({ data }) };
+  const tell = (data) => made.at(-1).onmessage({ data });
+  return { engine, errors, own: made[first], python: () => made[first + 1], tell };
 }
 
 {
   const seen = [];
-  const { engine, errors, worker, tell } = started({ onProgress: (progress) => seen.push(progress) });
+  const { engine, errors, own, python, tell } = started({ onProgress: (progress) => seen.push(progress) });
   assert.equal(await engine.latency(), 1440, "as the manifest declares it");
-  assert.deepEqual(worker.sent, [], "first what is heard");
+  assert.equal(python(), undefined, "first what is heard");
   tell({ type: "progress", stage: "download", done: 1, total: 2 });
   assert.deepEqual(seen, [{ stage: "download", done: 1, total: 2 }]);
 
@@ -72,6 +75,8 @@ function started(options) {
   tell({ type: "live", ...live });
   assert.deepEqual(await engine.live, live);
   assert.equal(await engine.latency(), 480, "as it is");
+  await turn();
+  const worker = python();
   assert.deepEqual(worker.sent, [{ type: "load", manifest, model: "default", remember: true, kernel: null }]);
   tell({ type: "ready", ...facts });
   assert.deepEqual(await engine.ready, facts);
@@ -100,7 +105,6 @@ function started(options) {
   assert.equal(heard[1].error.message, "broken");
 
   // Another model: first it must be there, then every stream is told; one change after the other.
-  const [own] = made.slice(-2);
   const { load_ms: _, ...tiny } = { ...live, model: "tiny", latency_samples: 1440 };
   const changes = [engine.setModel("tiny"), engine.setModel("no-such")];
   await turn();
@@ -143,8 +147,7 @@ function started(options) {
 
 // A worker of live sound that dies fails what it was asked; live sound waits for Python.
 {
-  const { engine, tell } = started();
-  const [own] = made.slice(-2);
+  const { engine, own, tell } = started();
   await turn();
   const { weights: _, numpy_origin: __, started_again: ___, ...live } = facts;
   own.onmessage({ data: { type: "live", ...live } });
@@ -165,26 +168,57 @@ function started(options) {
 
 // Where live sound cannot start, Python is loaded all the same, once.
 {
-  const { engine, worker } = started();
-  const [own] = made.slice(-2);
+  const { engine, own, python } = started();
   await turn();
-  assert.deepEqual(worker.sent, []);
+  assert.equal(python(), undefined);
   own.onerror({ message: "no such file" });
   await turn();
   assert.deepEqual(
-    worker.sent.map(({ type }) => type),
+    python().sent.map(({ type }) => type),
     ["load"],
   );
   engine.dispose();
 }
 
+// Where a node is to begin, Python, whose start takes the machine, waits until it has; but not for long.
+for (const begins of [true, false]) {
+  const { engine, own, python } = started();
+  let begun;
+  engine.beginning = new Promise((resolve, reject) => (begun = begins ? resolve : reject));
+  await turn();
+  const { weights: _, numpy_origin: __, started_again: ___, ...live } = facts;
+  own.onmessage({ data: { type: "live", ...live } });
+  await engine.live;
+  await turn();
+  assert.equal(python(), undefined);
+  begun(new Error("it does not"));
+  await turn();
+  assert.equal(python().sent[0].type, "load");
+  engine.dispose();
+}
+{
+  const { setTimeout } = globalThis;
+  globalThis.setTimeout = (done, ms = 0) => setTimeout(done, ms / 100);
+  const { engine, own, python } = started();
+  engine.beginning = new Promise(() => {}); // its context is suspended
+  await turn();
+  const { weights: _, numpy_origin: __, started_again: ___, ...live } = facts;
+  own.onmessage({ data: { type: "live", ...live } });
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.equal(python().sent[0].type, "load");
+  engine.dispose();
+  globalThis.setTimeout = setTimeout;
+}
+
 // A load that fails ends the engine.
 {
-  const { engine, errors, worker, tell } = started();
+  const { engine, errors, own, python, tell } = started();
+  await turn();
+  own.onerror({ message: "no such worker" });
   await turn();
   tell({ type: "error", during: "load", message: "no such file" });
   await assert.rejects(engine.ready, /no such file/);
-  assert.deepEqual([errors, worker.terminated, worker.onmessage], [["no such file"], true, null]);
+  assert.deepEqual([errors, python().terminated, python().onmessage], [["no such file"], true, null]);
 }
 {
   globalThis.fetch = async () => ({ ok: false, url: "manifest.json", status: 404, statusText: "gone" });

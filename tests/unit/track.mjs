@@ -312,7 +312,7 @@ const heardOf = (track) => {
   await processor.restart({ track: second, audioContext });
   assert.notEqual(processor.node, node);
   assert.deepEqual([processor.node.engine === node.engine, processedTrack.readyState], [true, "ended"]);
-  assert.deepEqual(left(), { workers: 2, contexts: 1, sources: 1 });
+  assert.deepEqual(left(), { workers: 1, contexts: 1, sources: 1 });
   processor.processedTrack.stop();
   await processor.destroy();
   assert.deepEqual([first.stops, second.stops, processor.processedTrack], [0, 0, undefined]);
