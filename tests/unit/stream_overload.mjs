@@ -210,7 +210,8 @@ for (const [bands, latency] of [
   const stream = new Stream(engine, { buffer: ring.buffer }, () => {});
   hear();
   ring.knock();
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  for (let waits = 0; waits < 200 && ring.get(H.HOPS) <= 20; waits++)
+    await new Promise((resolve) => setTimeout(resolve, 50)); // of a busy machine, too
   assert.ok(ring.get(H.HOPS) > 20);
   stream.end();
 }
