@@ -120,11 +120,9 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert (ROOT / "dist" / "extension").exists(), "dist/extension is not built: ./build.sh site"
     shutil.copytree(ROOT / "dist" / "extension", extension)
     live = extension / "engine" / "live.js"
-    begin = "    async load({ manifest, model, remember }) {\n"
-    assert live.read_text().count(begin) == 1
-    live.write_text(live.read_text().replace(begin, f"{begin}      {_HELD}"))
-    stream = extension / "engine" / "stream.js"
-    stream.write_text(stream.read_text() + _COUNTED)
+    code, begin = live.read_text(), "async load({manifest,model,remember}){"
+    assert code.count(begin) == code.count("var Stream=") == 1
+    live.write_text(f"{code.replace(begin, begin + _HELD)}{{{_COUNTED}}}")
     path = extension / "held.txt"
     path.write_text("")
     return path
