@@ -271,6 +271,9 @@ def main(argv: list[str] | None = None) -> None:
         metavar="SHARE",
         help="of the talkers of known sex who speak with pitch and formants of the other one",
     )
+    parser.add_argument(
+        "--no-floor", action="store_true", help="take the steady noise of the recordings of speech off the targets"
+    )
     parser.add_argument("--num-bands", type=int, default=SignalSpec.num_bands)
     parser.add_argument("--lookahead-frames", type=int, default=SignalSpec.lookahead_frames)
     parser.add_argument("--cache", type=Path, help="decoded audio (default: OUT/audio)")
@@ -291,7 +294,7 @@ def main(argv: list[str] | None = None) -> None:
         arguments.workers,
         arguments.part,
     )
-    mixer_arguments = (arguments.seconds, arguments.counterfactual)
+    mixer_arguments = (arguments.seconds, arguments.counterfactual, not arguments.no_floor)
     Mixer(Corpus(*corpus_arguments), *mixer_arguments)  # decode once, before the workers share it; errors show here
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / SIGNAL_FILE).write_text(signal.to_json())

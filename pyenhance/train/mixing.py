@@ -11,6 +11,7 @@ from ..dsp import HOP, SAMPLE_RATE
 from ..samples import active_rms
 from .corpus import Corpus
 from .counterfactual import SEXES, check_share, other_voice
+from .floor import without_floor
 
 _CODECS = (("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"))
 
@@ -54,6 +55,8 @@ class Mixer:
     counterfactual : float
         Share of the talkers who speak with a voice of the other sex, of those whose sex the corpus tells. All else of a
         mix is the same whatever the share.
+    floor : bool
+        Whether the target keeps the steady noise of its recordings.
 
     Raises
     ------
@@ -63,7 +66,7 @@ class Mixer:
         A share above 0, and pyworld is not installed.
     """
 
-    def __init__(self, corpus: Corpus, seconds: float = 10.0, counterfactual: float = 0.0) -> None:
+    def __init__(self, corpus: Corpus, seconds: float = 10.0, counterfactual: float = 0.0, floor: bool = True) -> None:
         check_share(counterfactual)
         # Before a recording is asked for: to decode them all takes minutes.
         if counterfactual and corpus.sexes.isdisjoint(SEXES):
@@ -73,6 +76,7 @@ class Mixer:
             )
         self.corpus = corpus
         self.counterfactual = counterfactual
+        self.floor = floor
         self.length = int(seconds * SAMPLE_RATE) // HOP * HOP
         self._names = sorted(corpus.speakers)
         seconds_of = np.array([sum(c.length for c in corpus.speakers[n]) for n in self._names], float)
@@ -156,9 +160,12 @@ class Mixer:
 
     def _room(self, rng: np.random.Generator, speech: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Target and reverberant speech: direct sound with early reflections, and all of it."""
+        target = speech if self.floor else without_floor(speech)
         if rng.random() < 0.55:
-            return speech, speech
-        return in_room(speech, self._response(rng))
+            return target, speech
+        response = self._response(rng)
+        early, wet = in_room(speech, response)
+        return (early if self.floor else in_room(target, response)[0]), wet
 
     def _response(self, rng: np.random.Generator) -> np.ndarray:
         h = self.corpus.read("rir", self.corpus.rooms[rng.integers(len(self.corpus.rooms))])

@@ -13,6 +13,7 @@ from pyenhance.dsp import SignalSpec
 from pyenhance.samples import active_rms
 from pyenhance.train import dataset, mixing
 from pyenhance.train.corpus import Corpus
+from pyenhance.train.floor import without_floor
 from pyenhance.train.mixing import Mixer
 
 from ..conftest import voiced
@@ -110,6 +111,31 @@ def test_snr_is_what_the_mix_says(corpus: Corpus, monkeypatch: pytest.MonkeyPatc
         assert abs(snr - mix.snr_db) < 0.7
         checked += 1
     assert checked >= 5
+
+
+def test_a_floor_is_taken_off_and_the_voice_stays() -> None:
+    voice = voiced(3, 150).astype(np.float32)
+    pauses = np.arange(len(voice)) // 24_000 % 3 == 2  # half a second of a second and a half
+    voice[pauses] = 0
+    hiss = np.random.default_rng(0).normal(size=len(voice)).astype(np.float32)
+    loud = np.flatnonzero(~pauses)
+    within = pauses & (np.arange(len(voice)) % 24_000 > 4800) & (np.arange(len(voice)) % 24_000 < 19_200)
+    for snr_db in (30, 40):
+        noisy = voice + hiss * np.float32(active_rms(voice) * 10 ** (-snr_db / 20))
+        taken = without_floor(noisy)
+        assert taken.dtype == np.float32 and taken.shape == noisy.shape
+        assert 20 * np.log10(np.std(taken[within]) / np.std(noisy[within])) < -10
+        assert np.std(taken[loud] - voice[loud]) < 0.1 * np.std(voice[loud])
+    assert np.std(without_floor(voice) - voice) < 0.03 * np.std(voice), "there is none"
+    assert not without_floor(np.zeros(4800, np.float32)).any()
+
+
+def test_a_target_without_its_floor(corpus: Corpus) -> None:
+    """What is heard is the same."""
+    for seed in range(4):
+        kept, taken = (Mixer(corpus, 2.0, floor=floor).mix(np.random.default_rng(seed)) for floor in (True, False))
+        np.testing.assert_array_equal(kept.noisy, taken.noisy)
+        assert not np.array_equal(kept.clean, taken.clean) or not kept.clean.any()
 
 
 def test_codecs_damage_but_do_not_move() -> None:
