@@ -42,7 +42,6 @@ export class Engine extends lasting(EventTarget) {
   #settleLive = /** @type {{ resolve(facts: LiveFacts): void, reject(error: Error): void }} */ ({});
   /** @type {Worker | undefined} of Python */
   #worker;
-  #startWorker;
   /** @type {Worker | null} of live sound; none where numpy was asked for, or compiled code cannot run */
   #live;
   #manifest;
@@ -99,13 +98,14 @@ export class Engine extends lasting(EventTarget) {
       return worker;
     };
     this.#live = kernel ? null : started("live.js", (text) => this.#withoutLive(text));
-    this.#startWorker = () => (this.#worker = started("worker.js", (text) => this.fail("load", text)));
     this.#manifest = this.#fetchManifest(base !== undefined);
     this.#manifest.then(
       (manifest) => {
         if (this.#live && !this.disposed) send(this.#live, TO_LIVE, "load", { manifest, model, remember });
         this.#loadPython = () => {
           this.#loadPython = () => {};
+          if (this.disposed) return;
+          this.#worker = started("worker.js", (text) => this.fail("load", text));
           this.send("load", { manifest, model, remember, kernel });
         };
         if (!this.#live) this.#loadPython();
@@ -156,7 +156,7 @@ export class Engine extends lasting(EventTarget) {
 
   /** Tell the worker. @param {string} type @param {object} fields @param {Transferable[]} [transfer] */
   send(type, fields, transfer) {
-    if (!this.disposed) send(this.#worker ?? this.#startWorker(), TO_WORKER, type, fields, transfer);
+    if (this.#worker && !this.disposed) send(this.#worker, TO_WORKER, type, fields, transfer);
   }
 
   /** Tell the worker that has the live streams. @param {string} type @param {object} fields @param {Transferable[]} [transfer] */

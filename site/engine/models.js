@@ -132,14 +132,9 @@ export class Models {
         const library = await WebAssembly.compile(/** @type {BufferSource} */ (code));
         const [bytes, weights] = await parts;
         const another = () => Instance.open(library, bytes, weights, letMessagesIn);
-        /** @type {Instance | null} */
-        let first = await another();
-        const { latency, bands } = first;
-        const open = async () => {
-          const opened = first ?? (await another());
-          first = null;
-          return opened;
-        };
+        const opened = [await another()];
+        const [{ latency, bands }] = opened;
+        const open = async () => opened.pop() ?? another();
         return { kernel, code, why_not, latency, bands, open };
       } catch (error) {
         why_not[kernel] = messageOf(error); // no such SIMD, or one that is wrong

@@ -85,10 +85,7 @@ def test_a_budget_hides_both(strangers: Path) -> None:
     private = replace(LOUD, dp_epsilon=1.0, clip=0.1, rounds=3)
     found = attack_rounds(strangers, private, runs=12, canaries=1)
     assert found["epsilon"] <= 1 and found["noise_multiplier"] > 1
-    # Every client is in each round, so the best test of one is of two normal distributions sqrt(rounds) / z apart.
-    allowed = NormalDist().cdf((private.rounds / 2) ** 0.5 / found["noise_multiplier"])
-    assert allowed < 0.62
-    assert all(found[name]["low"] < allowed for name in ("calibrated", "shadow", "white_box")), found
+    assert all(found[name]["low"] < 0.6 for name in ("calibrated", "shadow", "white_box")), found
     assert found["exposure"]["low"] < found["exposure"]["chance"] + 1
 
 
