@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .bands import band_energy
+from .bands import band_energy, power
 from .comb import coherence, coherence_strength, comb_filter, projection_strength
 from .constants import HOP, WINDOW
 from .pitch import FILTER_REACH, LAGS, MAX_PERIOD, MIN_PERIOD, decimate, lag_correlation, refine, track
@@ -26,7 +26,7 @@ LEVEL_FLOOR = 1e-9
 """Of |Y|^2 summed over a frame: below this (about -120 dBFS) it is silence."""
 
 ENERGY_FLOOR = np.float32(1e-7)
-"""Of a band, relative to the level."""
+"""Of a band or a fine bin, relative to the level."""
 
 _OCTAVES = np.log2(np.arange(MIN_PERIOD, MAX_PERIOD + 1) / MIN_PERIOD)
 _PERIOD_FEATURE = (_OCTAVES * (2 / np.log2(MAX_PERIOD / MIN_PERIOD)) - 1).astype(np.float32)
@@ -78,20 +78,32 @@ def _levels(state: SignalState, frame_energy: np.ndarray) -> np.ndarray:
     return levels
 
 
-def _network_input(
-    spec: SignalSpec, energy: np.ndarray, levels: np.ndarray, q: np.ndarray, period: np.ndarray, corr: np.ndarray
-) -> np.ndarray:
-    """The features, each roughly within [-2, 2]; shape (K, num_features), float32."""
-    bands = spec.num_bands
-    features = np.empty((len(energy), spec.num_features), np.float32)
+def _loudness(energy: np.ndarray, levels: np.ndarray, out: np.ndarray) -> None:
+    """Energies, shape (K, n), as the network sees them, relative to levels, shape (K,); out has the energies' shape."""
     relative = energy / levels[:, None]
     relative += ENERGY_FLOOR
     np.log10(relative, out=relative)
     relative *= np.float32(0.5)
-    np.add(relative, np.float32(1.5), out=features[:, :bands])
-    features[:, bands:-2] = 2 * q - 1
-    features[:, -2] = _PERIOD_FEATURE[period - MIN_PERIOD]
-    features[:, -1] = 2 * corr - 1
+    np.add(relative, np.float32(1.5), out=out)
+
+
+def _network_input(
+    spec: SignalSpec,
+    energy: np.ndarray,
+    fine: np.ndarray,
+    levels: np.ndarray,
+    q: np.ndarray,
+    period: np.ndarray,
+    corr: np.ndarray,
+) -> np.ndarray:
+    """The features, each roughly within [-2, 2]; shape (K, num_features), float32. fine: |Y|^2, (K, fine_bins)."""
+    bands = spec.num_bands
+    features = np.empty((len(energy), spec.num_features), np.float32)
+    _loudness(energy, levels, features[:, :bands])
+    features[:, bands : 2 * bands] = 2 * q - 1
+    features[:, 2 * bands] = _PERIOD_FEATURE[period - MIN_PERIOD]
+    features[:, 2 * bands + 1] = 2 * corr - 1
+    _loudness(fine, levels, features[:, 2 * bands + 2 :])
     return features
 
 
@@ -171,8 +183,9 @@ def analyse(
     q = coherence(spec, comb_spectrum, spectrum, band_energy(spec, comb_spectrum), energy)
 
     newest_energy = energies[spec.lookahead_frames :]
+    fine = power(spectra[spec.lookahead_frames :, 1 : 1 + spec.fine_bins])
     levels = _levels(state, np.einsum("kb->k", newest_energy))
-    features = _network_input(spec, newest_energy, levels, q, period, corr)
+    features = _network_input(spec, newest_energy, fine, levels, q, period, corr)
     return Frames(spectrum, comb_spectrum, before, energy, q, period, corr, features)
 
 

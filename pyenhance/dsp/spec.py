@@ -12,6 +12,7 @@ from .constants import HOP, NUM_BINS, SAMPLE_RATE, WINDOW
 
 MIN_BANDS, MAX_BANDS = 8, 64
 MAX_LOOKAHEAD_FRAMES = 4
+MAX_FINE_BINS = 48
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,9 @@ class SignalSpec:
         ERB bands between 0 and 20 kHz, 8 to 64.
     lookahead_frames : int
         Hops that the enhancer has heard beyond the frame that it answers for, 0 to 4.
+    fine_bins : int
+        Lowest bins of the spectrum, 50 Hz apart, from bin 1 on, that the network sees one by one beside the bands, 0 to
+        48: down there a band is as wide as a few harmonics, and between them there may be noise.
 
     Raises
     ------
@@ -33,9 +37,14 @@ class SignalSpec:
 
     num_bands: int = 34
     lookahead_frames: int = 2
+    fine_bins: int = 0
 
     def __post_init__(self) -> None:
-        accepted = {"num_bands": (MIN_BANDS, MAX_BANDS), "lookahead_frames": (0, MAX_LOOKAHEAD_FRAMES)}
+        accepted = {
+            "num_bands": (MIN_BANDS, MAX_BANDS),
+            "lookahead_frames": (0, MAX_LOOKAHEAD_FRAMES),
+            "fine_bins": (0, MAX_FINE_BINS),
+        }
         for name, (low, high) in accepted.items():
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
@@ -53,8 +62,8 @@ class SignalSpec:
 
     @cached_property
     def num_features(self) -> int:
-        """Network inputs a hop: band energies, band coherences, pitch period, pitch correlation."""
-        return 2 * self.num_bands + 2
+        """Network inputs a hop: energies and coherences of bands, pitch period and correlation, energies of fine bins."""
+        return 2 * self.num_bands + 2 + self.fine_bins
 
     @cached_property
     def latency_samples(self) -> int:
@@ -114,8 +123,11 @@ class SignalSpec:
         return (self.taps.astype(np.float64) ** 2).sum(1).astype(np.float32)
 
     def to_json(self) -> str:
-        """JSON object of the numbers."""
-        return json.dumps(asdict(self))
+        """JSON object of the numbers; without fine bins it is as it was before there were any."""
+        values = asdict(self)
+        if not self.fine_bins:
+            del values["fine_bins"]
+        return json.dumps(values)
 
     @classmethod
     def from_json(cls, text: str) -> "SignalSpec":
@@ -125,6 +137,9 @@ class SignalSpec:
         except (ValueError, RecursionError) as error:
             raise ValueError(f"signal is no JSON: {text[:80]!r}") from error
         names = {field.name for field in fields(cls)}
-        if not isinstance(values, dict) or set(values) != names:
-            raise ValueError(f"signal is {text[:200]!r}; accepted: an object with {', '.join(sorted(names))}")
+        needed = names - {"fine_bins"}
+        if not isinstance(values, dict) or not needed <= set(values) <= names:
+            raise ValueError(
+                f"signal is {text[:200]!r}; accepted: an object with {', '.join(sorted(needed))} and, if any, fine_bins"
+            )
         return cls(**values)

@@ -1,8 +1,8 @@
 """Feature shards: mixes turned into network inputs and targets, on disk, and read back as batches.
 
-A shard is one uncompressed ``.npz``: features (S, T, 70) float16; gain and strength (S, T, 34) uint8, 255 = 1; vad
-(S, T) uint8; band_mask (S, 34) uint8. Row t of a target is what the network must answer after rows up to t of the
-features. speaker (S,), strings, says who talks; shards of earlier versions do not have it.
+A shard is one uncompressed ``.npz``: features (S, T, num_features) float16; gain and strength (S, T, bands) uint8,
+255 = 1; vad (S, T) uint8; band_mask (S, bands) uint8. Row t of a target is what the network must answer after rows up
+to t of the features. speaker (S,), strings, says who talks; shards of earlier versions do not have it.
 """
 
 import argparse
@@ -276,10 +276,13 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--num-bands", type=int, default=SignalSpec.num_bands)
     parser.add_argument("--lookahead-frames", type=int, default=SignalSpec.lookahead_frames)
+    parser.add_argument(
+        "--fine-bins", type=int, default=SignalSpec.fine_bins, help="lowest bins that the network sees one by one"
+    )
     parser.add_argument("--cache", type=Path, help="decoded audio (default: OUT/audio)")
     arguments = parser.parse_args(argv)
     try:
-        signal = SignalSpec(arguments.num_bands, arguments.lookahead_frames)
+        signal = SignalSpec(arguments.num_bands, arguments.lookahead_frames, arguments.fine_bins)
         check_share(arguments.counterfactual)
         if any(arguments.out.glob("shard-*.npz")) and read_signal(arguments.out) != signal:
             raise ValueError(f"{arguments.out} holds shards of {read_signal(arguments.out)}; asked for: {signal}")

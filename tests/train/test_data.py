@@ -224,7 +224,7 @@ def test_shards_say_what_they_were_made_with(
     batch = next(iter(stream))
     assert batch["features"].shape == (2, 100, 50) and batch["gain"].shape == (2, 100, 24)
     for others, message in (
-        (["--lookahead-frames", "1"], "holds shards of SignalSpec(num_bands=24, lookahead_frames=0)"),
+        (["--lookahead-frames", "1"], "holds shards of SignalSpec(num_bands=24, lookahead_frames=0, fine_bins=0)"),
         (["--lookahead-frames", "9"], "lookahead_frames is 9; accepted"),
     ):
         with pytest.raises(SystemExit):
