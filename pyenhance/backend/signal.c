@@ -298,9 +298,14 @@ static inline float log_2(float x) {
   return exponent + 2.88539008f * t * (1 + s * (1.0f / 3 + s * (1.0f / 5 + s * (1.0f / 7 + s * (1.0f / 9)))));
 }
 
-// features._levels and _network_input, one frame, from the newest frame's band energies.
-static void network_input(const struct signal *g, double *level, const float *energy, const float *coherence,
-                          int period, float correlation, float *features) {
+// features._loudness, one energy.
+static inline float loudness(const struct signal *g, float energy, float level) {
+  return 0.5f * 0.301029996f * log_2(energy / level + (float)g->energy_floor) + 1.5f;
+}
+
+// features._levels and _network_input, one frame, from the newest frame's spectrum and band energies.
+static void network_input(const struct signal *g, double *level, const float *spectrum, const float *energy,
+                          const float *coherence, int period, float correlation, float *features) {
   int bands = g->bands;
   float sum = 0;
   for (int b = 0; b < bands; b++) sum += energy[b];
@@ -309,11 +314,15 @@ static void network_input(const struct signal *g, double *level, const float *en
   level[1] = memory * level[1] + (1 - memory);
   float mean = largest((float)(level[0] / level[1]), (float)g->level_floor);
   for (int b = 0; b < bands; b++) {
-    features[b] = 0.5f * 0.301029996f * log_2(energy[b] / mean + (float)g->energy_floor) + 1.5f;
+    features[b] = loudness(g, energy[b], mean);
     features[bands + b] = 2 * coherence[b] - 1;
   }
   features[2 * bands] = log_2((float)period / MIN_PERIOD) * (2.0f / 3) - 1;  // three octaves
   features[2 * bands + 1] = 2 * correlation - 1;
+  for (int k = 1; k <= g->fine; k++) {
+    float re = spectrum[2 * k], im = spectrum[2 * k + 1];
+    features[2 * bands + 1 + k] = loudness(g, re * re + im * im, mean);
+  }
 }
 
 // features.analyse: from s->input to the buffers of s->signal.
@@ -348,7 +357,7 @@ static void analyse_frames(struct stream *s, int frames) {
     rfft(g, combed, comb_spectrum);
     if (filtered[1]) mend(g, comb_spectrum);
     cohere(g, comb_spectrum, spectrum, energy, coherence);
-    network_input(g, s->level, newest_energy, coherence, period, g->correlation[k],
+    network_input(g, s->level, spectrum + kept, newest_energy, coherence, period, g->correlation[k],
                   g->features + g->feature_stride * k);
     move_back(block, block + DECIMATED_HOP, OLD);
   }

@@ -148,6 +148,7 @@ class SignalTables:
             "signal",
             bands=bands,
             ahead=spec.lookahead_frames,
+            fine=spec.fine_bins,
             history=spec.history_samples,
             loudest=LOUDEST,
             jump=pitch.JUMP,
@@ -267,7 +268,7 @@ class CompiledStream:
 
     def analyse(self, hops: np.ndarray) -> Frames:
         """As `dsp.analyse`, K <= BLOCK_HOPS."""
-        count, arrays, bands = len(hops), self._tables.arrays, self._tables.spec.num_bands
+        count, arrays, spec = len(hops), self._tables.arrays, self._tables.spec
         with self._tables.lock:
             self.input[:count] = hops
             self._checked(self._library.analyse(self.address, count))
@@ -279,7 +280,7 @@ class CompiledStream:
                 arrays["coherence"][:count].copy(),
                 arrays["period"][:count].astype(np.intp),
                 arrays["correlation"][:count].copy(),
-                arrays["features"][:count, : 2 * bands + 2].copy(),
+                arrays["features"][:count, : spec.num_features].copy(),
             )
 
     def synthesise(

@@ -32,6 +32,7 @@ struct signal {
   int32_t size;
   int32_t bands;
   int32_t ahead;
+  int32_t fine;
   int32_t history;
   double loudest;
   double jump;
@@ -147,4 +148,4 @@ struct stream {
   int32_t full_frames;
 };
 
-enum { LAYOUT = 1366264772 };
+enum { LAYOUT = 1441591425 };

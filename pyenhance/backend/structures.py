@@ -58,6 +58,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "size": "int32_t",
         "bands": "int32_t",
         "ahead": "int32_t",
+        "fine": "int32_t",  # bins that the network sees one by one
         "history": "int32_t",
         "loudest": "double",  # of samples
         "jump": "double",

@@ -62,7 +62,7 @@ class SignalSpec:
 
     @cached_property
     def num_features(self) -> int:
-        """Network inputs a hop: energies and coherences of bands, pitch period and correlation, energies of fine bins."""
+        """Network inputs a hop: band energies and coherences, pitch period and correlation, energies of fine bins."""
         return 2 * self.num_bands + 2 + self.fine_bins
 
     @cached_property
