@@ -1,8 +1,8 @@
 """Weights files, read and written: one ``.safetensors``, checked before anything is used.
 
 The container is eight bytes of header length, a JSON header and the tensors' bytes; it takes numpy alone. Format 2 says
-in its metadata what the network is (``layers``) and what signal path it was trained for (``signal``); format 1, whose
-files have the default signal path and PercepNet's layers, is still read.
+in its metadata what the network is (``layers``) and what signal path it was trained for (``signal``, see
+`SignalSpec.to_json`); format 1, whose files have the default signal path and PercepNet's layers, is still read.
 """
 
 import hashlib

@@ -328,7 +328,7 @@ def starting_network(signal: SignalSpec, shape: str, model: str | None, seed: in
     Raises
     ------
     ValueError
-        The model is unknown, or was made for another number of bands.
+        The model is unknown, or was made for another number of bands or of fine bins.
     """
     torch.manual_seed(seed)
     if model is None:
@@ -337,6 +337,8 @@ def starting_network(signal: SignalSpec, shape: str, model: str | None, seed: in
     given = load_model(model)
     if given.signal.num_bands != signal.num_bands:
         raise ValueError(f"model {model!r} has {given.signal.num_bands} bands; the shards have {signal.num_bands}")
+    if given.signal.fine_bins != signal.fine_bins:
+        raise ValueError(f"model {model!r} has {given.signal.fine_bins} fine bins; the shards have {signal.fine_bins}")
     spec = given.network.spec.with_lean({})
     return widened(load_int8(given), with_backward_part(spec, backward) if backward else spec)
 

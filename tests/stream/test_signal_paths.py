@@ -1,4 +1,4 @@
-"""Other look-aheads and numbers of bands, by numpy and compiled: any split, the same as each other, exact delays."""
+"""Other look-aheads, bands and fine bins, by numpy and compiled: any split, the same as each other, exact delays."""
 
 import numpy as np
 import pytest
@@ -12,12 +12,15 @@ from ..conftest import noisy_voice
 from ..networks import small_weights
 
 SPECS = [SignalSpec(bands, ahead) for ahead in (0, 1, 2) for bands in (24, 34, 50)]
+SPECS += [SignalSpec(34, 2, 32), SignalSpec(24, 0, 48)]
 KERNELS = ("numpy", "native")
 
 pytestmark = pytest.mark.usefixtures("with_native")
 
 
-@pytest.fixture(params=SPECS, ids=lambda spec: f"{spec.num_bands} bands, {spec.lookahead_frames} ahead")
+@pytest.fixture(
+    params=SPECS, ids=lambda spec: f"{spec.num_bands} bands, {spec.fine_bins} fine, {spec.lookahead_frames} on"
+)
 def spec(request: pytest.FixtureRequest) -> SignalSpec:
     return request.param
 

@@ -219,6 +219,7 @@ def test_shards_say_what_they_were_made_with(
     arguments = ["--data", str(corpus_folder), "--hours", str(2 / 3600), "--seconds", "1", "--workers", "1"]
     arguments += ["--cache", str(tmp_path / "audio"), "--out", str(out), "--num-bands", "24"]
     dataset.main([*arguments, "--lookahead-frames", "0"])
+    assert (out / "signal.json").read_text() == '{"num_bands": 24, "lookahead_frames": 0}'
     stream = dataset.ShardStream(out, 2)
     assert stream.signal == dataset.read_signal(out) == SignalSpec(24, 0)
     batch = next(iter(stream))
@@ -232,6 +233,11 @@ def test_shards_say_what_they_were_made_with(
         assert message in capsys.readouterr().err
     assert dataset.read_signal(out) == SignalSpec(24, 0)
     assert dataset.read_signal(tmp_path) == SIGNAL, "older folders do not say"
+    fine = ["--out", str(tmp_path / "fine"), "--lookahead-frames", "0", "--fine-bins", "32"]
+    dataset.main([*arguments, *fine])
+    assert dataset.read_signal(tmp_path / "fine") == SignalSpec(24, 0, 32)
+    finer = next(iter(dataset.ShardStream(tmp_path / "fine", 2)))["features"]
+    assert finer.shape == (2, 100, 82)
 
 
 def test_stream_draws_the_same_batch_at_the_same_step(

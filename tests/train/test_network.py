@@ -415,6 +415,8 @@ def test_a_start_that_does_not_fit_is_refused(tmp_path: Path, capsys: pytest.Cap
             fit.main([*arguments, "--start", start])
         assert message in capsys.readouterr().err
     assert not (tmp_path / "run.pt").exists()
+    with pytest.raises(ValueError, match="model 'tiny' has 0 fine bins; the shards have 32"):
+        fit.starting_network(SignalSpec(fine_bins=32), "tiny", "tiny", 0)
 
 
 def test_steps_without_a_clock(tmp_path: Path) -> None:

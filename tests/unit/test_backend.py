@@ -295,7 +295,10 @@ def test_code_that_computes_something_else_is_turned_down(
     assert np.std(found - expected) < 0.02 * np.std(expected)
 
 
-@pytest.mark.parametrize("spec", [SignalSpec(bands, ahead) for ahead in range(5) for bands in (8, 24, 34, 50, 64)])
+SPECS = [SignalSpec(bands, ahead) for ahead in range(5) for bands in (8, 24, 34, 50, 64)]
+
+
+@pytest.mark.parametrize("spec", [*SPECS, *(SignalSpec(34, ahead, fine) for ahead in (0, 2) for fine in (1, 32, 48))])
 def test_every_signal_path_passes_the_check(native_library: ctypes.CDLL, spec: SignalSpec) -> None:
     assert signal_differs(native_library, spec) is None
 

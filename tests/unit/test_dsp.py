@@ -153,10 +153,10 @@ def test_lean_analysis_hands_over_to_the_full_one(lookahead_frames: int) -> None
 
 
 @pytest.mark.parametrize("lookahead_frames", [0, 1, 2, 4])
-@pytest.mark.parametrize("num_bands", [8, 24, 34, 50, 64])
-def test_everything_follows_from_the_spec(num_bands: int, lookahead_frames: int) -> None:
-    spec = SignalSpec(num_bands, lookahead_frames)
-    assert (spec.num_features, spec.latency_samples) == (2 * num_bands + 2, 480 * (1 + lookahead_frames))
+@pytest.mark.parametrize(("num_bands", "fine_bins"), [(8, 48), (24, 0), (34, 0), (34, 32), (50, 1), (64, 0)])
+def test_everything_follows_from_the_spec(num_bands: int, fine_bins: int, lookahead_frames: int) -> None:
+    spec = SignalSpec(num_bands, lookahead_frames, fine_bins)
+    assert (spec.num_features, spec.latency_samples) == (2 * num_bands + 2 + fine_bins, 480 * (1 + lookahead_frames))
     assert (spec.sample_rate, spec.hop) == (48_000, 480)
     assert SignalSpec.from_json(spec.to_json()) == spec
     state, ones = SignalState(spec), np.ones((2, 30, num_bands), np.float32)
@@ -176,6 +176,9 @@ def test_everything_follows_from_the_spec(num_bands: int, lookahead_frames: int)
         ({"lookahead_frames": -1}, "lookahead_frames is -1; accepted: a whole number from 0 to 4"),
         ({"lookahead_frames": 5}, "lookahead_frames is 5"),
         ({"lookahead_frames": "2"}, "lookahead_frames is '2'"),
+        ({"fine_bins": -1}, "fine_bins is -1; accepted: a whole number from 0 to 48"),
+        ({"fine_bins": 49}, "fine_bins is 49"),
+        ({"fine_bins": 32.0}, r"fine_bins is 32\.0"),
     ],
 )
 def test_a_spec_out_of_range_is_refused(values: dict, message: str) -> None:
@@ -184,11 +187,43 @@ def test_a_spec_out_of_range_is_refused(values: dict, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "34", '{"num_bands": 34}', '{"num_bands": 34, "hop": 480}', "[" * 10**5]
+    "text",
+    [
+        *("", "{", "[]", "34", "[" * 10**5),
+        *('{"num_bands": 34}', '{"num_bands": 34, "hop": 480}', '{"num_bands": 34, "fine_bins": 8}'),
+    ],
 )
 def test_a_spec_that_is_no_spec_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="signal is"):
         SignalSpec.from_json(text)
+
+
+def test_a_spec_without_fine_bins_does_not_mention_them() -> None:
+    """Files that were written before there were any are read, and written again byte for byte."""
+    before = '{"num_bands": 34, "lookahead_frames": 2}'
+    assert SPEC.to_json() == before and SignalSpec.from_json(before) == SPEC == SignalSpec(34, 2, 0)
+    text = '{"num_bands": 34, "lookahead_frames": 2, "fine_bins": 32}'
+    assert SignalSpec(34, 2, 32).to_json() == text and SignalSpec.from_json(text) == SignalSpec(34, 2, 32)
+
+
+@pytest.mark.parametrize("lookahead_frames", [0, 2])
+def test_fine_bins_are_the_newest_spectrum_by_level(lookahead_frames: int) -> None:
+    """They come last, each by the transform of the band energies; nothing else changes."""
+    spec, plain = SignalSpec(34, lookahead_frames, 32), SignalSpec(34, lookahead_frames)
+    hops = noisy_voice(1.0).reshape(-1, 480)
+    frames, others = (dsp.analyse(each, SignalState(each), hops) for each in (spec, plain))
+    np.testing.assert_array_equal(frames.features[:, :70], others.features)
+    newest = slice(lookahead_frames, None)  # a row's spectrum is a look-ahead older than its energies
+    total = weight = 0.0
+    level = []
+    for power in frames.energy[newest].sum(1):
+        total, weight = 0.995 * total + 0.005 * power, 0.995 * weight + 0.005
+        level.append(total / weight)
+    bins = np.abs(frames.spectrum[newest, 1:33].astype(complex)) ** 2
+    wanted = 0.5 * np.log10(bins / np.array(level)[:, None] + 1e-7) + 1.5
+    found = frames.features[: len(hops) - lookahead_frames, 70:]
+    assert found.dtype == np.float32 and found.shape == wanted.shape and found.std() > 0.3
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
 def test_a_copy_of_the_block_is_a_copy_of_the_state() -> None:

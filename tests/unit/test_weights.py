@@ -109,6 +109,14 @@ def test_what_is_written_is_read(data: bytes) -> None:
     assert write_weights(weights.signal, weights.spec, weights.tensors, again) == data
 
 
+def test_fine_bins_are_in_the_file_where_there_are_any(data: bytes) -> None:
+    signal = SignalSpec(24, 1, 32)
+    fine = read_weights(small_weights(signal))
+    assert fine.signal == signal and fine.spec.inputs == 82
+    assert fine.metadata["signal"] == '{"num_bands": 24, "lookahead_frames": 1, "fine_bins": 32}'
+    assert read_weights(data).metadata["signal"] == '{"num_bands": 24, "lookahead_frames": 1}'
+
+
 def test_initial_states_may_be_left_out(data: bytes) -> None:
     """What a file does not say is zero; a convolution begins with int8 values, a GRU with 1/127 of them."""
     weights = read_weights(data)
@@ -349,8 +357,14 @@ def test_hostile_layers(data: bytes, change: Callable[[list], Any], message: str
         ('{"num_bands": NaN, "lookahead_frames": 1}', "num_bands is nan"),
         ('{"num_bands": 1e3, "lookahead_frames": 1}', r"num_bands is 1000\.0"),
         ('{"num_bands": 4000000000, "lookahead_frames": 1}', "num_bands is 4000000000"),
+        (
+            '{"num_bands": 24, "lookahead_frames": 1, "fine_bins": 49}',
+            "fine_bins is 49; accepted: a whole number",
+        ),
+        ('{"num_bands": 24, "lookahead_frames": 1, "fine_bins": null}', "fine_bins is None"),
         # One that the network was not made for:
         ('{"num_bands": 25, "lookahead_frames": 1}', "layer 'gain': 24 units and 'sigmoid'; accepted: 25 units"),
+        ('{"num_bands": 24, "lookahead_frames": 1, "fine_bins": 8}', "dense.weight"),
     ],
 )
 def test_hostile_signals(data: bytes, signal: str, message: str) -> None:

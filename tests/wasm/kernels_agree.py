@@ -311,7 +311,7 @@ def path(model, sizes, state=None):
 # The signal path: what both kernels make of it, how far apart they are, and whether a split matters.
 same_pitch, signal_off, signal_split_matters, taking_turns, late = [], {}, False, 0.0, True
 signal_kernels = set()
-for signal in [SignalSpec(bands, ahead) for ahead in (0, 1, 2) for bands in (24, 34, 50)]:
+for signal in [*(SignalSpec(bands, ahead) for ahead in (0, 1, 2) for bands in (24, 34, 50)), SignalSpec(34, 2, 32)]:
     numpy, compiled = small_model(signal, NUMPY), small_model(signal, None)
     signal_kernels.add(compiled.backend.signal)
     reference, found = path(numpy, [200]), path(compiled, [200])
