@@ -419,9 +419,9 @@ def test_a_start_that_does_not_fit_is_refused(tmp_path: Path, capsys: pytest.Cap
         fit.starting_network(SignalSpec(fine_bins=32), "tiny", "tiny", 0)
 
 
-def test_steps_without_a_clock(tmp_path: Path) -> None:
+@pytest.mark.parametrize("signal", [SignalSpec(24, 1), SignalSpec(24, 1, 32)])
+def test_steps_without_a_clock(tmp_path: Path, signal: SignalSpec) -> None:
     """`Trainer` takes a network, a stream and options: no command line."""
-    signal = SignalSpec(24, 1)
     _shard(tmp_path, signal)
     torch.manual_seed(0)
     stream = ShardStream(tmp_path, 4)

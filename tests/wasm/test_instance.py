@@ -86,8 +86,9 @@ def test_lean_layers_in_an_instance(site: Path, node: str, tmp_path: Path) -> No
     assert 0 < lean["0"] < lean["by times"] < lean["2"] == lean["lean"] == len(hops) - 1
 
 
-def test_layers_over_bands_in_an_instance(site: Path, node: str, tmp_path: Path) -> None:
-    _, model, hops = _heard(small_weights(SignalSpec(), bands=True), site, node, tmp_path)
+@pytest.mark.parametrize("signal", [SignalSpec(), SignalSpec(fine_bins=32)])
+def test_layers_over_bands_in_an_instance(site: Path, node: str, tmp_path: Path, signal: SignalSpec) -> None:
+    _, model, hops = _heard(small_weights(signal, bands=True), site, node, tmp_path)
     expected = Enhancer(model).process_hops(hops).ravel()
     found = np.fromfile(tmp_path / "out-0", np.float32)
     assert np.std(found - expected) < 1e-3 * np.std(expected)
