@@ -322,13 +322,14 @@ def averaged_network(path: Path) -> tuple[SignalSpec, Network]:
 def starting_network(signal: SignalSpec, shape: str, model: str | None, seed: int, backward: int = 0) -> Network:
     """A fresh network of a named shape, or a model's; with a part that goes backward of so many units, if any.
 
-    To begin with the heads ignore that part, so that a model's network computes what it did. Its lean frames are left
-    out: they are made of the weights that are to change (`amortize` makes them of the new ones).
+    To begin with the heads ignore that part, and the first layer fine bins that the model does not know, so that a
+    model's network computes what it did. Its lean frames are left out: they are made of the weights that are to change
+    (`amortize` makes them of the new ones).
 
     Raises
     ------
     ValueError
-        The model is unknown, or was made for another number of bands or of fine bins.
+        The model is unknown, or was made for another number of bands or for more fine bins.
     """
     torch.manual_seed(seed)
     if model is None:
@@ -337,9 +338,9 @@ def starting_network(signal: SignalSpec, shape: str, model: str | None, seed: in
     given = load_model(model)
     if given.signal.num_bands != signal.num_bands:
         raise ValueError(f"model {model!r} has {given.signal.num_bands} bands; the shards have {signal.num_bands}")
-    if given.signal.fine_bins != signal.fine_bins:
+    if given.signal.fine_bins > signal.fine_bins:
         raise ValueError(f"model {model!r} has {given.signal.fine_bins} fine bins; the shards have {signal.fine_bins}")
-    spec = given.network.spec.with_lean({})
+    spec = replace(given.network.spec.with_lean({}), inputs=signal.num_features)
     return widened(load_int8(given), with_backward_part(spec, backward) if backward else spec)
 
 

@@ -66,9 +66,21 @@ def fake_quantise_weight(weight: Tensor, scale: Tensor | None = None, levels: in
     return _straight_through(weight, int8_steps(weight.detach(), scale) * scale[:, None])
 
 
+class _OnGrid(torch.autograd.Function):
+    """`fake_quantise_activation`: of large activations three passes over memory less than `_straight_through` takes."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        return torch.round(x.float() * ACTIVATION_LEVELS).div_(ACTIVATION_LEVELS)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        return grad
+
+
 def fake_quantise_activation(x: Tensor) -> Tensor:
     """Activation in [-1, 1] on the int8 grid of 1/127; gradient passes straight through."""
-    return _straight_through(x, torch.round(x.float() * ACTIVATION_LEVELS) / ACTIVATION_LEVELS)
+    return _OnGrid.apply(x)
 
 
 _ACTIVATIONS = {"clamp": lambda x: torch.clamp(x, 0, 1), "tanh": torch.tanh}  # of hidden layers; heads stay logits
@@ -221,6 +233,12 @@ class GRU(Layer):
         weight, begun = self.matrix("weight_hh", quantise), self.begun(quantise)
         if begun is not None:  # (bands, channels), for each sequence of the batch
             begun = begun.repeat(projected.shape[1] // len(begun), 1)
+        if projected.is_cuda and quantise and self.held is None:
+            from .fused import FusedRecurrence
+
+            if begun is None:
+                begun = projected.new_zeros(projected.shape[1], self.spec.channels)
+            return FusedRecurrence.apply(projected, weight, self.bias_hh, begun)
         return Recurrence.apply(projected, weight, self.bias_hh, quantise, self.held, begun)
 
     def _by_turns(self, x: Tensor, quantise: bool, full: Tensor) -> Tensor:

@@ -28,10 +28,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..dsp import SignalSpec
+from ..dsp.features import ENERGY_FLOOR
 from ..model import SHAPES, load_model
 from . import export, fit
 from .dataset import all_sequences, read_shard, read_signal
@@ -41,6 +43,8 @@ _QUEUED = 2  # steps of a network that wait on the device: one runs, one is next
 _MEAN_OF = 20  # steps, about, of the reported losses
 _RESCAN_S, _TELL_S, _SAVE_S = 1.0, 30.0, 120.0
 _VALID_BATCH = 48
+_KNOTS = 7  # of an equaliser's curve, over all bands
+_FLOOR = 0.5 * math.log10(ENERGY_FLOOR) + 1.5  # of an energy as a feature
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class Entry:
         Sequences a step, and frames of each.
     old : sequence of str
         Models near which it stays.
+    equaliser_db : float
+        Of `Equaliser`; 0: none.
     lookahead : int
         Frames of look-ahead: it is trained on those shards that have as many.
 
@@ -80,6 +86,7 @@ class Entry:
     old: Sequence[str] = ()
     alpha: float = 1.0
     beta: float = 5.0
+    equaliser_db: float = 0.0
     lookahead: int = SignalSpec.lookahead_frames
     seed: int = 0
 
@@ -167,6 +174,7 @@ class DeviceShards:
         self.signal = read_signal(folders[0])
         self.sequences = 0
         self._folders, self._device = folders, device
+        self._equaliser = Equaliser(self.signal, device)
         self._seen: set[Path] = set()
         self._waiting: list[Path] = []
         self._next_scan = 0.0
@@ -213,8 +221,11 @@ class DeviceShards:
         self.sequences = end
         return True
 
-    def draw(self, batch: int, frames: int) -> dict[str, Tensor]:
-        """Random stretches of random sequences, as `ShardStream` yields them, drawn and put together on the device."""
+    def draw(self, batch: int, frames: int, equaliser_db: float = 0.0) -> dict[str, Tensor]:
+        """Random stretches of random sequences, as `ShardStream` yields them, drawn and put together on the device.
+
+        Each as another microphone would have heard it, if `equaliser_db` is not 0: see `Equaliser`.
+        """
         length = self._arrays["vad"].shape[1]
         frames = min(frames, length)
         which, where, beginning = torch.rand(3, batch, device=self._device)
@@ -226,7 +237,54 @@ class DeviceShards:
             name: (array[row] if name == "band_mask" else array[row[:, None], step]).float()
             for name, array in self._arrays.items()
         }
-        return values | {name: values[name] / 255 for name in ("gain", "strength")}
+        values |= {name: values[name] / 255 for name in ("gain", "strength")}
+        if equaliser_db:
+            values["features"] = self._equaliser(values["features"], equaliser_db)
+        return values
+
+
+class Equaliser:
+    """Random smooth frequency responses for features: speech and noise as another microphone would have heard them.
+
+    Both change alike, so gains, strengths, coherences and pitch do not; energies do, by the same number of dB in all
+    frames, and the level that they are relative to does, here by that of the whole stretch.
+
+    Parameters
+    ----------
+    signal : SignalSpec
+    device : torch.device
+    """
+
+    def __init__(self, signal: SignalSpec, device: torch.device) -> None:
+        bands, fine = signal.num_bands, signal.fine_bins
+        bins = np.arange(1, fine + 1)
+        columns = [*range(bands), *range(signal.num_features - fine, signal.num_features)]
+        place = np.concatenate((np.arange(bands), np.interp(bins, signal.band_centres, np.arange(bands))))
+        knots = np.linspace(0, bands - 1, _KNOTS)
+        curves = np.stack([np.interp(place, knots, one) for one in np.eye(_KNOTS)])
+        spread = np.zeros((_KNOTS, signal.num_features), np.float32)
+        spread[:, columns] = curves
+        self._bands = bands
+        self._curves, self._energies = (
+            torch.from_numpy(array).to(device) for array in (spread, np.abs(spread).sum(0) > 0)
+        )
+
+    def __call__(self, features: Tensor, most_db: float) -> Tensor:
+        """As heard through a response of each sequence's own.
+
+        Parameters
+        ----------
+        features : Tensor, shape (B, T, num_features), float32
+        most_db : float
+            Of a response, up or down; of each sequence a share of it.
+        """
+        batch, bands = len(features), self._bands
+        up = torch.rand(batch, _KNOTS + 1, device=features.device)
+        knots = (2 * up[:, :_KNOTS] - 1) * up[:, _KNOTS:] * (most_db / 20)  # a feature is 20 dB
+        heard = features + (knots @ self._curves)[:, None]
+        power, before = ((10 ** (2 * x[..., :bands])).sum((1, 2), keepdim=True) for x in (heard, features))
+        heard = (heard + 0.5 * torch.log10(before / power)).clamp_min(_FLOOR)
+        return torch.where(self._energies, heard, features)
 
 
 @dataclass
@@ -287,7 +345,7 @@ class Lane:
 
     def _work(self) -> None:
         """One step, all of it on the device: it waits for no number."""
-        loss, parts = self.trainer.losses(self._shards.draw(self.entry.batch, self.entry.frames))
+        loss, parts = self.trainer.losses(self._shards.draw(self.entry.batch, self.entry.frames, self.entry.equaliser_db))
         self.trainer.descend(loss)
         self._names = ["loss", *parts]
         now = torch.stack([loss.detach(), *parts.values()])

@@ -415,8 +415,22 @@ def test_a_start_that_does_not_fit_is_refused(tmp_path: Path, capsys: pytest.Cap
             fit.main([*arguments, "--start", start])
         assert message in capsys.readouterr().err
     assert not (tmp_path / "run.pt").exists()
-    with pytest.raises(ValueError, match="model 'tiny' has 0 fine bins; the shards have 32"):
-        fit.starting_network(SignalSpec(fine_bins=32), "tiny", "tiny", 0)
+
+
+def test_a_start_may_learn_fine_bins(tmp_path: Path) -> None:
+    """It computes what it did, whatever they are; a model that has them is no start for shards without."""
+    signal = SignalSpec(fine_bins=32)
+    network = fit.starting_network(signal, "", "tiny", 0)
+    assert network.spec.inputs == signal.num_features
+    features = torch.from_numpy(np.random.default_rng(0).uniform(-2, 2, (1, 9, signal.num_features)).astype(np.float32))
+    start = fit.starting_network(SignalSpec(), "", "tiny", 0)
+    for found, expected in zip(network(features), start(features[..., :-32]), strict=True):
+        torch.testing.assert_close(found, expected)
+    fine = tmp_path / "fine.safetensors"
+    fine.write_bytes(export.weights_bytes(signal, network, {}))
+    assert fit.starting_network(signal, "", str(fine), 0).spec == network.spec
+    with pytest.raises(ValueError, match="fine.safetensors' has 32 fine bins; the shards have 0"):
+        fit.starting_network(SignalSpec(), "", str(fine), 0)
 
 
 @pytest.mark.parametrize("signal", [SignalSpec(24, 1), SignalSpec(24, 1, 32)])

@@ -15,7 +15,7 @@ from pyenhance.dsp import SignalSpec
 from pyenhance.model import named_shape
 from pyenhance.train import fit, together
 from pyenhance.train.dataset import ShardStream
-from pyenhance.train.together import DeviceShards, Entry, Lane
+from pyenhance.train.together import DeviceShards, Entry, Equaliser, Lane
 
 from ..networks import small_weights
 from .shards import make_shard
@@ -186,3 +186,41 @@ def test_shards_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     folders = [make_shard(tmp_path / name, SIGNAL, frames=frames) for name, frames in (("a", 30), ("b", 20))]
     with pytest.raises(ValueError, match=r"shard-00000.npz has \w+ of shape .*; accepted: "):
         DeviceShards(folders, CPU, 0.001)
+
+
+def test_an_equaliser_is_another_microphone() -> None:
+    """Levels between bands move by the same number of dB in all frames, within what it may, and smoothly."""
+    signal = SignalSpec(34, fine_bins=32)
+    rng = np.random.default_rng(0)
+    features = torch.from_numpy(rng.uniform(-1, 1, (50, 20, signal.num_features)).astype(np.float32))
+    torch.manual_seed(0)
+    heard = Equaliser(signal, CPU)(features, 6.0)
+    torch.testing.assert_close(heard[..., 34:70], features[..., 34:70], atol=0, rtol=0)  # coherence, pitch
+    change = 20 * (heard - features)  # dB
+    torch.testing.assert_close(change.mean(1, keepdim=True).expand_as(change), change, atol=1e-4, rtol=0)
+    change = change[:, 0]
+    bands, fine = change[:, :34], change[:, 70:]
+    assert 6 < (bands.amax(1) - bands.amin(1)).max() <= 12
+    assert bands.diff(dim=1).abs().max() < 12 / (33 / 6) + 1e-3
+    at = signal.band_centres[(signal.band_centres > 0) & (signal.band_centres <= 32)]
+    torch.testing.assert_close(fine[:, at - 1], bands[:, np.searchsorted(signal.band_centres, at)], atol=1e-4, rtol=0)
+    power, before = ((10 ** (2 * x[..., :34])).sum((1, 2)) for x in (heard, features))
+    torch.testing.assert_close(power, before)
+    silence = torch.full_like(features, -2.0)
+    assert (Equaliser(signal, CPU)(silence, 6.0) >= -2.0).all()
+    torch.testing.assert_close(Equaliser(signal, CPU)(features, 0.0), features)
+
+
+def test_a_plan_may_ask_for_an_equaliser(tmp_path: Path, small: str) -> None:
+    memory = DeviceShards([make_shard(tmp_path / "shards", SIGNAL)], CPU, 0.001)
+    batches = []
+    for most_db in (0.0, 12.0):
+        torch.manual_seed(0)
+        batches.append(memory.draw(4, 8, most_db))
+    plain, heard = batches
+    assert (plain["features"][..., :8] != heard["features"][..., :8]).any()
+    for name in ("gain", "strength", "vad", "band_mask"):
+        torch.testing.assert_close(plain[name], heard[name], atol=0, rtol=0)
+    lane = Lane("a", Entry(start=small, batch=4, frames=8, equaliser_db=12.0), memory, CPU, tmp_path / "a.pt")
+    lane.step(0.0, fit.Length(steps=2))
+    assert np.isfinite(lane.losses()["loss"])

@@ -1,0 +1,186 @@
+"""The recurrent half of a GRU over a whole sequence as one GPU kernel each way, for `network.Recurrence`.
+
+Step by step a GPU waits for launches: some seventeen kernels a frame and GRU, 3 us each, whatever is in them. Here a program
+walks all frames of some rows (sequences, or bands of them) by itself. Sums over int8 are exact, as in what ships; of the
+gradient, products are bfloat16 with float32 sums.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from ..nn import WEIGHT_LEVELS
+
+_ROWS = 16  # of a program: the least that matrix units take
+_LEAST = 32  # units: the least depth of an int8 product
+_LEVELS = tl.constexpr(127.0)  # of an activation
+_HELD = tl.constexpr(128)  # units: the widest whose matrix stays in shared memory as bfloat16
+_NUMBER = tl.float32 if triton.knobs.runtime.interpret else tl.bfloat16  # the interpreter has no products of bfloat16
+
+
+@triton.jit
+def _sigmoid(x):
+    return 1 / (1 + tl.exp(-x))
+
+
+@triton.jit
+def _forward(
+    projected, steps_w, scale, bias, begun, out, gates, frames, rows, units: tl.constexpr, width: tl.constexpr, block: tl.constexpr
+):
+    """h of all frames and, for the gradient, r, z, n and the state's part of n, side by side in `gates`."""
+    row = tl.program_id(0) * block + tl.arange(0, block)
+    unit = tl.arange(0, width)
+    inside = (row < rows)[:, None] & (unit < units)[None, :]
+    own = unit < units
+    # A matrix's transpose, padded with zeros by `_padded`: (width, width) for each gate.
+    place = unit[None, :] * width + unit[:, None]
+    scale_r = tl.load(scale + unit, own, 0.0)
+    scale_z = tl.load(scale + units + unit, own, 0.0)
+    scale_n = tl.load(scale + 2 * units + unit, own, 0.0)
+    bias_r = tl.load(bias + unit, own, 0.0)
+    bias_z = tl.load(bias + units + unit, own, 0.0)
+    bias_n = tl.load(bias + 2 * units + unit, own, 0.0)
+    state = row[:, None] * units + unit[None, :]
+    h = tl.load(begun + state, inside, 0.0)
+    w_r = tl.load(steps_w + place)
+    w_z = tl.load(steps_w + width * width + place)
+    w_n = tl.load(steps_w + 2 * width * width + place)
+    for t in range(frames):
+        at = (t * rows + row)[:, None].to(tl.int64)
+        given = projected + at * 3 * units + unit[None, :]
+        seen = tl.floor(h * _LEVELS + 0.5).to(tl.int8)
+        r = tl.dot(seen, w_r, out_dtype=tl.int32).to(tl.float32) * scale_r[None, :] + bias_r[None, :]
+        r = _sigmoid(r + tl.load(given, inside, 0.0))
+        z = tl.dot(seen, w_z, out_dtype=tl.int32).to(tl.float32) * scale_z[None, :]
+        z = _sigmoid(z + bias_z[None, :] + tl.load(given + units, inside, 0.0))
+        of_state = tl.dot(seen, w_n, out_dtype=tl.int32).to(tl.float32)
+        of_state = of_state * scale_n[None, :] + bias_n[None, :]
+        n = 2 * _sigmoid(2 * (tl.load(given + 2 * units, inside, 0.0) + r * of_state)) - 1
+        h = n + z * (h - n)
+        tl.store(out + at * units + unit[None, :], h, inside)
+        kept = gates + at * 4 * units + unit[None, :]
+        tl.store(kept, r, inside)
+        tl.store(kept + units, z, inside)
+        tl.store(kept + 2 * units, n, inside)
+        tl.store(kept + 3 * units, of_state, inside)
+
+
+@triton.jit
+def _backward(
+    grad_out, out, begun, gates, steps_w, scale, grad_hidden, grad_n, frames, rows, units: tl.constexpr, width: tl.constexpr, block: tl.constexpr, number: tl.constexpr
+):
+    """Gradients of the sums of the state, (r, z, n), and of the input's part of n, from the last frame to the first."""
+    row = tl.program_id(0) * block + tl.arange(0, block)
+    unit = tl.arange(0, width)
+    inside = (row < rows)[:, None] & (unit < units)[None, :]
+    own = unit < units
+    place = unit[:, None] * width + unit[None, :]
+    scale_r = tl.load(scale + unit, own, 0.0)
+    scale_z = tl.load(scale + units + unit, own, 0.0)
+    scale_n = tl.load(scale + 2 * units + unit, own, 0.0)
+    carried = tl.zeros((block, width), tl.float32)
+    if width <= _HELD:
+        w_r = tl.load(steps_w + place).to(number)
+        w_z = tl.load(steps_w + width * width + place).to(number)
+        w_n = tl.load(steps_w + 2 * width * width + place).to(number)
+    for back in range(frames):
+        t = frames - 1 - back
+        at = (t * rows + row)[:, None].to(tl.int64)
+        kept = gates + at * 4 * units + unit[None, :]
+        r = tl.load(kept, inside, 0.0)
+        z = tl.load(kept + units, inside, 0.0)
+        n = tl.load(kept + 2 * units, inside, 0.0)
+        of_state = tl.load(kept + 3 * units, inside, 0.0)
+        if t > 0:
+            before = tl.load(out + (at - rows) * units + unit[None, :], inside, 0.0)
+        else:
+            before = tl.load(begun + row[:, None] * units + unit[None, :], inside, 0.0)
+        dh = carried + tl.load(grad_out + at * units + unit[None, :], inside, 0.0)
+        of_n = dh * (1 - z) * (1 - n * n)
+        dr = of_n * of_state * r * (1 - r)
+        dz = dh * (before - n) * z * (1 - z)
+        dn = of_n * r
+        to = grad_hidden + at * 3 * units + unit[None, :]
+        tl.store(to, dr, inside)
+        tl.store(to + units, dz, inside)
+        tl.store(to + 2 * units, dn, inside)
+        tl.store(grad_n + at * units + unit[None, :], of_n, inside)
+        carried = dh * z
+        if width > _HELD:  # as bfloat16 a matrix does not fit into shared memory, so it is read again each frame
+            w_r = tl.load(steps_w + place).to(number)
+        carried = tl.dot((dr * scale_r[None, :]).to(number), w_r, carried)
+        if width > _HELD:
+            w_z = tl.load(steps_w + width * width + place).to(number)
+        carried = tl.dot((dz * scale_z[None, :]).to(number), w_z, carried)
+        if width > _HELD:
+            w_n = tl.load(steps_w + 2 * width * width + place).to(number)
+        carried = tl.dot((dn * scale_n[None, :]).to(number), w_n, carried)
+
+
+def _width(units: int) -> int:
+    return max(_LEAST, triton.next_power_of_2(units))
+
+
+def _warps(width: int) -> int:
+    return 4 if width <= 64 else 8
+
+
+def _padded(weight: Tensor, scale: Tensor, width: int) -> Tensor:
+    """Whole steps of a matrix (3 units, units), each gate padded with zeros: (3, width, width), int8."""
+    units = weight.shape[1]
+    steps = torch.round(weight / scale[:, None]).clamp(-WEIGHT_LEVELS, WEIGHT_LEVELS).to(torch.int8)
+    padded = weight.new_zeros(3, width, width, dtype=torch.int8)
+    padded[:, :units, :units] = steps.view(3, units, units)
+    return padded
+
+
+class FusedRecurrence(torch.autograd.Function):
+    """`network.Recurrence` with simulated int8, on a GPU."""
+
+    @staticmethod
+    def forward(ctx, projected: Tensor, weight: Tensor, bias: Tensor, begun: Tensor) -> Tensor:
+        """Run the kernel.
+
+        Parameters
+        ----------
+        projected : Tensor, shape (T, B, 3 units), float32
+        weight : Tensor, shape (3 units, units), float32
+            As computed with: whole steps of its rows' scales.
+        bias : Tensor, shape (3 units,)
+        begun : Tensor, shape (B, units)
+
+        Returns
+        -------
+        Tensor, shape (T, B, units), float32
+        """
+        frames, rows, gates = projected.shape
+        units = gates // 3
+        width = _width(units)
+        projected, begun = projected.contiguous(), begun.contiguous()
+        scale = weight.abs().amax(1).clamp_min(1e-8) / WEIGHT_LEVELS
+        steps = _padded(weight, scale, width)
+        out = projected.new_empty(frames, rows, units)
+        kept = projected.new_empty(frames, rows, 4, units)
+        grid = (triton.cdiv(rows, _ROWS),)
+        shape = {"units": units, "width": width, "block": _ROWS, "num_warps": _warps(width), "num_stages": 1}
+        _forward[grid](projected, steps, scale / 127, bias, begun, out, kept, frames, rows, **shape)
+        ctx.save_for_backward(out, kept, steps, scale, begun)
+        ctx.grid, ctx.shape = grid, shape
+        return out
+
+    @staticmethod
+    def backward(ctx, grad_out: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of the input's sums, the matrix and its bias."""
+        out, kept, steps, scale, begun = ctx.saved_tensors
+        frames, rows, units = out.shape
+        grad_hidden = out.new_empty(frames, rows, 3 * units)
+        grad_n = torch.empty_like(out)
+        _backward[ctx.grid](
+            grad_out.contiguous(), out, begun, kept, steps, scale, grad_hidden, grad_n, frames, rows, number=_NUMBER, **ctx.shape
+        )
+        seen = torch.round(torch.cat((begun[None], out[:-1])) * 127) / 127
+        flat = grad_hidden.view(frames * rows, -1)
+        grad_weight = flat.t() @ seen.view(frames * rows, -1)
+        grad_projected = torch.cat((grad_hidden[..., : 2 * units], grad_n), -1)
+        return grad_projected, grad_weight, flat.sum(0), None
