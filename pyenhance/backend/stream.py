@@ -2,7 +2,7 @@
 
 import ctypes
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -302,3 +302,15 @@ class CompiledStream:
     def _checked(self, status: int) -> None:
         if status:
             raise RuntimeError("compiled code refuses its structures: they were made for another library")
+
+
+def compiled_analyser(spec: SignalSpec, library: ctypes.CDLL) -> Callable[[np.ndarray], Frames]:
+    """`dsp.analyse` of a new stream: hops, shape (K, 480), K >= 1, to their frames. Sums may be rounded otherwise."""
+    tables = SignalTables(spec, np.zeros((BLOCK_HOPS, spec.num_features), np.float32), threading.Lock())
+    stream = CompiledStream(library, tables, None, StreamState(spec, np.zeros(0, np.float32)))
+
+    def analyse(hops: np.ndarray) -> Frames:
+        blocks = [stream.analyse(hops[k : k + BLOCK_HOPS]) for k in range(0, len(hops), BLOCK_HOPS)]
+        return Frames(*(np.concatenate(parts) for parts in zip(*(vars(b).values() for b in blocks), strict=True)))
+
+    return analyse

@@ -6,6 +6,7 @@ pitch tracker and the level follower step hop by hop.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -223,6 +224,7 @@ def ideal(
     strength: str = "projection",
     attenuate: bool = False,
     comb_filter: Callable[..., np.ndarray] = comb_filter,
+    analyser: Callable[[np.ndarray], Frames] | None = None,
 ) -> tuple[Frames, np.ndarray, np.ndarray]:
     """The oracle: analysis of a noisy signal and the gains and strengths that its clean reference asks for.
 
@@ -238,6 +240,8 @@ def ideal(
         Lower the gain where even the combed signal is noisier than the clean (PercepNet's g_att).
     comb_filter : callable
         In the place of `comb.comb_filter`.
+    analyser : callable, optional
+        In the place of `analyse` for a stream that begins here: hops, shape (K, 480), to their frames.
 
     Returns
     -------
@@ -259,12 +263,12 @@ def ideal(
         raise ValueError("noisy and clean are empty; accepted: n >= 480")
     if strength not in ("projection", "coherence"):
         raise ValueError(f"strength {strength!r} is unknown; accepted: 'projection', 'coherence'")
-    state = SignalState(spec)
+    analyser = analyser or partial(analyse, spec, SignalState(spec), comb_filter=comb_filter)
     hops = noisy.astype(np.float32, copy=False).reshape(-1, HOP)
     signal = np.concatenate((np.zeros(spec.history_samples, np.float32), clean.astype(np.float32, copy=False)))
     rows = []
     for first in range(0, len(hops), _BLOCK_HOPS):
-        frames = analyse(spec, state, hops[first : first + _BLOCK_HOPS], comb_filter=comb_filter)
+        frames = analyser(hops[first : first + _BLOCK_HOPS])
         stretch = signal[first * HOP : spec.history_samples + (first + len(frames.energy)) * HOP]
         rows.append((*vars(frames).values(), *_ideal_block(spec, frames, stretch, strength, attenuate)))
     *parts, gain, best = (np.concatenate(column) for column in zip(*rows, strict=True))

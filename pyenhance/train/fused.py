@@ -15,13 +15,17 @@ from ..nn import WEIGHT_LEVELS
 _ROWS = 16  # of a program: the least that matrix units take
 _LEAST = 32  # units: the least depth of an int8 product
 _LEVELS = tl.constexpr(127.0)  # of an activation
-_HELD = tl.constexpr(128)  # units: the widest whose matrix stays in shared memory as bfloat16
-_NUMBER = tl.float32 if triton.knobs.runtime.interpret else tl.bfloat16  # the interpreter has no products of bfloat16
 
 
 @triton.jit
 def _sigmoid(x):
     return 1 / (1 + tl.exp(-x))
+
+
+@triton.jit
+def _whole(x):
+    """The nearest whole number, as int8."""
+    return tl.floor(x + 0.5).to(tl.int8)
 
 
 @triton.jit
@@ -33,30 +37,35 @@ def _forward(
     unit = tl.arange(0, width)
     inside = (row < rows)[:, None] & (unit < units)[None, :]
     own = unit < units
-    # A matrix's transpose, padded with zeros by `_padded`: (width, width) for each gate.
+    # A gate's matrix transposed: it stays in shared memory, for nothing in the loop changes it.
     place = unit[None, :] * width + unit[:, None]
+    w_r = tl.load(steps_w + place)
+    w_z = tl.load(steps_w + width * width + place)
+    w_n = tl.load(steps_w + 2 * width * width + place)
     scale_r = tl.load(scale + unit, own, 0.0)
     scale_z = tl.load(scale + units + unit, own, 0.0)
     scale_n = tl.load(scale + 2 * units + unit, own, 0.0)
     bias_r = tl.load(bias + unit, own, 0.0)
     bias_z = tl.load(bias + units + unit, own, 0.0)
     bias_n = tl.load(bias + 2 * units + unit, own, 0.0)
-    state = row[:, None] * units + unit[None, :]
-    h = tl.load(begun + state, inside, 0.0)
-    w_r = tl.load(steps_w + place)
-    w_z = tl.load(steps_w + width * width + place)
-    w_n = tl.load(steps_w + 2 * width * width + place)
+    h = tl.load(begun + row[:, None] * units + unit[None, :], inside, 0.0)
+    given = projected + row[:, None].to(tl.int64) * 3 * units + unit[None, :]
+    r_next = tl.load(given, inside, 0.0)  # each frame's are fetched while the one before is computed
+    z_next = tl.load(given + units, inside, 0.0)
+    n_next = tl.load(given + 2 * units, inside, 0.0)
     for t in range(frames):
         at = (t * rows + row)[:, None].to(tl.int64)
-        given = projected + at * 3 * units + unit[None, :]
-        seen = tl.floor(h * _LEVELS + 0.5).to(tl.int8)
-        r = tl.dot(seen, w_r, out_dtype=tl.int32).to(tl.float32) * scale_r[None, :] + bias_r[None, :]
-        r = _sigmoid(r + tl.load(given, inside, 0.0))
-        z = tl.dot(seen, w_z, out_dtype=tl.int32).to(tl.float32) * scale_z[None, :]
-        z = _sigmoid(z + bias_z[None, :] + tl.load(given + units, inside, 0.0))
-        of_state = tl.dot(seen, w_n, out_dtype=tl.int32).to(tl.float32)
-        of_state = of_state * scale_n[None, :] + bias_n[None, :]
-        n = 2 * _sigmoid(2 * (tl.load(given + 2 * units, inside, 0.0) + r * of_state)) - 1
+        r, z, n = r_next, z_next, n_next
+        given = projected + (at + rows) * 3 * units + unit[None, :]
+        more = inside & (t + 1 < frames)
+        r_next = tl.load(given, more, 0.0)
+        z_next = tl.load(given + units, more, 0.0)
+        n_next = tl.load(given + 2 * units, more, 0.0)
+        seen = _whole(h * _LEVELS)
+        r = _sigmoid(tl.dot(seen, w_r, out_dtype=tl.int32).to(tl.float32) * scale_r[None, :] + bias_r[None, :] + r)
+        z = _sigmoid(tl.dot(seen, w_z, out_dtype=tl.int32).to(tl.float32) * scale_z[None, :] + bias_z[None, :] + z)
+        of_state = tl.dot(seen, w_n, out_dtype=tl.int32).to(tl.float32) * scale_n[None, :] + bias_n[None, :]
+        n = 2 * _sigmoid(2 * (n + r * of_state)) - 1
         h = n + z * (h - n)
         tl.store(out + at * units + unit[None, :], h, inside)
         kept = gates + at * 4 * units + unit[None, :]
@@ -68,22 +77,25 @@ def _forward(
 
 @triton.jit
 def _backward(
-    grad_out, out, begun, gates, steps_w, scale, grad_hidden, grad_n, frames, rows, units: tl.constexpr, width: tl.constexpr, block: tl.constexpr, number: tl.constexpr
+    grad_out, out, begun, gates, steps_w, scale, grad_hidden, grad_n, frames, rows, units: tl.constexpr, width: tl.constexpr, block: tl.constexpr
 ):
-    """Gradients of the sums of the state, (r, z, n), and of the input's part of n, from the last frame to the first."""
+    """Gradients of the sums of the state, (r, z, n), and of the input's part of n, from the last frame to the first.
+
+    What meets the matrix is, of each row, whole numbers of 15 bits, as two of 8: their products are exact.
+    """
     row = tl.program_id(0) * block + tl.arange(0, block)
     unit = tl.arange(0, width)
     inside = (row < rows)[:, None] & (unit < units)[None, :]
     own = unit < units
-    place = unit[:, None] * width + unit[None, :]
+    place = unit[:, None] + unit[None, :] * width  # of transposed matrices
+    w_r = tl.load(steps_w + place)
+    w_z = tl.load(steps_w + width * width + place)
+    w_n = tl.load(steps_w + 2 * width * width + place)
     scale_r = tl.load(scale + unit, own, 0.0)
     scale_z = tl.load(scale + units + unit, own, 0.0)
     scale_n = tl.load(scale + 2 * units + unit, own, 0.0)
+    first = tl.load(begun + row[:, None] * units + unit[None, :], inside, 0.0)
     carried = tl.zeros((block, width), tl.float32)
-    if width <= _HELD:
-        w_r = tl.load(steps_w + place).to(number)
-        w_z = tl.load(steps_w + width * width + place).to(number)
-        w_n = tl.load(steps_w + 2 * width * width + place).to(number)
     for back in range(frames):
         t = frames - 1 - back
         at = (t * rows + row)[:, None].to(tl.int64)
@@ -92,10 +104,8 @@ def _backward(
         z = tl.load(kept + units, inside, 0.0)
         n = tl.load(kept + 2 * units, inside, 0.0)
         of_state = tl.load(kept + 3 * units, inside, 0.0)
-        if t > 0:
-            before = tl.load(out + (at - rows) * units + unit[None, :], inside, 0.0)
-        else:
-            before = tl.load(begun + row[:, None] * units + unit[None, :], inside, 0.0)
+        before = tl.load(out + (at - rows) * units + unit[None, :], inside & (t > 0), 0.0)
+        before = tl.where(t > 0, before, first)
         dh = carried + tl.load(grad_out + at * units + unit[None, :], inside, 0.0)
         of_n = dh * (1 - z) * (1 - n * n)
         dr = of_n * of_state * r * (1 - r)
@@ -106,16 +116,24 @@ def _backward(
         tl.store(to + units, dz, inside)
         tl.store(to + 2 * units, dn, inside)
         tl.store(grad_n + at * units + unit[None, :], of_n, inside)
-        carried = dh * z
-        if width > _HELD:  # as bfloat16 a matrix does not fit into shared memory, so it is read again each frame
-            w_r = tl.load(steps_w + place).to(number)
-        carried = tl.dot((dr * scale_r[None, :]).to(number), w_r, carried)
-        if width > _HELD:
-            w_z = tl.load(steps_w + width * width + place).to(number)
-        carried = tl.dot((dz * scale_z[None, :]).to(number), w_z, carried)
-        if width > _HELD:
-            w_n = tl.load(steps_w + 2 * width * width + place).to(number)
-        carried = tl.dot((dn * scale_n[None, :]).to(number), w_n, carried)
+        dr *= scale_r[None, :]
+        dz *= scale_z[None, :]
+        dn *= scale_n[None, :]
+        most = tl.max(tl.maximum(tl.maximum(tl.abs(dr), tl.abs(dz)), tl.abs(dn)), 1)
+        step = tl.maximum(most, 1e-30) / (_LEVELS * _LEVELS)
+        dr /= step[:, None]
+        dz /= step[:, None]
+        dn /= step[:, None]
+        high = tl.floor(dr / _LEVELS + 0.5)
+        coarse = tl.dot(high.to(tl.int8), w_r, out_dtype=tl.int32)
+        fine = tl.dot(_whole(dr - _LEVELS * high), w_r, out_dtype=tl.int32)
+        high = tl.floor(dz / _LEVELS + 0.5)
+        coarse = tl.dot(high.to(tl.int8), w_z, coarse, out_dtype=tl.int32)
+        fine = tl.dot(_whole(dz - _LEVELS * high), w_z, fine, out_dtype=tl.int32)
+        high = tl.floor(dn / _LEVELS + 0.5)
+        coarse = tl.dot(high.to(tl.int8), w_n, coarse, out_dtype=tl.int32)
+        fine = tl.dot(_whole(dn - _LEVELS * high), w_n, fine, out_dtype=tl.int32)
+        carried = dh * z + (coarse.to(tl.float32) * _LEVELS + fine.to(tl.float32)) * step[:, None]
 
 
 def _width(units: int) -> int:
@@ -165,7 +183,7 @@ class FusedRecurrence(torch.autograd.Function):
         grid = (triton.cdiv(rows, _ROWS),)
         shape = {"units": units, "width": width, "block": _ROWS, "num_warps": _warps(width), "num_stages": 1}
         _forward[grid](projected, steps, scale / 127, bias, begun, out, kept, frames, rows, **shape)
-        ctx.save_for_backward(out, kept, steps, scale, begun)
+        ctx.save_for_backward(out, kept, steps.transpose(1, 2).contiguous(), scale, begun)
         ctx.grid, ctx.shape = grid, shape
         return out
 
@@ -177,7 +195,7 @@ class FusedRecurrence(torch.autograd.Function):
         grad_hidden = out.new_empty(frames, rows, 3 * units)
         grad_n = torch.empty_like(out)
         _backward[ctx.grid](
-            grad_out.contiguous(), out, begun, kept, steps, scale, grad_hidden, grad_n, frames, rows, number=_NUMBER, **ctx.shape
+            grad_out.contiguous(), out, begun, kept, steps, scale, grad_hidden, grad_n, frames, rows, **ctx.shape
         )
         seen = torch.round(torch.cat((begun[None], out[:-1])) * 127) / 127
         flat = grad_hidden.view(frames * rows, -1)
