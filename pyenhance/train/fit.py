@@ -29,7 +29,6 @@ from torch.nn import functional as F
 from ..dsp import HOP, SAMPLE_RATE, SignalSpec
 from ..federated.privacy import Budget
 from ..model import SHAPES, Model, load_model, named_shape, with_backward_part
-from ..model.compatible import HEADS
 from ..nn import NetworkSpec
 from .dataset import PoissonStream, ShardStream
 from .loss import GOOD_WITHIN, OVER, band_weights, congruence_loss, percepnet_loss
@@ -290,10 +289,10 @@ def _optimisers(network: Network, options: TrainOptions) -> list[torch.optim.Opt
     """
     gpu = torch.device(options.device).type == "cuda"
     rate = torch.tensor(options.rate, device=options.device) if gpu else options.rate
-    learning = {n: p for n, p in network.named_parameters() if p.requires_grad}
-    hidden = {n for n, p in learning.items() if p.ndim == 2 and n.split(".")[0] not in HEADS}
-    matrices = [p for n, p in learning.items() if n in hidden]
-    others = [p for n, p in learning.items() if n not in hidden]
+    heads = ("gain.", "strength.", "vad.")
+    hidden = {n for n, p in network.named_parameters() if p.ndim == 2 and not n.startswith(heads)}
+    matrices = [p for n, p in network.named_parameters() if n in hidden]
+    others = [p for n, p in network.named_parameters() if n not in hidden]
     optimisers: list[torch.optim.Optimizer] = [torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), capturable=gpu)]
     if matrices:
         optimisers.insert(0, Muon(matrices, rate, options.dtype))
@@ -343,12 +342,6 @@ def starting_network(signal: SignalSpec, shape: str, model: str | None, seed: in
         raise ValueError(f"model {model!r} has {given.signal.fine_bins} fine bins; the shards have {signal.fine_bins}")
     spec = replace(given.network.spec.with_lean({}), inputs=signal.num_features)
     return widened(load_int8(given), with_backward_part(spec, backward) if backward else spec)
-
-
-def freeze_body(network: Network) -> None:
-    """Have nothing but the heads learn."""
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad_(name.split(".")[0] in HEADS)
 
 
 def widened(network: Network, spec: NetworkSpec) -> Network:
@@ -469,7 +462,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--backward", type=int, default=0, metavar="UNITS", help="add a part that goes backward, for whole recordings"
     )
-    parser.add_argument("--heads", action="store_true", help="leave all layers but the heads as they are")
     parser.add_argument("--quantise-from", type=float, default=0.6, help="share of the run before int8 is simulated")
     parser.add_argument("--dp-epsilon", type=float, help="budget of a sequence's differential privacy over all --steps")
     parser.add_argument("--dp-delta", type=float, default=1e-5, help="of the budget")
@@ -486,8 +478,6 @@ def main(argv: list[str] | None = None) -> None:
             network = starting_network(
                 stream.signal, arguments.shape, arguments.start, arguments.seed, arguments.backward
             )
-            if arguments.heads:
-                freeze_body(network)
             old = [load_model(name) for name in arguments.old]
             trainer = Trainer(network, stream, options_of(arguments), old, budget)
         except ValueError as error:

@@ -2,7 +2,7 @@
 
 Frame by frame a GPU waits for launches: some seventeen kernels a frame and GRU, 3 us each, whatever is in them. Here a
 program walks all frames of 16 rows (sequences, or bands of them) by itself; the matrix, int8, stays in its processor's
-shared memory. Sums are exact, as in what ships. Needs Triton, which comes with PyTorch for CUDA.
+shared memory. Sums are exact, as in what ships. Needs Triton, which comes with PyTorch for CUDA on Linux.
 """
 
 import torch

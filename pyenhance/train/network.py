@@ -1,7 +1,8 @@
 """The network in torch, with int8 simulated on demand, so that what is trained is what will run."""
 
+import functools
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -233,12 +234,10 @@ class GRU(Layer):
         weight, begun = self.matrix("weight_hh", quantise), self.begun(quantise)
         if begun is not None:  # (bands, channels), for each sequence of the batch
             begun = begun.repeat(projected.shape[1] // len(begun), 1)
-        if projected.is_cuda and quantise and self.held is None:
-            from .fused import FusedRecurrence
-
+        if projected.is_cuda and quantise and self.held is None and (fused := _fused()) is not None:
             if begun is None:
                 begun = projected.new_zeros(projected.shape[1], self.spec.channels)
-            return FusedRecurrence.apply(projected, weight, self.bias_hh, begun)
+            return fused.apply(projected, weight, self.bias_hh, begun)
         return Recurrence.apply(projected, weight, self.bias_hh, quantise, self.held, begun)
 
     def _by_turns(self, x: Tensor, quantise: bool, full: Tensor) -> Tensor:
@@ -307,6 +306,16 @@ LAYERS: dict[str, type[Layer]] = {
     "band_gru": BandGRU,
 }
 """The class of each kind of `nn.KINDS`."""
+
+
+@functools.cache
+def _fused() -> Any:
+    """`fused.FusedRecurrence`, or None where there is no Triton."""
+    try:
+        from .fused import FusedRecurrence
+    except ImportError:
+        return None
+    return FusedRecurrence
 
 
 class Recurrence(torch.autograd.Function):

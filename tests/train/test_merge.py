@@ -1,4 +1,4 @@
-"""Several networks as one, and heads that learn alone."""
+"""Several networks as one."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +10,8 @@ import torch
 from pyenhance import load_model
 from pyenhance.dsp import SignalSpec
 from pyenhance.model import Model, named_shape, with_backward_part
-from pyenhance.train import export, fit, merge
+from pyenhance.train import export, merge
 from pyenhance.train.network import Network, load_int8
-
-from .shards import make_shard
 
 FINE = SignalSpec(8, 1, 6)
 
@@ -71,16 +69,3 @@ def test_models_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         merge.merged([one])
     with pytest.raises(ValueError, match=r"10 has .*num_bands=10.*; accepted beside 8: .*num_bands=8"):
         merge.merged([one, other])
-
-
-def test_heads_learn_alone(tmp_path: Path) -> None:
-    start, shards = _model(tmp_path / "start.safetensors", FINE, 0), make_shard(tmp_path / "shards", FINE)
-    arguments = ["--shards", str(shards), "--start", str(tmp_path / "start.safetensors"), "--heads", "--steps", "10"]
-    arguments += ["--batch", "4", "--frames", "8", "--rate", "0.01", "--warm-up", "1", "--quantise-from", "0"]
-    fit.main([*arguments, "--dtype", "float32", "--out", str(tmp_path / "run.pt")])
-    export.main([str(tmp_path / "run.pt"), "-o", str(tmp_path / "m.safetensors")])
-    for name, value in load_model(tmp_path / "m.safetensors").tensors.items():
-        if name.split(".")[0] not in ("gain", "strength", "vad"):
-            np.testing.assert_array_equal(value, start.tensors[name], err_msg=name)
-        elif name == "gain.weight":
-            assert (value != start.tensors[name]).any()
