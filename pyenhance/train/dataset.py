@@ -58,7 +58,7 @@ def make_shard(signal: SignalSpec, mixer: Mixer, seed: int, index: int) -> dict[
     """Shard number `index`, which depends on the seed and the index alone.
 
     But for rounding: the signal is analysed by compiled code where there is some (`pyenhance compile`), which takes a
-    twentieth of the time.
+    quarter of the time.
     """
     rng = np.random.default_rng([seed, index])
     library = load_library(COMPILED[-1])

@@ -23,9 +23,10 @@ from pyenhance.backend import (
     structures,
 )
 from pyenhance.backend.check import meaningless_weights, network_differs, signal_differs
+from pyenhance.backend.stream import compiled_analyser
 from pyenhance.backend.structures import CONSTANTS, FIELDS, HEADER, array, fill, header, layout
 from pyenhance.cli import main
-from pyenhance.dsp import SignalSpec, comb, pitch
+from pyenhance.dsp import SignalSpec, comb, ideal, pitch
 from pyenhance.nn import ACTIVATIONS, KINDS, Network
 
 from ..conftest import ROOT, noisy_voice
@@ -301,6 +302,21 @@ SPECS = [SignalSpec(bands, ahead) for ahead in range(5) for bands in (8, 24, 34,
 @pytest.mark.parametrize("spec", [*SPECS, *(SignalSpec(34, ahead, fine) for ahead in (0, 2) for fine in (1, 32, 48))])
 def test_every_signal_path_passes_the_check(native_library: ctypes.CDLL, spec: SignalSpec) -> None:
     assert signal_differs(native_library, spec) is None
+
+
+@pytest.mark.parametrize("spec", [SignalSpec(), SignalSpec(12, 0, 20)])
+def test_ideal_values_from_compiled_frames(native_library: ctypes.CDLL, spec: SignalSpec) -> None:
+    """What training's mixes are made with: several blocks of the compiled code, and of `ideal`."""
+    noisy = noisy_voice(3.0)
+    clean = noisy * np.linspace(0, 1, len(noisy), dtype=np.float32)
+    expected = ideal(spec, noisy, clean)
+    found = ideal(spec, noisy, clean, analyser=compiled_analyser(spec, native_library))
+    for name, value in vars(expected[0]).items():
+        assert getattr(found[0], name).shape == value.shape, name
+    np.testing.assert_allclose(found[0].features, expected[0].features, atol=2e-3)
+    np.testing.assert_allclose(found[1], expected[1], atol=1e-3)
+    # A strength is a root, whose slope at 0 has no end: single ones there differ by more.
+    assert np.mean(np.abs(found[2] - expected[2])) < 1e-4 and np.std(expected[2]) > 0.01
 
 
 def test_the_check_is_quick(native_library: ctypes.CDLL) -> None:
