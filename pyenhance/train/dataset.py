@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from .. import dsp
-from ..backend.library import COMPILED, load_library
+from ..backend import NUMPY, choose
+from ..backend.library import load_library
 from ..backend.stream import compiled_analyser
 from ..dsp import SignalSpec
 from ..samples import active_rms
@@ -61,7 +62,8 @@ def make_shard(signal: SignalSpec, mixer: Mixer, seed: int, index: int) -> dict[
     quarter of the time.
     """
     rng = np.random.default_rng([seed, index])
-    library = load_library(COMPILED[-1])
+    kernel = choose(spec=signal).signal
+    library = "numpy computes" if kernel == NUMPY else load_library(kernel)
     rows: dict[str, list[np.ndarray]] = {name: [] for name in ARRAYS}
     speakers = []
     for _ in range(SEQUENCES_PER_SHARD):

@@ -10,11 +10,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ..nn import WEIGHT_LEVELS
+from .network import ACTIVATION_LEVELS, fake_quantise_activation, int8_steps
 
 _ROWS = 16  # of a program: the least that matrix units take
 _LEAST = 32  # units: the least depth of an int8 product
-_LEVELS = tl.constexpr(127.0)  # of an activation
+_LEVELS = tl.constexpr(float(ACTIVATION_LEVELS))
 
 
 @triton.jit
@@ -26,6 +26,22 @@ def _sigmoid(x):
 def _whole(x):
     """The nearest whole number, as int8."""
     return tl.floor(x + 0.5).to(tl.int8)
+
+
+@triton.jit
+def _of_gates(values, units, unit):
+    """Numbers of the gates r, z and n, one for each unit."""
+    own = unit < units
+    r = tl.load(values + unit, own, 0.0)
+    z = tl.load(values + units + unit, own, 0.0)
+    return r, z, tl.load(values + 2 * units + unit, own, 0.0)
+
+
+@triton.jit
+def _matrices(steps_w, place, width):
+    """The gates' matrices, padded: they stay in shared memory, for nothing in the loop over frames changes them."""
+    z = steps_w + width * width
+    return tl.load(steps_w + place), tl.load(z + place), tl.load(z + width * width + place)
 
 
 @triton.jit
@@ -47,18 +63,9 @@ def _forward(
     row = tl.program_id(0) * block + tl.arange(0, block)
     unit = tl.arange(0, width)
     inside = (row < rows)[:, None] & (unit < units)[None, :]
-    own = unit < units
-    # A gate's matrix transposed: it stays in shared memory, for nothing in the loop changes it.
-    place = unit[None, :] * width + unit[:, None]
-    w_r = tl.load(steps_w + place)
-    w_z = tl.load(steps_w + width * width + place)
-    w_n = tl.load(steps_w + 2 * width * width + place)
-    scale_r = tl.load(scale + unit, own, 0.0)
-    scale_z = tl.load(scale + units + unit, own, 0.0)
-    scale_n = tl.load(scale + 2 * units + unit, own, 0.0)
-    bias_r = tl.load(bias + unit, own, 0.0)
-    bias_z = tl.load(bias + units + unit, own, 0.0)
-    bias_n = tl.load(bias + 2 * units + unit, own, 0.0)
+    w_r, w_z, w_n = _matrices(steps_w, unit[None, :] * width + unit[:, None], width)  # transposed
+    scale_r, scale_z, scale_n = _of_gates(scale, units, unit)
+    bias_r, bias_z, bias_n = _of_gates(bias, units, unit)
     h = tl.load(begun + row[:, None] * units + unit[None, :], inside, 0.0)
     given = projected + row[:, None].to(tl.int64) * 3 * units + unit[None, :]
     r_next = tl.load(given, inside, 0.0)  # each frame's are fetched while the one before is computed
@@ -109,14 +116,8 @@ def _backward(
     row = tl.program_id(0) * block + tl.arange(0, block)
     unit = tl.arange(0, width)
     inside = (row < rows)[:, None] & (unit < units)[None, :]
-    own = unit < units
-    place = unit[:, None] + unit[None, :] * width  # of transposed matrices
-    w_r = tl.load(steps_w + place)
-    w_z = tl.load(steps_w + width * width + place)
-    w_n = tl.load(steps_w + 2 * width * width + place)
-    scale_r = tl.load(scale + unit, own, 0.0)
-    scale_z = tl.load(scale + units + unit, own, 0.0)
-    scale_n = tl.load(scale + 2 * units + unit, own, 0.0)
+    w_r, w_z, w_n = _matrices(steps_w, unit[:, None] + unit[None, :] * width, width)  # of transposed ones
+    scale_r, scale_z, scale_n = _of_gates(scale, units, unit)
     first = tl.load(begun + row[:, None] * units + unit[None, :], inside, 0.0)
     carried = tl.zeros((block, width), tl.float32)
     for back in range(frames):
@@ -170,9 +171,8 @@ def _warps(width: int) -> int:
 def _padded(weight: Tensor, scale: Tensor, width: int) -> Tensor:
     """Whole steps of a matrix (3 units, units), each gate padded with zeros: (3, width, width), int8."""
     units = weight.shape[1]
-    steps = torch.round(weight / scale[:, None]).clamp(-WEIGHT_LEVELS, WEIGHT_LEVELS).to(torch.int8)
     padded = weight.new_zeros(3, width, width, dtype=torch.int8)
-    padded[:, :units, :units] = steps.view(3, units, units)
+    padded[:, :units, :units] = int8_steps(weight, scale).view(3, units, units)
     return padded
 
 
@@ -180,7 +180,7 @@ class FusedRecurrence(torch.autograd.Function):
     """`network.Recurrence` with simulated int8, on a GPU."""
 
     @staticmethod
-    def forward(ctx, projected: Tensor, weight: Tensor, bias: Tensor, begun: Tensor) -> Tensor:
+    def forward(ctx, projected: Tensor, weight: Tensor, scale: Tensor, bias: Tensor, begun: Tensor) -> Tensor:
         """Run the kernel.
 
         Parameters
@@ -188,6 +188,7 @@ class FusedRecurrence(torch.autograd.Function):
         projected : Tensor, shape (T, B, 3 units), float32
         weight : Tensor, shape (3 units, units), float32
             As computed with: whole steps of its rows' scales.
+        scale : Tensor, shape (3 units,)
         bias : Tensor, shape (3 units,)
         begun : Tensor, shape (B, units)
 
@@ -199,7 +200,6 @@ class FusedRecurrence(torch.autograd.Function):
         units = gates // 3
         width = _width(units)
         projected, begun = projected.contiguous(), begun.contiguous()
-        scale = weight.abs().amax(1).clamp_min(1e-8) / WEIGHT_LEVELS
         steps = _padded(weight, scale, width)
         out = projected.new_empty(frames, rows, units)
         kept = projected.new_empty(frames, rows, 4, units)
@@ -212,7 +212,7 @@ class FusedRecurrence(torch.autograd.Function):
             "num_warps": _warps(width),
             "num_stages": 1,
         }
-        _forward[grid](projected, steps, scale / 127, bias, begun, out, kept, rows, **shape)
+        _forward[grid](projected, steps, scale / ACTIVATION_LEVELS, bias, begun, out, kept, rows, **shape)
         ctx.save_for_backward(out, kept, steps.transpose(1, 2).contiguous(), scale, begun)
         ctx.grid, ctx.shape = grid, shape
         return out
@@ -227,8 +227,8 @@ class FusedRecurrence(torch.autograd.Function):
         _backward[ctx.grid](
             grad_out.contiguous(), out, begun, kept, steps, scale, grad_hidden, grad_n, rows, **ctx.shape
         )
-        seen = torch.round(torch.cat((begun[None], out[:-1])) * 127) / 127
+        seen = fake_quantise_activation(torch.cat((begun[None], out[:-1])))
         flat = grad_hidden.view(frames * rows, -1)
         grad_weight = flat.t() @ seen.view(frames * rows, -1)
         grad_projected = torch.cat((grad_hidden[..., : 2 * units], grad_n), -1)
-        return grad_projected, grad_weight, flat.sum(0), None
+        return grad_projected, grad_weight, None, flat.sum(0), None

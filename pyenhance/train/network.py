@@ -36,6 +36,11 @@ def _straight_through(x: Tensor, quantised: Tensor) -> Tensor:
     return x + (quantised - x).detach()
 
 
+def row_scales(weight: Tensor) -> Tensor:
+    """Scales, shape (outputs,), with which each row's largest weight is on int8's edge; weight (outputs, inputs)."""
+    return weight.detach().abs().amax(1).clamp_min(1e-8) / WEIGHT_LEVELS
+
+
 def int8_steps(weight: Tensor, scale: Tensor) -> Tensor:
     """Weight in whole steps of its row's scale, within int8; shape (outputs, inputs), float32.
 
@@ -63,7 +68,7 @@ def fake_quantise_weight(weight: Tensor, scale: Tensor | None = None, levels: in
         steps, scales = quantize_weight(weight.detach().float().cpu().numpy(), levels)
         return _straight_through(weight, torch.from_numpy(steps * scales[:, None]).to(weight))
     if scale is None:
-        scale = weight.detach().abs().amax(1).clamp_min(1e-8) / WEIGHT_LEVELS
+        scale = row_scales(weight)
     return _straight_through(weight, int8_steps(weight.detach(), scale) * scale[:, None])
 
 
@@ -237,7 +242,8 @@ class GRU(Layer):
         if projected.is_cuda and quantise and self.held is None and (fused := _fused()) is not None:
             if begun is None:
                 begun = projected.new_zeros(projected.shape[1], self.spec.channels)
-            return fused.apply(projected, weight, self.bias_hh, begun)
+            scale = row_scales(weight) if self.weight_hh_scale is None else self.weight_hh_scale
+            return fused.apply(projected, weight, scale, self.bias_hh, begun)
         return Recurrence.apply(projected, weight, self.bias_hh, quantise, self.held, begun)
 
     def _by_turns(self, x: Tensor, quantise: bool, full: Tensor) -> Tensor:

@@ -10,23 +10,24 @@ import json
 import sys
 import torch
 from pyenhance.train.fused import FusedRecurrence
-from pyenhance.train.network import Recurrence, fake_quantise_weight
+from pyenhance.train.network import Recurrence, fake_quantise_weight, row_scales
 
-for case, (units, rows, frames) in json.loads(sys.argv[1]).items():
+for case, (units, rows, frames, stretch) in json.loads(sys.argv[1]).items():
     torch.manual_seed(0)
     projected = torch.randn(frames, rows, 3 * units)
     weight, bias = 0.1 * torch.randn(3 * units, units), 0.1 * torch.randn(3 * units)
     weight[1] = 0  # a row of zeros has a scale as well
     begun = torch.round(127 * (2 * torch.rand(rows, units) - 1)) / 127
     asked = torch.randn(frames, rows, units)
+    scale = stretch * row_scales(weight)
 
     def gradients(recurrence):
         given = [x.clone().requires_grad_() for x in (projected, weight, bias)]
-        out = recurrence(given[0], fake_quantise_weight(given[1]), given[2])
+        out = recurrence(given[0], fake_quantise_weight(given[1], scale), given[2])
         (out * asked).sum().backward()
         return out.detach(), *(x.grad for x in given)
 
-    fused = gradients(lambda p, w, b: FusedRecurrence.apply(p, w, b, begun))
+    fused = gradients(lambda p, w, b: FusedRecurrence.apply(p, w, scale, b, begun))
     plain = gradients(lambda p, w, b: Recurrence.apply(p, w, b, True, None, begun))
     for name, found, expected in zip(("out", "projected", "weight", "bias"), fused, plain):
         distance = float((found - expected).norm() / expected.norm())
@@ -34,12 +35,13 @@ for case, (units, rows, frames) in json.loads(sys.argv[1]).items():
     print(case)
 """
 
-CASES = {  # units, rows, frames
-    "more rows than a program's": (64, 20, 7),
-    "padded units": (48, 33, 6),
-    "fewer than a matrix unit takes": (16, 5, 5),
-    "as the default model's": (256, 16, 3),
-    "one frame": (32, 1, 1),
+CASES = {  # units, rows, frames, and scales against those of the rows' largest weights
+    "more rows than a program's": (64, 20, 7, 1),
+    "padded units": (48, 33, 6, 1),
+    "fewer than a matrix unit takes": (16, 5, 5, 1),
+    "as the default model's": (256, 16, 3, 1),
+    "one frame": (32, 1, 1, 1),
+    "frozen scales": (32, 16, 5, 1.3),
 }
 
 
