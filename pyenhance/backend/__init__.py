@@ -47,17 +47,12 @@ class Backend:
     signal: str
     why_not: dict[str, str]
 
-    @staticmethod
-    def takes_turns(kernel: str) -> bool:
-        """Whether the rows of weights take turns in memory, as the WebAssembly products want them."""
-        return kernel != "native"
-
 
 @functools.cache
 def _network_fault(kernel: str) -> str | None:
     """Why a kernel cannot run networks, or None."""
     library = load_library(kernel)
-    return library if isinstance(library, str) else network_differs(library, Backend.takes_turns(kernel))
+    return library if isinstance(library, str) else network_differs(library)
 
 
 @functools.cache

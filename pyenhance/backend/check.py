@@ -39,11 +39,11 @@ def meaningless_weights(spec: NetworkSpec) -> dict[str, np.ndarray]:
     }
 
 
-def network_differs(library: ctypes.CDLL, turns: bool) -> str | None:
+def network_differs(library: ctypes.CDLL) -> str | None:
     """What is wrong with the compiled network, or None."""
     spec = NetworkSpec(5, _LAYERS)
     network = Network(spec, meaningless_weights(spec))
-    program, memory, own = Program(network, library, turns), network.new_memory(), network.new_memory()
+    program, memory, own = Program(network, library), network.new_memory(), network.new_memory()
     x = spread(9, 5) / 127
     calls = [(x[:2], 0, "full"), (x[2:7], 0, "auto"), (x[7:], 2, "auto")]  # the last are lean, as hops wait
     found = np.concatenate(

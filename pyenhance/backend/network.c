@@ -2,11 +2,12 @@
 // activation; and GRUs, which are two such products with their gates. Activations between layers are whole numbers in
 // [-127, 127] held in float32. Apart from the products it is plain C, which compilers turn into SIMD.
 
-// Of each machine: `weights`, 16 of a row; `cells`, 16 activations; `lanes`, parts of a sum of their products. And
-// row_of_floats, a row times features, sixteen sums at a time: compilers convert the weights one by one.
+// Of each machine: `cells`, 16 activations; `weights`, 16 of a row, or of two where PARTS is 2; `lanes`, parts of the
+// sums of their products, PARTS of them for four rows. And row_of_floats, a row times features, sixteen sums at a time:
+// compilers convert the weights one by one.
 #if defined(__wasm_simd128__)
 #include <wasm_simd128.h>
-enum { TURNS = 1 };  // four rows take turns in memory, 16 weights each
+enum { PARTS = 4 };
 typedef v128_t lanes;
 #ifdef __wasm_relaxed_simd__
 // The relaxed product wants its second operand within [0, 127]: the sign of the activation goes to the weight, which is
@@ -55,22 +56,28 @@ static inline float row_of_floats(const int8_t *w, const float *x, int inputs) {
          (wasm_f32x4_extract_lane(all, 1) + wasm_f32x4_extract_lane(all, 3));
 }
 #else
-enum { TURNS = 0 };    // rows lie one after another
-typedef int16_t cell;  // for the 16-bit products with 32-bit sums that processors have
+typedef int8_t cell;
 #ifdef __AVX2__
 #include <immintrin.h>
-typedef __m256i lanes, weights, cells;
-static inline weights load_weights(const int8_t *w) {
-  return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)w));
+enum { PARTS = 2 };
+// Bytes without a sign times bytes with one, in pairs: the activation's sign goes to the weight, and since neither is
+// ever -128, two products are at most 2 * 127^2, which 16 bits hold.
+typedef __m256i lanes, weights;
+typedef struct { __m256i signed_, magnitude; } cells;
+static inline weights load_weights(const int8_t *w) { return _mm256_loadu_si256((const __m256i *)w); }
+static inline cells load_cells(const cell *x) {
+  __m256i v = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)x));
+  return (cells){v, _mm256_abs_epi8(v)};
 }
-static inline cells load_cells(const cell *x) { return _mm256_loadu_si256((const __m256i *)x); }
 static inline lanes add_products(lanes sum, weights w, cells x) {
-  return _mm256_add_epi32(sum, _mm256_madd_epi16(w, x));
+  __m256i pairs = _mm256_maddubs_epi16(x.magnitude, _mm256_sign_epi8(w, x.signed_));
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 static inline void store_sums(int32_t *to, const lanes *s) {
-  __m256i sum = _mm256_hadd_epi32(_mm256_hadd_epi32(s[0], s[1]), _mm256_hadd_epi32(s[2], s[3]));
-  __m128i low = _mm256_castsi256_si128(sum), high = _mm256_extracti128_si256(sum, 1);
-  _mm_storeu_si128((__m128i *)to, _mm_add_epi32(low, high));
+  __m256i sum = _mm256_hadd_epi32(s[0], s[1]);  // of rows 0 and 2 in the low half, 1 and 3 in the high one
+  sum = _mm256_hadd_epi32(sum, sum);
+  __m128i even = _mm256_castsi256_si128(sum), odd = _mm256_extracti128_si256(sum, 1);
+  _mm_storeu_si128((__m128i *)to, _mm_unpacklo_epi32(even, odd));
 }
 static inline __m256 eight_floats(const int8_t *w, const float *x) {
   __m256 wide = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)w)));
@@ -98,26 +105,29 @@ static inline float row_of_floats(const int8_t *w, const float *x, int inputs) {
 #endif
 
 // The sums of four rows of weights times each of `count` inputs, 1 or AT_ONCE, which lie `stride` apart; each of them
-// has its sums `rows` after those of the one before. `inputs` is a multiple of 16: what lies beyond a layer's own does
-// not matter, for its weights are zero.
+// has its sums `rows` after those of the one before. The rows take turns in memory, 16 weights each. `inputs` is a
+// multiple of 16: what lies beyond a layer's own does not matter, for its weights are zero.
 static inline __attribute__((always_inline)) void four_rows(const int8_t *w, const cell *x, int stride, int count,
                                                             int inputs, int32_t *sums, int rows) {
 #if defined(__wasm_simd128__) || defined(__AVX2__)
-  lanes sum[AT_ONCE][4] = {0};
+  lanes sum[AT_ONCE][PARTS] = {0};
   for (int k = 0; k < inputs; k += 16) {
     cells seen[AT_ONCE];
     for (int j = 0; j < count; j++) seen[j] = load_cells(x + j * stride + k);
-    for (int r = 0; r < 4; r++) {
-      weights row = load_weights(w + (TURNS ? 4 * k + 16 * r : r * inputs + k));
-      for (int j = 0; j < count; j++) sum[j][r] = add_products(sum[j][r], row, seen[j]);
+    for (int p = 0; p < PARTS; p++) {
+      weights part = load_weights(w + 4 * k + 64 / PARTS * p);
+      for (int j = 0; j < count; j++) sum[j][p] = add_products(sum[j][p], part, seen[j]);
     }
   }
   for (int j = 0; j < count; j++) store_sums(sums + j * rows, sum[j]);
 #else
   for (int j = 0; j < count; j++)
     for (int r = 0; r < 4; r++) {
+      const int8_t *row = w + 16 * r;
+      const cell *seen = x + j * stride;
       int32_t sum = 0;
-      for (int k = 0; k < inputs; k++) sum += w[r * inputs + k] * x[j * stride + k];
+      for (int k = 0; k < inputs; k += 16)
+        for (int i = 0; i < 16; i++) sum += row[4 * k + i] * seen[k + i];
       sums[j * rows + r] = sum;
     }
 #endif

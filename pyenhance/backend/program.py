@@ -21,8 +21,6 @@ class Program:
     network : Network
     library : ctypes library or None
         See `library.load_library`; without one the program can be looked at and not run.
-    turns : bool
-        Rows of weights take turns in memory, as the WebAssembly product wants them.
     names : collection of str, optional
         The layers that it runs; None: all. What they see of others it is given.
 
@@ -40,12 +38,9 @@ class Program:
         Each matrix of weights, as it lies for the compiled code and as it was.
     """
 
-    def __init__(
-        self, network: Network, library: ctypes.CDLL | None, turns: bool, names: Collection[str] | None = None
-    ) -> None:
+    def __init__(self, network: Network, library: ctypes.CDLL | None, names: Collection[str] | None = None) -> None:
         self.spec = network.spec
         self._library = library
-        self._turns = turns
         self.features = np.zeros((BLOCK_HOPS, _padded(self.spec.inputs, _COLUMNS)), np.float32)
         self._outputs: dict[str, np.ndarray] = {INPUT: self.features}
         self.layers: dict[str, ctypes.Structure] = {}
@@ -82,7 +77,7 @@ class Program:
         rows, columns = self.padded(affine.weight)
         weight = np.zeros((rows, columns), np.int8)
         weight[:outputs, :inputs] = affine.weight
-        if integers and self._turns:
+        if integers:
             weight = _taking_turns(weight)
         self.matrices.append((weight, affine.weight))
         scale, bias = np.zeros(rows, np.float32), np.zeros(max(rows, len(affine.bias)), np.float32)
@@ -143,6 +138,7 @@ class Program:
         backlog: float = 0.0,
         effort: str = "full",
         given: Mapping[str, np.ndarray] | None = None,
+        out: dict[str, np.ndarray] | None = None,
     ) -> dict[str, np.ndarray]:
         """Run K frames, K <= BLOCK_HOPS.
 
@@ -157,10 +153,12 @@ class Program:
             As for `Network`.
         given : mapping of str to ndarray, shape (K, units), float32
             Outputs of the layers that it does not run and that are seen.
+        out : dict of str to ndarray, shape (K, units), float32, or int8 where the values are whole numbers
+            Where the named outputs go, and what is returned.
 
         Returns
         -------
-        dict of str to ndarray, shape (K, units), float32
+        dict of str to ndarray, shape (K, units), float32, or `out`
         """
         check_effort(backlog, effort)
         count = len(features)
@@ -170,11 +168,15 @@ class Program:
         assert self._library is not None
         if self._library.estimate(self._address, memory.ctypes.data, count, backlog, EFFORTS.index(effort)):
             raise RuntimeError(f"compiled network refuses its structure or {count} frames")
-        return {name: self._outputs[name][:count, : self.spec.widths[name]].copy() for name in names}
+        out = out or {name: np.empty((count, self.spec.widths[name]), np.float32) for name in names}
+        for name in names:
+            out[name][:] = self._outputs[name][:count, : self.spec.widths[name]]
+        return out
 
 
 def _taking_turns(weight: np.ndarray) -> np.ndarray:
-    """Each four rows in pieces of 16, a piece of each row in turn: one stream through memory is faster than four."""
+    """Each four rows in pieces of 16, a piece of each row in turn: one stream through memory is faster than four, and
+    half of AVX2's vectors is a row's."""
     rows, columns = weight.shape
     return np.ascontiguousarray(weight.reshape(rows // 4, 4, columns // 16, 16).swapaxes(1, 2))
 

@@ -7,7 +7,7 @@ from itertools import groupby
 import numpy as np
 
 from ..nn.network import Network
-from ..nn.spec import INPUT
+from ..nn.spec import HIDDEN, INPUT, LayerSpec
 from .program import Program
 from .structures import BLOCK_HOPS
 
@@ -17,16 +17,16 @@ class WholeProgram:
 
     Parameters
     ----------
-    network, library, turns
+    network, library
         As for `Program`.
     """
 
-    def __init__(self, network: Network, library: ctypes.CDLL, turns: bool) -> None:
-        self._widths = network.spec.widths
+    def __init__(self, network: Network, library: ctypes.CDLL) -> None:
+        self._layers = {layer.name: layer for layer in network.spec.layers}
         self._programs: list[tuple[Program, bool]] = []
         self._last_seen_by: dict[str, int] = {}
         for backward, layers in groupby(network.spec.layers, lambda layer: layer.backward):
-            program = Program(network, library, turns, [layer.name for layer in layers])
+            program = Program(network, library, [layer.name for layer in layers])
             self._last_seen_by |= dict.fromkeys(program.given, len(self._programs))
             self._programs.append((program, backward))
 
@@ -41,8 +41,14 @@ class WholeProgram:
         """As `Network`, K frames of which the last `ahead` leave no trace in memory; the named layers' outputs."""
         outputs, now = {INPUT: features}, len(features) - ahead
         for index, (program, backward) in enumerate(self._programs):
-            wanted = [name for name in program.layers if name in names or self._last_seen_by.get(name, -1) > index]
-            found = {name: np.empty((len(features), self._widths[name]), np.float32) for name in wanted}
+            wanted = {
+                name: self._layers[name]
+                for name in program.layers
+                if name in names or self._last_seen_by.get(name, -1) > index
+            }
+            found: dict[str, np.ndarray] = {
+                name: np.empty((len(features), layer.units), _stored(layer)) for name, layer in wanted.items()
+            }
             if backward:
                 last_first = _reversed(outputs), np.zeros_like(memory), _reversed(found)
                 _run(program, *last_first, 0, len(features), backlog)
@@ -53,7 +59,12 @@ class WholeProgram:
             for name in program.given:
                 if name not in names and self._last_seen_by[name] == index:
                     del outputs[name]
-        return {name: outputs[name] for name in names}
+        return {name: outputs[name].astype(np.float32, copy=False) for name in names}
+
+
+def _stored(layer: LayerSpec) -> type:
+    """Of the arrays that hold a layer's outputs: int8 where they are whole numbers of 8 bits, a quarter as large."""
+    return np.int8 if layer.activation in HIDDEN else np.float32
 
 
 def _reversed(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -73,5 +84,5 @@ def _run(
     for start in range(first, end, BLOCK_HOPS):
         rows = slice(start, min(start + BLOCK_HOPS, end))
         given = {name: seen[name][rows] for name in program.given}
-        for name, values in program(seen[INPUT][rows], memory, list(found), backlog, given=given).items():
-            found[name][rows] = values
+        out = {name: values[rows] for name, values in found.items()}
+        program(seen[INPUT][rows], memory, list(found), backlog, given=given, out=out)

@@ -152,7 +152,7 @@ def write_image(model: Model) -> bytes:
         It hears whole recordings.
     """
     signal, network = check_streams(model).signal, model.network
-    program = Program(network, None, turns=True)
+    program = Program(network, None)
     tables = SignalTables(signal, program.features, threading.Lock())
     state = model.new_state()
     reference = ModelStream(Runner(signal, network, Backend("numpy", "numpy", {})), model.new_state())

@@ -68,11 +68,11 @@ class Runner:
         self.whole: WholeProgram | None = None
         self.tables: SignalTables | None = None
         if backend.network != NUMPY:
-            library, turns = _library(backend.network), Backend.takes_turns(backend.network)
+            library = _library(backend.network)
             if network.spec.whole_recordings:
-                self.whole = WholeProgram(network, library, turns)
+                self.whole = WholeProgram(network, library)
             else:
-                self.program = Program(network, library, turns)
+                self.program = Program(network, library)
         if backend.signal != NUMPY:
             features = (
                 self.program.features if self.program else np.zeros((BLOCK_HOPS, signal.num_features), np.float32)

@@ -25,7 +25,8 @@ _MAX_UNITS, _MAX_FRAMES, _MAX_LAYERS, _MAX_REACH = 4096, 16, 64, 8
 _MAX_SUMMED = 2**31 // 127**2
 """Products of int8 values whose sum surely fits into 32 bits, in which compiled code adds them up."""
 
-_HIDDEN = ("clamp", "tanh")
+HIDDEN = ("clamp", "tanh")
+"""Activations that end in whole numbers in [-127, 127]."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ class NetworkSpec:
         widths = {INPUT: self.inputs}
         for layer in self.layers:
             _check(layer, hidden)
-            hidden[layer.name] = layer.activation in _HIDDEN
+            hidden[layer.name] = layer.activation in HIDDEN
             widths[layer.name] = layer.units
             if layer.bands > 1:
                 _check_bands(layer, widths)

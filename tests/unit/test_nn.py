@@ -238,7 +238,7 @@ def test_compiled_networks_compute_what_numpy_does(
 ) -> None:
     rng = np.random.default_rng(seed)
     network, features = Network(spec, random_tensors(spec, rng)), random_features(spec, rng)
-    program, names = Program(network, native_library, turns=False), list(network.layers)
+    program, names = Program(network, native_library), list(network.layers)
     memories = [network.new_memory() for _ in range(4)]
     numpy_once, compiled_once = network(features, memories[0]), program(features, memories[1], names)
     same = assert_agree(spec, numpy_once, compiled_once)
@@ -270,7 +270,7 @@ def test_any_sequence_of_choices_is_the_same_compiled_and_in_any_split(
     rng = np.random.default_rng(seed)
     network = Network(spec, random_tensors(spec, rng))
     features = random_features(spec, rng, sum(count for count, _, _ in choices))
-    program, names = Program(network, native_library, turns=False), list(network.layers)
+    program, names = Program(network, native_library), list(network.layers)
     memories = [network.new_memory() for _ in range(4)]
     numpy_calls, compiled_calls, numpy_frames, compiled_frames = ([], [], [], [])
     first = 0
@@ -399,7 +399,7 @@ def test_a_gru_of_any_width_runs_compiled(native_library: ctypes.CDLL, units: in
     spec, rng = NetworkSpec(7, layers), np.random.default_rng(units)
     network, features = Network(spec, random_tensors(spec, rng)), random_features(spec, rng, 40)
     memories = network.new_memory(), network.new_memory()
-    found = Program(network, native_library, turns=False)(features, memories[0], ["x", "y"])
+    found = Program(network, native_library)(features, memories[0], ["x", "y"])
     if assert_agree(spec, network(features, memories[1]), found) == {"x", "y"}:
         np.testing.assert_allclose(memories[0], memories[1], atol=1e-5)
 
@@ -408,7 +408,7 @@ def test_a_gru_of_any_width_runs_compiled(native_library: ctypes.CDLL, units: in
 def test_a_program_refuses_what_its_buffers_do_not_hold(native_library: ctypes.CDLL, frames: int) -> None:
     spec = every_layer()
     network = Network(spec, random_tensors(spec, np.random.default_rng(0)))
-    program, memory = Program(network, native_library, turns=False), network.new_memory()
+    program, memory = Program(network, native_library), network.new_memory()
     with pytest.raises((RuntimeError, ValueError), match=str(frames)):
         program(np.zeros((frames, spec.inputs), np.float32), memory, ["first"])
     np.testing.assert_array_equal(memory, network.new_memory())
