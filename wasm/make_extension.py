@@ -59,7 +59,7 @@ def make(name: str, esbuild: Path, site: Path, folder: Path) -> None:
     shutil.copytree(SOURCE / "extension", folder)
     for file in OF_THE_PAGES:
         shutil.copyfile(SOURCE / "page" / file, folder / file)
-    shutil.copytree(site / "engine", folder / "engine", ignore=shutil.ignore_patterns("pyodide"))
+    shutil.copytree(site / "engine", folder / "engine", ignore=shutil.ignore_patterns("pyodide", "whole"))
     manifest = json.loads((folder / "manifest.json").read_text()) | BUILDS[name]
     manifest["version"] = json.loads((folder / "engine" / "manifest.json").read_text())["pyenhance"]
     if "browser_specific_settings" in manifest:

@@ -10,6 +10,7 @@ OUT (``dist/site``) becomes a folder that any static server can serve, with ever
       pyodide/                       Pyodide's core, wheels, and a lock file that lists exactly these
       models/                        weights files, of each an image (pyenhance/model/image.py) and what fits it
                                      to a user (pyenhance/model/summary.py), and the compiled code;
+                                     whole/: weights files of models that hear whole recordings;
                                      NAME/: the diffs that lead to the newest; models.json: versions, verdicts, diffs
       manifest.json                  versions, numpy's origin, the models, and these files with their bytes and sha256
     manifest.json                  every file of the site, as above
@@ -131,12 +132,11 @@ def finished(page: Path) -> str:
 
 
 def make_models(wheel: Path, engine: Path) -> dict:
-    """Everything that live sound needs without Python; what the manifest says of it.
+    """Everything that live sound needs without Python, and the models of recordings; what the manifest says of it.
 
-    The weights files of the wheel's models that run streams are put where page and Python both find them, so that they
-    are loaded once.
+    The weights files of the wheel's models are put where page and Python both find them, so that they are loaded once.
     """
-    (engine / "models").mkdir()
+    (engine / "models" / "whole").mkdir(parents=True)
     libraries = {}
     with zipfile.ZipFile(wheel) as archive:
         for kernel in reversed(COMPILED):  # the fastest first
@@ -144,11 +144,13 @@ def make_models(wheel: Path, engine: Path) -> dict:
             (engine / libraries[kernel]).write_bytes(archive.read(f"pyenhance/backend/enhance_{kernel}.wasm"))
         names = sorted(name for name in archive.namelist() if name.endswith(".safetensors"))
         weights = {Path(name).stem: archive.read(name) for name in names}
-        # What pages enhance, recordings too, is enhanced by a model that runs streams.
-        weights = {name: data for name, data in weights.items() if not read_weights(data).spec.whole_recordings}
         summaries = {Path(name).stem: archive.read(name) for name in archive.namelist() if name.endswith(SUFFIX)}
+    whole = {name for name, data in weights.items() if read_weights(data).spec.whole_recordings}
+    places = {name: f"models/whole/{name}.safetensors" for name in sorted(whole)}
+    for name, place in places.items():
+        (engine / place).write_bytes(weights.pop(name))
     diffs = {name: [path.read_bytes() for path in sorted((UPDATES / name).glob("*.diff"))] for name in weights}
-    return {"libraries": libraries, "models": write_models(engine, weights, diffs, summaries)}
+    return {"libraries": libraries, "models": write_models(engine, weights, diffs, summaries), "whole": places}
 
 
 def write_models(

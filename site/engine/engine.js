@@ -409,10 +409,10 @@ export class Engine extends lasting(EventTarget) {
     });
   }
 
-  /** @param {{ strengthDb?: number | null }} [options] */
-  recording({ strengthDb = null } = {}) {
+  /** @param {{ model?: string, strengthDb?: number | null }} [options] */
+  recording({ model = this.model, strengthDb = null } = {}) {
     const recording = this.number();
-    const about = { recording, model: this.model, strength: hundredthsOfDb(strengthDb) };
+    const about = { recording, model, strength: hundredthsOfDb(strengthDb) };
     return {
       /** @param {Float32Array[]} channels @param {boolean} last @returns {Promise<Float32Array[]>} */
       process: async (channels, last) => (await this.#ask("piece", { ...about, channels, last })).channels,
@@ -422,10 +422,10 @@ export class Engine extends lasting(EventTarget) {
 
   /**
    * @param {Float32Array[]} channels
-   * @param {{ strengthDb?: number | null, onProgress?: (share: number) => void, signal?: AbortSignal }} [options]
+   * @param {{ model?: string, strengthDb?: number | null, onProgress?: (share: number) => void, signal?: AbortSignal }} [options]
    */
-  async enhance(channels, { strengthDb = null, onProgress, signal } = {}) {
-    const recording = this.recording({ strengthDb });
+  async enhance(channels, { model, strengthDb = null, onProgress, signal } = {}) {
+    const recording = this.recording({ model, strengthDb });
     const results = channels.map(({ length }) => new Float32Array(length));
     const { length } = channels[0];
     try {

@@ -11,6 +11,7 @@ import * as snapshot from "./snapshot.js";
  * @property {string} pyodide its version
  * @property {string} numpy_origin
  * @property {Record<string, { latency_samples: number, num_bands: number, weights: string, image: string, summary?: string }>} models
+ * @property {Record<string, string>} whole weights files of models that hear whole recordings
  * @property {Record<string, string>} libraries the compiled code for Models.instances, the fastest first
  * @property {Record<string, { bytes: number, sha256: string, integrity: string }>} files
  */

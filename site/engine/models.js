@@ -32,9 +32,10 @@ export class Models {
     this.remember = remember;
   }
 
-  /** Whether there is a model of this name. @param {string} name */
+  /** Whether there is a model of this name, for streams or for whole recordings. @param {string} name */
   has(name) {
-    return this.#own.has(name) || Object.hasOwn(this.manifest.models, name);
+    const { models, whole } = this.manifest;
+    return this.#own.has(name) || Object.hasOwn(models, name) || Object.hasOwn(whole, name);
   }
 
   /**
@@ -93,7 +94,7 @@ export class Models {
 
   /** The bytes of a model's weights file. @param {string} name */
   async weights(name) {
-    return (await this.#had(name))?.weights ?? this.#file(this.#entry(name).weights);
+    return (await this.#had(name))?.weights ?? this.#file(this.manifest.whole[name] ?? this.#entry(name).weights);
   }
 
   /** What fits a model to a user (pyenhance.model.summary); asked for when somebody wants that. @param {string} name */

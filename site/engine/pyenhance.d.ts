@@ -306,16 +306,22 @@ export class Engine extends EventTarget {
   latency(): Promise<number>;
   /**
    * A recording in pieces: process() for each, Float32Arrays at 48 kHz, one a channel, a multiple of 480 samples long but for the
-   * last. It resolves to what is ready: in all as many samples as were given, the delay removed. end() frees it.
+   * last. It resolves to what is ready: in all as many samples as were given, the delay removed. end() frees it. model: also one
+   * that hears whole recordings, such as "studio", which is loaded with the first of them and gives back a minute at a time.
    */
-  recording(options?: { strengthDb?: number | null }): {
+  recording(options?: { model?: string; strengthDb?: number | null }): {
     process(channels: Float32Array[], last: boolean): Promise<Float32Array[]>;
     end(): void;
   };
   /** A whole recording: Float32Arrays at 48 kHz, one a channel. Resolves to the enhanced channels, to null when cancelled. */
   enhance(
     channels: Float32Array[],
-    options?: { strengthDb?: number | null; onProgress?: (share: number) => void; signal?: AbortSignal },
+    options?: {
+      model?: string;
+      strengthDb?: number | null;
+      onProgress?: (share: number) => void;
+      signal?: AbortSignal;
+    },
   ): Promise<Float32Array[] | null>;
   /** Measure; kernel: "numpy", "simd", "relaxed" or null, the fastest. */
   bench(options?: { model?: string; k?: number; seconds?: number; kernel?: string | null }): Promise<BenchRow>;

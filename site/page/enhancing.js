@@ -40,10 +40,10 @@ class Frames {
 /**
  * What to show and to keep; null where there is nothing, which `say` explains.
  * @param {File} file
- * @param {{ engine: Engine, strengthDb: number | null, signal: AbortSignal, say(text: string): void, showProgress(share: number): void }} how
+ * @param {{ engine: Engine, model?: string, strengthDb: number | null, signal: AbortSignal, say(text: string): void, showProgress(share: number): void }} how
  * @returns {Promise<{ sounds: Sound[], download: { name: string, blob: Blob } } | null>}
  */
-export async function enhanceFile(file, { engine, strengthDb, signal, say, showProgress }) {
+export async function enhanceFile(file, { engine, model, strengthDb, signal, say, showProgress }) {
   const nothing = (/** @type {string} */ text) => (say(text), null);
   let recording;
   try {
@@ -53,9 +53,9 @@ export async function enhanceFile(file, { engine, strengthDb, signal, say, showP
   }
   const wav = new WavWriter(recording.count, SAMPLE_RATE);
   const [before, after] = [new Frames(), new Frames()];
-  const work = engine.recording({ strengthDb });
+  const work = engine.recording({ model, strengthDb });
   const begin = performance.now();
-  let samples = 0;
+  let [samples, ready] = [0, 0];
   try {
     for await (const { channels, last } of recording.pieces()) {
       if (signal.aborted) return nothing(TEXT.cancelled(file.name));
@@ -66,7 +66,8 @@ export async function enhanceFile(file, { engine, strengthDb, signal, say, showP
       const enhanced = await work.process(channels, last);
       after.add(enhanced[0]);
       wav.add(enhanced);
-      showProgress(samples / SAMPLE_RATE / (recording.seconds ?? Infinity));
+      ready += enhanced[0].length;
+      showProgress(ready / SAMPLE_RATE / (recording.seconds ?? Infinity));
     }
   } finally {
     work.end();

@@ -1,11 +1,10 @@
-// The page's list of recordings: what was dropped is worked on in turn; what worked on them is fetched with the first, so that the
-// page is there sooner.
+// The page's list of recordings: what was dropped is worked on in turn, by what is fetched with the first.
 import { $, loadVerified } from "./page.js";
 import { TEXT } from "./strings.js";
 
 /** @typedef {import("./engine/pyenhance.js").Engine} Engine */
 
-/** @typedef {{ file: File, strengthDb: number | null, say(text: string): void }} Task say: on the file's own line */
+/** @typedef {{ file: File, model?: string, strengthDb: number | null, say(text: string): void }} Task say: on the file's own line */
 
 /** @type {Task[]} */
 const queue = [];
@@ -14,20 +13,23 @@ let cancel = null;
 
 const LINES = 50; // of files, the last ones
 
-/** @param {number} share of the work, as far as it is known */
-const showProgress = (share) => ($("file-progress").value = Number.isFinite(share) ? Math.min(1, share) : 0);
+/** @param {number} share 0: not known yet */
+function showProgress(share) {
+  if (share) $("file-progress").value = Math.min(1, share);
+  else $("file-progress").removeAttribute("value");
+}
 
 /** @param {Task} task @param {Engine} engine @param {AbortSignal} signal */
-async function enhanceOne({ file, strengthDb, say }, engine, signal) {
+async function enhanceOne({ file, model, strengthDb, say }, engine, signal) {
   say(TEXT.decoding(file.name));
   showProgress(0);
   /** @type {typeof import("./enhancing.js")} */
   const { enhanceFile } = await loadVerified("enhancing.js", "recording.js", "gapless.js", "wav.js");
-  const done = await enhanceFile(file, { engine, strengthDb, say, signal, showProgress });
+  const done = await enhanceFile(file, { engine, model, strengthDb, say, signal, showProgress });
   if (done) (await showing()).addResult(file.name, done.sounds, done.download);
 }
 
-// What shows results is loaded with the first.
+// Loaded with the first result.
 /** @returns {Promise<typeof import("./results.js")>} */
 export const showing = () => loadVerified("results.js", "palette.js");
 
@@ -44,7 +46,7 @@ function openLine(file) {
   };
 }
 
-// All that waits, one after the other; what is dropped meanwhile waits, too.
+// All that waits, one after the other.
 /** @param {() => Engine} engine */
 async function enhanceAll(engine) {
   if (cancel) return;
@@ -71,7 +73,8 @@ function cancelAll() {
 /** What to use at the time. @param {() => Engine} engine @param {() => number | null} strengthDb */
 export function watchFiles(engine, strengthDb) {
   const take = (/** @type {FileList | undefined | null} */ files) => {
-    for (const file of files ?? []) queue.push({ file, strengthDb: strengthDb(), say: openLine(file) });
+    const model = $("studio").checked ? "studio" : undefined;
+    for (const file of files ?? []) queue.push({ file, model, strengthDb: strengthDb(), say: openLine(file) });
     if (queue.length) enhanceAll(engine);
   };
   $("cancel").addEventListener("click", cancelAll);

@@ -19,7 +19,7 @@ async function store() {
   await cache.put(new URL("manifest.json", BASE), reply);
   await cache.add(new Request(BASE));
   for (const [name, { integrity }] of Object.entries(files)) {
-    if (/\.(diff|summary)$/.test(name) || needless.has(name)) continue; // those are for who asks for them
+    if (/\.(diff|summary)$|\/whole\//.test(name) || needless.has(name)) continue; // those are for who asks for them
     const place = new URL(name, BASE);
     const had = await before.get(integrity)?.();
     // The browser has most others from the page's own loading.

@@ -116,6 +116,7 @@ export interface Elements {
   status: HTMLParagraphElement;
   strength: HTMLInputElement;
   "strength-value": HTMLOutputElement;
+  studio: HTMLInputElement;
   toggle: HTMLButtonElement;
   undo: HTMLButtonElement;
   update: HTMLButtonElement;

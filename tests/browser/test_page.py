@@ -11,6 +11,8 @@ import pytest
 import soundfile
 from playwright.sync_api import Browser, Page, Playwright
 
+from pyenhance import enhance
+
 from ..conftest import noisy_voice, voiced
 from .conftest import ONE_WAY, assert_own_host_only, launch, make_server, ready_page, watched
 
@@ -126,8 +128,6 @@ def _enhance_file(page: Page, tmp_path: Path) -> None:
         page.click("#results a")
     y, rate = soundfile.read(download.value.path(), always_2d=True)
     assert rate == 48_000 and y.shape == x.shape
-    from pyenhance import enhance
-
     np.testing.assert_allclose(y, np.clip(enhance(x, 48_000), -1, 1), atol=0.01)
     frames = [v[: len(v) // 960 * 960, 0].reshape(-1, 960).std(1) for v in (x, y)]
     assert np.percentile(frames[1][50:], 10) < 0.4 * np.percentile(frames[0][50:], 10)
@@ -136,6 +136,27 @@ def _enhance_file(page: Page, tmp_path: Path) -> None:
 def test_recording(page: Page, tmp_path: Path, screenshot: Callable[[Page, str], None]) -> None:
     _enhance_file(page, tmp_path)
     screenshot(page, "recording")
+
+
+@ONE_WAY
+def test_recording_by_the_model_of_whole_recordings(page: Page, tmp_path: Path) -> None:
+    """What is asked for when a recording is dropped counts for it; the model is loaded once, with the first."""
+    x = noisy_voice(4.0)
+    soundfile.write(tmp_path / "clip.wav", x, 48_000, subtype="FLOAT")
+    loaded: list[str] = []
+    page.on("request", lambda request: loaded.append(request.url) if "/whole/" in request.url else None)
+    results = []
+    for count, checked in enumerate((False, True, True), 1):
+        page.set_checked("#studio", checked)
+        page.set_input_files("#file", tmp_path / "clip.wav")
+        page.wait_for_selector(f"#results li:nth-child({count}) a")
+        assert len(loaded) == int(count > 1)
+        with page.expect_download() as download:
+            page.click("#results li:first-child a")
+        results.append(soundfile.read(download.value.path(), dtype="float32")[0])
+    for y, model in zip(results, ("default", "studio", "studio"), strict=True):
+        np.testing.assert_allclose(y, np.clip(enhance(x, 48_000, model=model), -1, 1), atol=0.01)
+    assert np.abs(results[0] - results[1]).max() > 0.02 and loaded[0].endswith("/models/whole/studio.safetensors")
 
 
 KINDS = [

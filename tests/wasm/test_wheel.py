@@ -17,7 +17,7 @@ import pytest
 import pyenhance
 from pyenhance import enhance
 from pyenhance.live import LiveEngine
-from pyenhance.model import stream_models
+from pyenhance.model import available_models, stream_models
 
 BUDGET_BYTES = 10_000_000  # which the page announces
 
@@ -56,6 +56,8 @@ def test_manifests_are_what_lies_there(site: Path, engine: Path, manifest: dict)
 
 def test_models_are_declared_as_they_are(manifest: dict) -> None:
     assert sorted(manifest["models"]) == stream_models()
+    assert sorted([*manifest["models"], *manifest["whole"]]) == available_models()
+    assert set(manifest["whole"].values()) <= set(manifest["files"])
     for name, declared in manifest["models"].items():
         live = LiveEngine(name)
         expected = {"latency_samples": live.latency_samples, "num_bands": live.num_bands}
@@ -110,9 +112,8 @@ def test_the_sites_wheel_is_ours_without_what_lies_beside_it(engine: Path, manif
     left_out = set(whole.namelist()) - set(ours.namelist())
     assert {"pyenhance/live.py", "pyenhance/lab.py", "pyenhance/weights/__init__.py"} <= set(ours.namelist())
     for name in (name for name in left_out if name.endswith(".safetensors")):
-        beside = engine / "models" / Path(name).name
-        assert beside.exists() == (beside.stem in stream_models())  # the page runs streams
-        assert not beside.exists() or beside.read_bytes() == whole.read(name)
+        folder = engine / "models" / ("" if Path(name).stem in stream_models() else "whole")
+        assert (folder / Path(name).name).read_bytes() == whole.read(name)
 
 
 def test_wheel_in_a_clean_environment(wheel: Path, tmp_path: Path) -> None:
