@@ -106,15 +106,18 @@ class Corpus:
     def _load(self, kind: str) -> list[Clip]:
         rows = self._rows[kind]
         key = hashlib.sha256("\n".join(row["file"] for row in rows).encode()).hexdigest()[:16]
-        data, index = self._cache / f"{kind}-{key}.npy", self._cache / f"{kind}-{key}-ends.npy"
+        data, index = self._cache / f"{kind}-{key}.int16", self._cache / f"{kind}-{key}-ends.npy"
         if not index.exists():
             self._cache.mkdir(parents=True, exist_ok=True)
-            with ProcessPoolExecutor(self._workers) as pool:
-                decoded = list(pool.map(_decode, [row["path"] for row in rows], chunksize=16))
-            np.save(data, np.concatenate(decoded))
-            np.save(index, np.cumsum([len(x) for x in decoded]))
-        self._audio[kind] = np.load(data, mmap_mode="r")
+            lengths = []
+            # One after the other into the file: thirty hours are 10 GB.
+            with ProcessPoolExecutor(self._workers) as pool, open(data, "wb") as file:
+                for x in pool.map(_decode, [row["path"] for row in rows], chunksize=16):
+                    x.tofile(file)
+                    lengths.append(len(x))
+            np.save(index, np.cumsum(lengths))
         ends = np.load(index)
+        self._audio[kind] = np.memmap(data, np.int16, "r") if ends[-1] else np.zeros(0, np.int16)
         starts = np.concatenate(([0], ends[:-1]))
         return [
             Clip(

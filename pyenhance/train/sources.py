@@ -6,7 +6,7 @@ root needed.
 Each recording is measured: its level, its bandwidth, how far its background lies below the voice, and with ``--dnsmos
 FILE`` what DNSMOS P.835 says. What is clean is written as FLAC, what is nearly clean is repaired with DeepFilterNet 3
 first (``--repair``), and the rest is left out. (The three hours of dialogue of fillets-ng, in Czech and Dutch, are too
-noisy: DNSMOS BAK 2.9.)
+noisy: DNSMOS BAK 2.9.) Synthetic speech goes the same way where it is asked for (``--sources kokoro``; see `voices`).
 """
 
 import argparse
@@ -402,10 +402,15 @@ def _convert(recording: Recording, target: Path) -> dict[str, str] | str:
     if found.refused:
         return found.refused
     soundfile.write(target, found.samples, rate, subtype="PCM_16")
-    source = recording.source
+    return manifest_row(found, recording)
+
+
+def manifest_row(found: Measured, recording: Recording) -> dict[str, str]:
+    """What the manifest says of a recording that was accepted: all of `COLUMNS` but its file."""
+    source, seconds = recording.source, len(found.samples) / found.rate
     row = {"speaker": recording.speaker, "eff_bw": f"{found.bandwidth_hz:.0f}", "group": source.group, "split": "train"}
     row |= {"licence": source.licence, "language": recording.language, "source": f"{source.place}/{recording.path}"}
-    row |= {"seconds": f"{len(x) / rate:.2f}", "level_db": f"{found.level_db:.1f}", "range_db": f"{found.range_db:.1f}"}
+    row |= {"seconds": f"{seconds:.2f}", "level_db": f"{found.level_db:.1f}", "range_db": f"{found.range_db:.1f}"}
     row |= {f"dnsmos_{name}": f"{value:.2f}" for name, value in found.opinion.items()}
     return row | {"repaired": "yes" if found.repaired else ""}
 
@@ -439,25 +444,30 @@ def held_out(corpora: Sequence[Path]) -> set[str]:
 
 def main(argv: list[str] | None = None) -> None:
     """Fetch, measure and convert: ``pyenhance train corpus --out DIR``."""
+    from . import voices  # which is made of this module
+
     parser = argparse.ArgumentParser(prog="pyenhance train corpus", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for the corpus; sources already in it are kept")
-    parser.add_argument("--sources", nargs="+", default=[s.name for s in SOURCES], help="some of them only")
+    parser.add_argument("--sources", nargs="+", default=[s.name for s in SOURCES], help="some of them only, or kokoro")
     parser.add_argument("--clone", nargs="+", type=clone, default=[], metavar="NAME=PATH", help="what is here already")
     parser.add_argument("--beside", type=Path, nargs="+", default=[], help="corpora whose validation speakers stay out")
     parser.add_argument("--per-speaker", type=int, default=0, help="most recordings of a speaker (0: all)")
     parser.add_argument("--dnsmos", type=Path, metavar="FILE", help="the DNS challenge's sig_bak_ovr.onnx")
     parser.add_argument("--repair", action="store_true", help="clean what is nearly clean enough; needs --dnsmos")
     parser.add_argument("--workers", type=int, default=2)
+    voices.add_options(parser)
     arguments = parser.parse_args(argv)
     known, clones = {s.name: s for s in SOURCES}, dict(arguments.clone)
     for name in (*arguments.sources, *clones):
-        if name not in known:
-            parser.error(f"source {name!r}; accepted: {', '.join(known)}")
+        if name not in (*known, voices.KOKORO.name):
+            parser.error(f"source {name!r}; accepted: {', '.join((*known, voices.KOKORO.name))}")
     if arguments.repair and not arguments.dnsmos:
         parser.error("--repair without --dnsmos; accepted: with it, as it tells what is nearly clean enough")
     try:
         without = held_out(arguments.beside)
         _start_worker(arguments.dnsmos, arguments.repair)  # what is missing is missed before anything is fetched
+        spoken = voices.KOKORO.name in arguments.sources
+        reading = voices.reading(arguments, clones.get(voices.KOKORO.name)) if spoken else None
     except ValueError as error:
         parser.error(str(error))
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -466,7 +476,7 @@ def main(argv: list[str] | None = None) -> None:
     there = {Path(row["file"]).parts[0] for row in kept}
     start = (arguments.dnsmos, arguments.repair)
     with ProcessPoolExecutor(arguments.workers, None, _start_worker, start) as pool:
-        for source in (known[name] for name in arguments.sources):
+        for source in (known[name] for name in arguments.sources if name in known):
             if source.name in there:
                 print(f"{source.name}: already here")
                 continue
@@ -484,6 +494,13 @@ def main(argv: list[str] | None = None) -> None:
             kept += rows
             _write(manifest, kept)
             print(f"{source.name}: {_summary(rows, results)}", flush=True)
+    if reading:
+        rows, results = [], []
+        for part in reading.write(arguments.out, kept, arguments.hours, arguments.workers, _opinion, _repair):
+            results += part
+            rows += [result for result in part if isinstance(result, dict)]
+            _write(manifest, kept + rows)
+        print(f"{voices.KOKORO.name}: {_summary(rows, results) if results else 'already here'}", flush=True)
 
 
 def _read(manifest: Path) -> list[dict[str, str]]:
