@@ -45,7 +45,7 @@ _BATCH = 16  # sentences, after each of which the manifest is written
 _MOST_VOICES = 1000
 _LEAST_PERCENT = 10  # of a voice in a blend
 _MARKS = (";", ":", ",", ".", "!", "?", "…", "—")  # where espeak-ng ends a clause, and Kokoro pauses
-# What Kokoro was trained to read for what espeak-ng writes, in this order: as its own tool for phonemes, misaki, has it.
+# What Kokoro was trained to read for what espeak-ng writes, in this order (after its own tool, misaki).
 _PHONEMES = (
     *(("a^ɪ", "I"), ("a^ʊ", "W"), ("e^ɪ", "A"), ("ɔ^ɪ", "Y"), ("o^ʊ", "O"), ("ə^ʊ", "Q")),
     *(("d^ʒ", "ʤ"), ("t^ʃ", "ʧ"), ("d^z", "ʣ"), ("t^s", "ʦ"), ("s^s", "S")),
