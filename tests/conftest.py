@@ -124,12 +124,6 @@ def with_native(native_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     _forget_libraries()
 
 
-@pytest.fixture
-def quick(with_native: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Models are computed by the native kernel: for tests that ask what is made of sound, not how it is computed."""
-    monkeypatch.setenv("PYENHANCE_KERNEL", "native")
-
-
 def av_file(path: Path, codec: str, x: np.ndarray, rate_hz: int = 48_000, **metadata: str) -> Path:
     """A file that only FFmpeg's encoders write; x is one channel, (n,), or eight, (n, 8)."""
     from fractions import Fraction
