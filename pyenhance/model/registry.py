@@ -161,7 +161,8 @@ def check_streams(model: Model) -> Model:
     if model.whole_recordings:
         raise ValueError(
             f"model {model.name!r} hears whole recordings, and this is a stream; accepted: {', '.join(stream_models())}"
-            " and others without layers that go backward; `enhance` and `pyenhance denoise` take this one"
+            " and others without layers that go backward; recordings take this one: `enhance`, `pyenhance denoise`, "
+            "in JavaScript `engine.recording`"
         )
     return model
 

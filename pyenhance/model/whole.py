@@ -5,7 +5,7 @@ import numpy as np
 from ..dsp import Frames
 from .registry import Model
 
-STRETCH_FRAMES = 6000
+STRETCH_FRAMES = 3000
 """Frames, of 10 ms, whose gains are found at once: a recording of any length needs no more memory than this."""
 
 RUN_UP_FRAMES = 400

@@ -106,7 +106,7 @@ class Corpus:
     def _load(self, kind: str) -> list[Clip]:
         rows = self._rows[kind]
         key = hashlib.sha256("\n".join(row["file"] for row in rows).encode()).hexdigest()[:16]
-        data, index = self._cache / f"{kind}-{key}.int16", self._cache / f"{kind}-{key}-ends.npy"
+        data, index = self._cache / f"{kind}-{key}.int16", self._cache / f"{kind}-{key}.ends.npy"
         if not index.exists():
             self._cache.mkdir(parents=True, exist_ok=True)
             lengths = []

@@ -57,7 +57,7 @@ class Source:
     name : str
         On the command line; its speakers' names begin with it.
     place : str
-        "github:OWNER/NAME" or "debian:PACKAGE".
+        "github:OWNER/NAME", "debian:PACKAGE" or "pypi:PACKAGE".
     licence, group, language : str
         As manifests have them.
     files : str
@@ -284,9 +284,11 @@ def decode(data: bytes, suffix: str) -> tuple[np.ndarray, int]:
 
     # Browsers call .webm what is Ogg or MPEG-4 as well.
     with av.open(io.BytesIO(data), format="g722" if suffix.lower() == ".g722" else None) as file:
-        x = np.concatenate([frame.to_ndarray()[0] for frame in file.decode(audio=0)])
-        full = 32768 if x.dtype == np.int16 else 1
-        return x.astype(np.float32) / full, file.streams.audio[0].rate
+        if not file.streams.audio:
+            raise ValueError("no sound in it; accepted: a file with an audio track")
+        planes = av.AudioResampler(format="fltp")  # as it comes, but each channel by itself
+        frames = [frame.to_ndarray()[0] for given in file.decode(audio=0) for frame in planes.resample(given)]
+        return np.concatenate([np.zeros(0, np.float32), *frames]), file.streams.audio[0].rate
 
 
 def measure(x: np.ndarray, rate: int) -> tuple[float, float]:

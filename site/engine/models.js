@@ -73,8 +73,13 @@ export class Models {
 
   /** @param {string} name @returns {Manifest["models"][string]} */
   #entry(name) {
-    if (Object.hasOwn(this.manifest.models, name)) return this.manifest.models[name];
-    throw new RangeError(`model ${JSON.stringify(name)}; accepted: ${Object.keys(this.manifest.models).join(", ")}`);
+    const { models, whole } = this.manifest;
+    if (Object.hasOwn(models, name)) return models[name];
+    if (Object.hasOwn(whole, name))
+      throw new RangeError(
+        `model ${name} hears whole recordings; accepted: recording({ model }) and enhance, not streams`,
+      );
+    throw new RangeError(`model ${JSON.stringify(name)}; accepted: ${Object.keys(models).join(", ")}`);
   }
 
   // A file of the site, checked against its sum; asked for once.
@@ -94,7 +99,14 @@ export class Models {
 
   /** The bytes of a model's weights file. @param {string} name */
   async weights(name) {
-    return (await this.#had(name))?.weights ?? this.#file(this.manifest.whole[name] ?? this.#entry(name).weights);
+    const { whole } = this.manifest;
+    const place = Object.hasOwn(whole, name) ? whole[name] : null;
+    return (await this.#had(name))?.weights ?? this.#file(place ?? this.#entry(name).weights);
+  }
+
+  /** Throws where a model of the site's is none for streams. @param {string} name */
+  checkStreams(name) {
+    if (Object.hasOwn(this.manifest.whole, name)) this.#entry(name);
   }
 
   /** What fits a model to a user (pyenhance.model.summary); asked for when somebody wants that. @param {string} name */

@@ -307,7 +307,7 @@ export class Engine extends EventTarget {
   /**
    * A recording in pieces: process() for each, Float32Arrays at 48 kHz, one a channel, a multiple of 480 samples long but for the
    * last. It resolves to what is ready: in all as many samples as were given, the delay removed. end() frees it. model: also one
-   * that hears whole recordings, such as "studio", which is loaded with the first of them and gives back a minute at a time.
+   * that hears whole recordings, such as "studio", which is loaded with the first of them and gives back half a minute at a time.
    */
   recording(options?: { model?: string; strengthDb?: number | null }): {
     process(channels: Float32Array[], last: boolean): Promise<Float32Array[]>;

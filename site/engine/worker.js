@@ -7,7 +7,7 @@ import { HOP } from "./ring.js";
 import { Streams } from "./streams.js";
 import { letMessagesIn } from "./turns.js";
 
-const FILE_HOPS = 50; // half a second of a recording at once: then live sound has its turn
+const FILE_HOPS = 50; // half a second of a recording at once: then live sound has its turn (a model of whole ones takes half a minute)
 
 /** @type {import("./python.js").Python | undefined} */
 let loaded;
@@ -29,14 +29,10 @@ const ANSWERS = {
   async load({ manifest, model, remember, kernel }) {
     const begin = performance.now();
     wanted = kernel;
+    const models = new Models(manifest, { remember });
+    models.checkStreams(model);
     const { python, facts, started_again } = await load(
-      {
-        manifest,
-        model,
-        models: new Models(manifest, { remember }),
-        remember: remember && Boolean(self.caches),
-        kernel,
-      },
+      { manifest, model, models, remember: remember && Boolean(self.caches), kernel },
       (stage, done, total) => report("progress", { stage, done, total }),
     );
     loaded = python;
@@ -47,6 +43,7 @@ const ANSWERS = {
 
   async model({ id, model, files }) {
     if (files) python().add(model, files);
+    python().models.checkStreams(model);
     await python().ensure(model);
     const { weights: _, ...facts } = python().call("warm_up", { model, kernel: wanted });
     report("model", { id, sha256: await python().models.sum(model), ...facts });

@@ -40,10 +40,21 @@ class Frames {
 /**
  * What to show and to keep; null where there is nothing, which `say` explains.
  * @param {File} file
- * @param {{ engine: Engine, model?: string, strengthDb: number | null, signal: AbortSignal, say(text: string): void, showProgress(share: number): void }} how
+ * @param {{ engine: Engine, model?: string, strengthDb: number | null, signal: AbortSignal, say(text: string): void, bar: HTMLProgressElement }} how
  * @returns {Promise<{ sounds: Sound[], download: { name: string, blob: Blob } } | null>}
  */
-export async function enhanceFile(file, { engine, model, strengthDb, signal, say, showProgress }) {
+export async function enhanceFile(file, how) {
+  const { bar } = how;
+  bar.removeAttribute("value"); // until something is ready nobody knows how far it is
+  try {
+    return await enhanceOne(file, how);
+  } finally {
+    if (bar.position < 0) bar.value = 0; // it came to nothing
+  }
+}
+
+/** @type {typeof enhanceFile} */
+async function enhanceOne(file, { engine, model, strengthDb, signal, say, bar }) {
   const nothing = (/** @type {string} */ text) => (say(text), null);
   let recording;
   try {
@@ -67,13 +78,13 @@ export async function enhanceFile(file, { engine, model, strengthDb, signal, say
       after.add(enhanced[0]);
       wav.add(enhanced);
       ready += enhanced[0].length;
-      showProgress(ready / SAMPLE_RATE / (recording.seconds ?? Infinity));
+      if (ready && recording.seconds) bar.value = Math.min(1, ready / SAMPLE_RATE / recording.seconds);
     }
   } finally {
     work.end();
   }
   const seconds = samples / SAMPLE_RATE;
-  showProgress(1);
+  bar.value = 1;
   const done = recording.cut() ? TEXT.doneInPart : TEXT.done;
   say(done(file.name, seconds, seconds / ((performance.now() - begin) / 1000)));
   const blob = wav.blob();

@@ -13,19 +13,12 @@ let cancel = null;
 
 const LINES = 50; // of files, the last ones
 
-/** @param {number} share 0: not known yet */
-function showProgress(share) {
-  if (share) $("file-progress").value = Math.min(1, share);
-  else $("file-progress").removeAttribute("value");
-}
-
 /** @param {Task} task @param {Engine} engine @param {AbortSignal} signal */
 async function enhanceOne({ file, model, strengthDb, say }, engine, signal) {
   say(TEXT.decoding(file.name));
-  showProgress(0);
   /** @type {typeof import("./enhancing.js")} */
   const { enhanceFile } = await loadVerified("enhancing.js", "recording.js", "gapless.js", "wav.js");
-  const done = await enhanceFile(file, { engine, model, strengthDb, say, signal, showProgress });
+  const done = await enhanceFile(file, { engine, model, strengthDb, say, signal, bar: $("file-progress") });
   if (done) (await showing()).addResult(file.name, done.sounds, done.download);
 }
 

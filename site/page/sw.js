@@ -8,6 +8,8 @@ const ENGINE = new URL("engine/", BASE);
 const MODELS = `models-of-pyenhance ${ENGINE.pathname}`; // what the engine keeps: its kept.js says how
 const LIST = new URL("models/models.json", ENGINE).href; // of the models as they are now
 
+const WHOLE = /\/models\/whole\//; // models of recordings: kept once they were asked for, from the second visit on
+
 /** @typedef {Record<string, { integrity: string }>} Files by name */
 
 async function store() {
@@ -19,12 +21,12 @@ async function store() {
   await cache.put(new URL("manifest.json", BASE), reply);
   await cache.add(new Request(BASE));
   for (const [name, { integrity }] of Object.entries(files)) {
-    if (/\.(diff|summary)$|\/whole\//.test(name) || needless.has(name)) continue; // those are for who asks for them
+    if (needless.has(name)) continue;
     const place = new URL(name, BASE);
     const had = await before.get(integrity)?.();
-    // The browser has most others from the page's own loading.
+    // The browser has most others from the page's own loading; some are for who asks for them.
     if (had) await cache.put(place, had);
-    else await cache.add(new Request(place, { integrity }));
+    else if (!/\.(diff|summary)$/.test(name) && !WHOLE.test(name)) await cache.add(new Request(place, { integrity }));
   }
 }
 
@@ -80,7 +82,11 @@ async function answer(request) {
     const now = await fetch(request).catch(() => null); // no network
     return now?.ok ? now : ((await had()) ?? Response.error());
   }
-  return (await had()) ?? fetch(request);
+  const kept = await had();
+  if (kept || !WHOLE.test(request.url)) return kept ?? fetch(request);
+  const reply = await fetch(request);
+  if (reply.ok) await cache.put(request, reply.clone());
+  return reply;
 }
 
 scope.addEventListener("install", (event) => event.waitUntil(store()));

@@ -265,10 +265,20 @@ def test_broken_recordings(page: Page, tmp_path: Path) -> None:
         path.write_bytes(data)
         page.set_input_files("#file", path)
         page.wait_for_selector(f"#file-status:has-text('{name} is no sound')")
+        page.wait_for_selector("#cancel", state="hidden")
+        assert page.evaluate("document.getElementById('file-progress').position") >= 0, "and nothing goes on moving"
     _usable(page)
 
 
-def test_opens_without_a_network(browser: Browser, site: Path) -> None:
+def _studio(page: Page, tmp_path: Path, count: int) -> None:
+    """One more recording by the model that is loaded when it is asked for."""
+    soundfile.write(tmp_path / "short.wav", noisy_voice(0.5), 48_000)
+    page.check("#studio")
+    page.set_input_files("#file", tmp_path / "short.wav")
+    page.wait_for_selector(f"#results li:nth-child({count}) a")
+
+
+def test_opens_without_a_network(browser: Browser, site: Path, tmp_path: Path) -> None:
     server = make_server(site, 0, isolation=True, quiet=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     context = browser.new_context()
@@ -276,12 +286,16 @@ def test_opens_without_a_network(browser: Browser, site: Path) -> None:
     address = f"http://127.0.0.1:{server.server_port}/"
     page.goto(address)
     page.wait_for_selector("#offline:not([hidden])")
+    page.goto(address)  # the first visit is not the service worker's yet
+    page.wait_for_selector("body[data-engine=ready]")
+    _studio(page, tmp_path, 1)
     server.shutdown()
     server.server_close()
     for place in ("", "how.html", "?from=home"):
         page.goto(address + place)
         page.wait_for_selector("body[data-engine=ready]")
         assert page.evaluate("crossOriginIsolated")
+    _studio(page, tmp_path, 1)
     assert_own_host_only(page, address)
     context.close()
 

@@ -17,7 +17,7 @@ from pyenhance.train import sources
 from pyenhance.train.corpus import Corpus
 from pyenhance.train.sources import Source
 
-from ..conftest import ROOT
+from ..conftest import ROOT, av_file, voiced
 
 RATE = 16_000
 
@@ -216,3 +216,18 @@ def test_what_cannot_be_is_said_first(
 def test_a_clone_without_such_files_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"kathleen: .* has no file like data"):
         sources.main(["--out", str(tmp_path / "out"), "--sources", "kathleen", "--clone", f"kathleen={tmp_path}"])
+
+
+def test_what_browsers_record_is_read(tmp_path: Path) -> None:
+    """WebM with Opus; and what is called so, but is another container."""
+    x = voiced(1.0)
+    data = av_file(tmp_path / "a.webm", "libopus", x).read_bytes()
+    for other in (data, av_file(tmp_path / "b.mp4", "aac", x).read_bytes()):
+        y, rate = sources.decode(other, ".webm")
+        assert rate == SAMPLE_RATE and y.dtype == np.float32 and abs(len(y) - len(x)) < 3000
+        size = 2 * len(x)
+        spectra = [np.fft.rfft(z[: len(x)], size) for z in (x, y)]
+        correlation = np.fft.irfft(spectra[0] * np.conj(spectra[1]), size).max()
+        assert correlation > 0.9 * np.sqrt(np.sum(x**2) * np.sum(y**2))
+    with pytest.raises((ValueError, OSError)):
+        sources.decode(b"no sound at all", ".webm")

@@ -163,7 +163,7 @@ def test_it_goes_on_where_it_stopped(styles: dict[str, np.ndarray], espeak: Path
 
 def test_what_is_refused_is_left_out(styles: dict[str, np.ndarray], espeak: Path, tmp_path: Path) -> None:
     rows = _written(_reading(styles, [*SENTENCES, "☃"]), tmp_path, [], 30)
-    assert rows.count("short or silent") == sum(row == "short or silent" for row in rows) > 1
+    assert len([row for row in rows if isinstance(row, str)]) == rows.count("short or silent") > 1
     assert not any(row["source"].endswith(":4") for row in rows if isinstance(row, dict))
     with pytest.raises(ValueError, match=r"kokoro: 16 sentences in a row are refused: short or silent"):
         _written(_reading(styles, ["☃"]), tmp_path / "none", [], 30)

@@ -254,6 +254,23 @@ def test_compiled_networks_compute_what_numpy_does(
     np.testing.assert_array_equal(memories[1], memories[3])
 
 
+def test_the_largest_products_are_exact(native_library: ctypes.CDLL) -> None:
+    """Weights and activations at their ends, of all signs: sums of two products are as large as they get."""
+    spec = NetworkSpec(1, (LayerSpec("ends", "dense", (INPUT,), 512, "tanh"), LayerSpec("sums", "dense", ("ends",), 8)))
+    signs = np.random.default_rng(4).choice([-1, 1], 512)
+    rows = np.stack([signs, -signs, np.ones(512), -np.ones(512), *np.random.default_rng(5).choice([-1, 1], (4, 512))])
+    tensors = {
+        name: np.zeros(shape, np.int8 if kind == "I8" else np.float32) for name, (kind, shape) in spec.tensors.items()
+    }
+    tensors |= {name: np.ones_like(value) for name, value in tensors.items() if name.endswith("scale")}
+    tensors["ends.weight"][:, 0], tensors["sums.weight"][:] = 127 * signs, 127 * rows
+    network = Network(spec, tensors)
+    found = Program(network, native_library)(np.ones((3, 1), np.float32), network.new_memory(), ["ends", "sums"])
+    np.testing.assert_array_equal(found["ends"], np.tile(127 * signs, (3, 1)))
+    steps = tensors["sums.weight_scale"] / 127  # a step of an activation
+    np.testing.assert_allclose(found["sums"], np.tile(127 * 127 * (rows @ signs) * steps, (3, 1)), rtol=1e-6)
+
+
 _CHOICES = st.lists(
     st.tuples(st.integers(1, 6), st.sampled_from(EFFORTS), st.sampled_from([0, 0.3, 2, 5.5, 70])),
     min_size=1,
