@@ -47,14 +47,14 @@ export async function enhanceFile(file, how) {
   const { bar } = how;
   bar.removeAttribute("value"); // until something is ready nobody knows how far it is
   try {
-    return await enhanceOne(file, how);
+    return await pieceByPiece(file, how);
   } finally {
     if (bar.position < 0) bar.value = 0; // it came to nothing
   }
 }
 
 /** @type {typeof enhanceFile} */
-async function enhanceOne(file, { engine, model, strengthDb, signal, say, bar }) {
+async function pieceByPiece(file, { engine, model, strengthDb, signal, say, bar }) {
   const nothing = (/** @type {string} */ text) => (say(text), null);
   let recording;
   try {

@@ -85,7 +85,7 @@ async function answer(request) {
   const kept = await had();
   if (kept || !WHOLE.test(request.url)) return kept ?? fetch(request);
   const reply = await fetch(request);
-  if (reply.ok) await cache.put(request, reply.clone());
+  if (reply.ok) await cache.put(request, reply.clone()).catch(() => {}); // no room: it works all the same
   return reply;
 }
 
